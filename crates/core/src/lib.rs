@@ -2,7 +2,13 @@
 
 pub mod config;
 pub mod diagnostic;
+pub mod expansion;
 pub mod image;
+pub mod inject;
+pub mod json;
+pub mod patch;
+pub mod pod;
 pub mod quantity;
+pub mod review;
 pub mod selector;
 pub mod version;

@@ -1,0 +1,393 @@
+//! The configuration: read from JSON that people write, kept as a model in which nothing is "maybe invalid".
+//!
+//! [`Config::load`] lowers a document into the model and reports everything that it couldn't use as [`Diagnostic`]s; one
+//! bad entry never takes the rest with it.
+
+mod emit;
+mod env_overrides;
+mod envs;
+mod reader;
+mod reference;
+mod resources;
+mod security_context;
+mod tree;
+mod v1;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::diagnostic::Diagnostic;
+use crate::image::Image;
+use crate::selector::{LabelSelector, NamespacePattern};
+
+pub use env_overrides::EnvOverrides;
+pub use resources::{ResourceList, Resources};
+pub use security_context::SecurityContext;
+pub use tree::ConfigError;
+
+/// The documented default configuration: images and variables for every feature, nothing injected without an annotation.
+pub const DEFAULT_CONFIG: &str = include_str!("default-config.json");
+
+/// Where the server listens if the configuration doesn't say.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9543);
+
+/// Everything that can be configured, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Address and port of the HTTPS server.
+    pub server_listen: SocketAddr,
+    /// The least important kind of message that is logged.
+    pub log_level: LogLevel,
+    /// Tracing libraries.
+    pub ddtrace: Ddtrace,
+    /// The log-forwarding sidecar.
+    pub logfwd: Logfwd,
+    /// Profiling sidecars.
+    pub profiler: Profiler,
+}
+
+/// The least important kind of message that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What happens.
+    #[default]
+    Info,
+    /// What may not be meant.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+/// Languages that a tracing library exists for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DdtraceLanguage {
+    /// Java.
+    Java,
+    /// Node.js; also written `js`.
+    Nodejs,
+    /// Python.
+    Python,
+}
+
+/// Languages that a profiler exists for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProfilerLanguage {
+    /// Java.
+    Java,
+    /// Python.
+    Python,
+    /// Go.
+    Golang,
+}
+
+/// Tracing libraries: `admission_inject.ddtrace`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ddtrace {
+    /// The image of each language's library.
+    pub images: DdtraceImages,
+    /// The init container that copies the library; its `envs` go to the application's containers.
+    pub container: ContainerSettings,
+    /// Pods that get a library without an annotation.
+    pub selectors: Selectors<DdtraceLanguage>,
+}
+
+/// The image of each language's tracing library.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DdtraceImages {
+    /// `java_agent_image`
+    pub java: Option<Image>,
+    /// `js_agent_image`
+    pub nodejs: Option<Image>,
+    /// `python_agent_image`
+    pub python: Option<Image>,
+}
+
+/// The log-forwarding sidecar: `admission_inject.logfwd`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Logfwd {
+    /// `logfwd_image`
+    pub image: Option<Image>,
+    /// The sidecar.
+    pub container: ContainerSettings,
+    /// Which kind of container the sidecar becomes.
+    pub sidecar_mode: SidecarMode,
+}
+
+/// Profiling sidecars: `admission_inject.profiler`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Profiler {
+    /// The image of each language's profiler.
+    pub images: ProfilerImages,
+    /// The sidecar.
+    pub container: ContainerSettings,
+    /// Pods that get a profiler without an annotation.
+    pub selectors: Selectors<ProfilerLanguage>,
+}
+
+/// The image of each language's profiler.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfilerImages {
+    /// `java_profiler_image`
+    pub java: Option<Image>,
+    /// `python_profiler_image`
+    pub python: Option<Image>,
+    /// `golang_profiler_image`
+    pub golang: Option<Image>,
+}
+
+/// What every injected container can be given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerSettings {
+    /// Environment variables in the document's order, names unique.
+    pub envs: Vec<EnvVar>,
+    /// Requests and limits.
+    pub resources: Resources,
+    /// When a node pulls the image.
+    pub image_pull_policy: PullPolicy,
+    /// Replaces the security context that the feature would choose.
+    pub security_context: Option<SecurityContext>,
+}
+
+/// One environment variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    /// A name that every supported API server accepts.
+    pub name: String,
+    /// Its value or where Kubernetes finds it.
+    pub value: EnvValue,
+}
+
+/// An environment variable's value or where Kubernetes finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvValue {
+    /// The text itself, without NUL; Kubernetes expands `$(NAME)` in it.
+    Literal(String),
+    /// A path for `valueFrom.fieldRef.fieldPath`.
+    FieldRef(String),
+    /// A resource of the pod's first container, for `valueFrom.resourceFieldRef`.
+    ResourceFieldRef(ContainerResource),
+    /// A key of a Secret in the pod's namespace, for `valueFrom.secretKeyRef`.
+    SecretKeyRef {
+        /// The Secret's name.
+        name: String,
+        /// The key in it.
+        key: String,
+    },
+}
+
+/// A container's resource that an environment variable can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContainerResource {
+    /// `limits.cpu`
+    LimitsCpu,
+    /// `limits.memory`
+    LimitsMemory,
+    /// `requests.cpu`
+    RequestsCpu,
+    /// `requests.memory`
+    RequestsMemory,
+}
+
+/// When a node pulls an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum PullPolicy {
+    /// Each time a container starts.
+    Always,
+    /// Only if the node doesn't have it.
+    #[default]
+    IfNotPresent,
+    /// Not at all: it must be there.
+    Never,
+}
+
+/// Which kind of container the log sidecar becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum SidecarMode {
+    /// A native sidecar in pods that must finish, where the cluster has them; an ordinary container elsewhere.
+    #[default]
+    Auto,
+    /// Always an ordinary container.
+    Container,
+    /// Always a native sidecar: an init container with `restartPolicy: Always`.
+    Native,
+}
+
+/// Pods that a feature applies to without an annotation. Label selectors are asked before namespaces; the first that
+/// fits decides the language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selectors<L> {
+    /// `enabled_labelselectors`
+    pub labels: Vec<(LabelSelector, L)>,
+    /// `enabled_namespaces`
+    pub namespaces: Vec<(NamespacePattern, L)>,
+}
+
+impl Config {
+    /// Reads a configuration document and applies the deprecated environment variables on top.
+    ///
+    /// Blank text is an empty configuration, under which nothing is injected. Everything that can't be used is left out
+    /// and reported.
+    ///
+    /// # Errors
+    /// Only if the document as a whole can't be read: it isn't JSON, or not a JSON object.
+    pub fn load(
+        text: &str,
+        overrides: &EnvOverrides,
+    ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
+        v1::load(text, overrides)
+    }
+
+    /// The configuration as pretty JSON, with every default spelled out. Loading it gives the same configuration.
+    pub fn to_json(&self) -> String {
+        emit::to_json(self)
+    }
+}
+
+impl Default for Config {
+    /// The empty configuration: no image, hence no injection.
+    fn default() -> Self {
+        Self {
+            server_listen: DEFAULT_LISTEN,
+            log_level: LogLevel::default(),
+            ddtrace: Ddtrace::default(),
+            logfwd: Logfwd::default(),
+            profiler: Profiler::default(),
+        }
+    }
+}
+
+impl LogLevel {
+    /// From the most talkative to the quietest.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl DdtraceLanguage {
+    /// Every language.
+    pub const ALL: [Self; 3] = [Self::Java, Self::Nodejs, Self::Python];
+
+    /// As written in the configuration and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Java => "java",
+            Self::Nodejs => "nodejs",
+            Self::Python => "python",
+        }
+    }
+}
+
+impl ProfilerLanguage {
+    /// Every language.
+    pub const ALL: [Self; 3] = [Self::Java, Self::Python, Self::Golang];
+
+    /// As written in the configuration and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Java => "java",
+            Self::Python => "python",
+            Self::Golang => "golang",
+        }
+    }
+}
+
+impl DdtraceImages {
+    /// The image of one language's library.
+    pub fn get(&self, language: DdtraceLanguage) -> Option<&Image> {
+        match language {
+            DdtraceLanguage::Java => self.java.as_ref(),
+            DdtraceLanguage::Nodejs => self.nodejs.as_ref(),
+            DdtraceLanguage::Python => self.python.as_ref(),
+        }
+    }
+}
+
+impl ProfilerImages {
+    /// The image of one language's profiler.
+    pub fn get(&self, language: ProfilerLanguage) -> Option<&Image> {
+        match language {
+            ProfilerLanguage::Java => self.java.as_ref(),
+            ProfilerLanguage::Python => self.python.as_ref(),
+            ProfilerLanguage::Golang => self.golang.as_ref(),
+        }
+    }
+}
+
+impl ContainerResource {
+    /// Every resource.
+    pub const ALL: [Self; 4] = [
+        Self::LimitsCpu,
+        Self::LimitsMemory,
+        Self::RequestsCpu,
+        Self::RequestsMemory,
+    ];
+
+    /// As `resourceFieldRef.resource` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LimitsCpu => "limits.cpu",
+            Self::LimitsMemory => "limits.memory",
+            Self::RequestsCpu => "requests.cpu",
+            Self::RequestsMemory => "requests.memory",
+        }
+    }
+
+    /// The unit in which the value is shown: thousandths of a CPU, or mebibytes. The images that read it count in these.
+    pub fn divisor(self) -> &'static str {
+        match self {
+            Self::LimitsCpu | Self::RequestsCpu => "1m",
+            Self::LimitsMemory | Self::RequestsMemory => "1Mi",
+        }
+    }
+}
+
+impl PullPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
+
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl SidecarMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Container, Self::Native];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Container => "container",
+            Self::Native => "native",
+        }
+    }
+}
+
+// Not derived: a language needs no default for the lists to be empty.
+impl<L> Default for Selectors<L> {
+    fn default() -> Self {
+        Self {
+            labels: Vec::new(),
+            namespaces: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

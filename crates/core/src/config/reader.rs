@@ -1,0 +1,199 @@
+//! Reads the parts of a document and collects what is wrong with them.
+
+use super::tree::Node;
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// Collects diagnostics while a document is read.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// An object of the document: its known fields and where it stands. Absent and `null` objects are empty sections.
+#[derive(Debug)]
+pub(super) struct Section<'n> {
+    path: String,
+    fields: Vec<(&'static str, &'n Node)>,
+}
+
+impl Reader {
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// How many errors have been reported so far.
+    pub(super) fn errors(&self) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .count()
+    }
+
+    /// Sorts an object's entries into the `known` keys. Keys match without regard to case, the last of several counts,
+    /// `null` is as good as absent; whatever else is there is reported.
+    pub(super) fn section<'n>(
+        &mut self,
+        path: String,
+        entries: &'n [(String, Node)],
+        known: &'static [&'static str],
+    ) -> Section<'n> {
+        let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
+        for (key, node) in entries {
+            let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
+                self.report(
+                    Diagnostic::warning(child(&path, key), "unknown key, ignored")
+                        .suggest_like(key, known.iter().copied()),
+                );
+                continue;
+            };
+            if key != name {
+                self.report(
+                    Diagnostic::warning(child(&path, key), "keys are written in lower case")
+                        .suggest(format!("write `{name}`")),
+                );
+            }
+            if *node == Node::Null {
+                continue;
+            }
+            match fields.iter_mut().find(|(field, _)| field == name) {
+                Some((_, value)) => {
+                    *value = node;
+                    self.report(Diagnostic::warning(
+                        child(&path, name),
+                        "the key appears more than once; the last one counts",
+                    ));
+                }
+                None => fields.push((name, node)),
+            }
+        }
+        Section { path, fields }
+    }
+
+    /// The object at `key`, or an empty section if there is none.
+    pub(super) fn object<'n>(
+        &mut self,
+        parent: &Section<'n>,
+        key: &str,
+        known: &'static [&'static str],
+    ) -> Section<'n> {
+        let path = parent.path(key);
+        match parent.get(key) {
+            Some(Node::Object(entries)) => self.section(path, entries, known),
+            Some(other) => {
+                self.wrong_kind(&path, "an object", other);
+                Section::empty(path)
+            }
+            None => Section::empty(path),
+        }
+    }
+
+    /// The text at `key`.
+    pub(super) fn string<'n>(&mut self, parent: &Section<'n>, key: &str) -> Option<&'n str> {
+        match parent.get(key)? {
+            Node::String(text) => Some(text),
+            other => {
+                self.wrong_kind(&parent.path(key), "a string", other);
+                None
+            }
+        }
+    }
+
+    /// The list at `key`; nothing if there is none.
+    pub(super) fn array<'n>(&mut self, parent: &Section<'n>, key: &str) -> &'n [Node] {
+        match parent.get(key) {
+            Some(Node::Array(items)) => items,
+            Some(other) => {
+                self.wrong_kind(&parent.path(key), "an array", other);
+                &[]
+            }
+            None => &[],
+        }
+    }
+
+    /// One of a few words, spelled exactly. Empty text is as good as absent.
+    pub(super) fn choice<T: Copy + Default>(
+        &mut self,
+        parent: &Section<'_>,
+        key: &str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> T {
+        let fallback = T::default();
+        match self.string(parent, key) {
+            None | Some("") => fallback,
+            Some(word) => match find_choice(word, all, name) {
+                Ok(value) => value,
+                Err(diagnostic) => {
+                    self.report(Diagnostic {
+                        path: parent.path(key),
+                        message: format!("{}; using `{}`", diagnostic.message, name(fallback)),
+                        ..diagnostic
+                    });
+                    fallback
+                }
+            },
+        }
+    }
+
+    pub(super) fn wrong_kind(&mut self, path: &str, expected: &str, found: &Node) {
+        self.report(
+            Diagnostic::error(
+                path,
+                format!("expected {expected}, not {}; ignored", found.kind()),
+            )
+            .found(found.to_string()),
+        );
+    }
+}
+
+impl<'n> Section<'n> {
+    pub(super) fn empty(path: String) -> Self {
+        Self {
+            path,
+            fields: Vec::new(),
+        }
+    }
+
+    /// The value at one of the known keys, unless it is `null`.
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.fields
+            .iter()
+            .find_map(|(field, node)| (*field == key).then_some(*node))
+    }
+
+    /// Where the value at `key` stands.
+    pub(super) fn path(&self, key: &str) -> String {
+        child(&self.path, key)
+    }
+}
+
+/// Finds the value that is spelled `word`; otherwise an error without a place.
+pub(super) fn find_choice<T: Copy>(
+    word: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<T, Diagnostic> {
+    let names = || all.iter().map(|value| name(*value));
+    all.iter()
+        .copied()
+        .find(|value| name(*value) == word)
+        .ok_or_else(|| {
+            let expected = names().collect::<Vec<_>>().join(", ");
+            Diagnostic::error("", format!("expected one of {expected}"))
+                .found(word)
+                .suggest_like(word, names())
+        })
+}
+
+/// The JSON path of an object's entry; a key that isn't a plain word is quoted.
+pub(super) fn child(path: &str, key: &str) -> String {
+    let plain = !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    match (path.is_empty(), plain) {
+        (true, true) => key.to_owned(),
+        (false, true) => format!("{path}.{key}"),
+        (_, false) => format!("{path}[{}]", super::tree::Quoted(key)),
+    }
+}

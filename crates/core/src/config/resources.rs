@@ -1,0 +1,114 @@
+//! Requests and limits of injected containers.
+
+use super::reader::{Reader, Section};
+use super::tree::Node;
+use crate::diagnostic::Diagnostic;
+use crate::quantity::Quantity;
+
+/// Requests and limits of a container. A limit is never below its request, and nothing is negative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    pub requests: ResourceList,
+    /// What the container may use at most.
+    pub limits: ResourceList,
+}
+
+/// Amounts of the two resources that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResourceList {
+    /// CPUs.
+    pub cpu: Option<Quantity>,
+    /// Bytes.
+    pub memory: Option<Quantity>,
+}
+
+impl Default for Resources {
+    /// Requests 100m and 64Mi, limits 500m and 512Mi.
+    fn default() -> Self {
+        let list = |cpu, memory| ResourceList {
+            cpu: Quantity::parse(cpu).ok(),
+            memory: Quantity::parse(memory).ok(),
+        };
+        Self {
+            requests: list("100m", "64Mi"),
+            limits: list("500m", "512Mi"),
+        }
+    }
+}
+
+impl ResourceList {
+    fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory.is_none()
+    }
+}
+
+/// Reads `resources` of a feature's section. What is given replaces the default as a whole; one bad amount brings the
+/// whole default back, because half of each could contradict the other.
+pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
+    let errors = reader.errors();
+    let section = reader.object(feature, "resources", &["requests", "limits"]);
+    let requests = list(reader, &section, "requests");
+    let limits = list(reader, &section, "limits");
+    for (name, request, limit) in [
+        ("cpu", &requests.cpu, &limits.cpu),
+        ("memory", &requests.memory, &limits.memory),
+    ] {
+        if let (Some(request), Some(limit)) = (request, limit)
+            && limit < request
+        {
+            reader.report(
+                Diagnostic::error(
+                    format!("{}.{name}", section.path("limits")),
+                    format!("below the request of {request}"),
+                )
+                .found(limit.as_str()),
+            );
+        }
+    }
+    if reader.errors() > errors {
+        reader.report(Diagnostic::warning(
+            feature.path("resources"),
+            "the default resources are used because of the errors in the block",
+        ));
+        return Resources::default();
+    }
+    if requests.is_empty() && limits.is_empty() {
+        return Resources::default();
+    }
+    Resources { requests, limits }
+}
+
+fn list(reader: &mut Reader, parent: &Section<'_>, key: &str) -> ResourceList {
+    let section = reader.object(parent, key, &["cpu", "memory"]);
+    ResourceList {
+        cpu: quantity(reader, &section, "cpu"),
+        memory: quantity(reader, &section, "memory"),
+    }
+}
+
+fn quantity(reader: &mut Reader, section: &Section<'_>, key: &str) -> Option<Quantity> {
+    let node = section.get(key)?;
+    let path = section.path(key);
+    let text = match node {
+        Node::String(text) if text.is_empty() => return None,
+        Node::String(text) => text.clone(),
+        // Kubernetes takes plain numbers too.
+        Node::Number(number) => number.to_string(),
+        other => {
+            reader.wrong_kind(&path, "a quantity", other);
+            return None;
+        }
+    };
+    match Quantity::parse(&text) {
+        Ok(quantity) if quantity.is_negative() => {
+            reader.report(Diagnostic::error(path, "a resource can't be negative").found(text));
+            None
+        }
+        Ok(quantity) => Some(quantity),
+        Err(error) => {
+            reader.report(Diagnostic::error(path, error.to_string()).found(text));
+            None
+        }
+    }
+}

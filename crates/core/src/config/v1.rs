@@ -1,0 +1,410 @@
+//! Lowers the `admission_inject` schema into the model.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::env_overrides::{self, EnvOverrides};
+use super::reader::{Reader, Section, find_choice};
+use super::tree::{self, ConfigError, Node};
+use super::{
+    Config, ContainerSettings, DEFAULT_LISTEN, Ddtrace, DdtraceImages, DdtraceLanguage, LogLevel,
+    Logfwd, Profiler, ProfilerImages, ProfilerLanguage, PullPolicy, Selectors, SidecarMode, envs,
+    resources, security_context,
+};
+use crate::diagnostic::Diagnostic;
+use crate::image::Image;
+use crate::selector::{LabelSelector, NamespacePattern};
+
+const ROOT: &[&str] = &[
+    "server_listen",
+    "log_level",
+    "admission_inject",
+    "admission_inject_v2",
+    "admission_mutate",
+];
+const FEATURES: &[&str] = &["ddtrace", "logfwd", "profiler"];
+const FEATURE: &[&str] = &[
+    "images",
+    "envs",
+    "resources",
+    "image_pull_policy",
+    "security_context",
+    "enabled_labelselectors",
+    "enabled_namespaces",
+];
+const LOGFWD: &[&str] = &[
+    "images",
+    "envs",
+    "resources",
+    "image_pull_policy",
+    "security_context",
+    "sidecar_mode",
+    "enabled_labelselectors",
+    "enabled_namespaces",
+    "options",
+];
+const DDTRACE_IMAGES: &[&str] = &["java_agent_image", "python_agent_image", "js_agent_image"];
+const LOGFWD_IMAGES: &[&str] = &["logfwd_image"];
+const PROFILER_IMAGES: &[&str] = &[
+    "java_profiler_image",
+    "python_profiler_image",
+    "golang_profiler_image",
+];
+
+/// The words for a language in `enabled_…`.
+type Languages<L> = &'static [(&'static str, L)];
+const DDTRACE_LANGUAGES: Languages<DdtraceLanguage> = &[
+    ("java", DdtraceLanguage::Java),
+    ("nodejs", DdtraceLanguage::Nodejs),
+    ("python", DdtraceLanguage::Python),
+    // An older name.
+    ("js", DdtraceLanguage::Nodejs),
+];
+const PROFILER_LANGUAGES: Languages<ProfilerLanguage> = &[
+    ("java", ProfilerLanguage::Java),
+    ("python", ProfilerLanguage::Python),
+    ("golang", ProfilerLanguage::Golang),
+];
+
+/// Variables of the tracing library that have a deprecated environment variable of their own.
+const DDTRACE_REPLACEMENTS: &[envs::Replacement] = &[
+    ("DD_AGENT_HOST", env_overrides::DD_AGENT_HOST),
+    ("DD_TRACE_AGENT_PORT", env_overrides::DD_TRACE_AGENT_PORT),
+];
+
+/// See [`Config::load`].
+pub(super) fn load(
+    text: &str,
+    overrides: &EnvOverrides,
+) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
+    let mut reader = Reader::default();
+    let entries = if tree::strip_mark(text).trim().is_empty() {
+        reader.report(Diagnostic::warning(
+            "",
+            "the configuration is empty, so nothing is injected",
+        ));
+        Vec::new()
+    } else {
+        tree::parse(text)?
+    };
+    let root = reader.section(String::new(), &entries, ROOT);
+    let mut lowering = Lowering { reader, overrides };
+    let config = lowering.config(&root);
+    Ok((config, lowering.reader.diagnostics))
+}
+
+struct Lowering<'o> {
+    reader: Reader,
+    overrides: &'o EnvOverrides,
+}
+
+impl Lowering<'_> {
+    fn config(&mut self, root: &Section<'_>) -> Config {
+        let server_listen = self.setting(
+            root,
+            "server_listen",
+            env_overrides::SERVER_LISTEN,
+            parse_listen,
+        );
+        let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
+        for key in ["admission_inject_v2", "admission_mutate"] {
+            if root.get(key).is_some() {
+                self.reader.report(Diagnostic::warning(
+                    root.path(key),
+                    "this version doesn't handle the section; ignored",
+                ));
+            }
+        }
+        let inject = self.reader.object(root, "admission_inject", FEATURES);
+        Config {
+            server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
+            log_level: log_level.unwrap_or_default(),
+            ddtrace: self.ddtrace(&inject),
+            logfwd: self.logfwd(&inject),
+            profiler: self.profiler(&inject),
+        }
+    }
+
+    fn ddtrace(&mut self, inject: &Section<'_>) -> Ddtrace {
+        let section = self.reader.object(inject, "ddtrace", FEATURE);
+        let images = self.reader.object(&section, "images", DDTRACE_IMAGES);
+        let mut image = |key, variable| self.setting(&images, key, variable, parse_image);
+        let images = DdtraceImages {
+            java: image("java_agent_image", env_overrides::DD_JAVA_AGENT_IMAGE),
+            python: image("python_agent_image", env_overrides::DD_PYTHON_AGENT_IMAGE),
+            nodejs: image("js_agent_image", env_overrides::DD_JS_AGENT_IMAGE),
+        };
+        Ddtrace {
+            images,
+            container: self.container(&section, DDTRACE_REPLACEMENTS),
+            selectors: self.selectors(&section, DDTRACE_LANGUAGES),
+        }
+    }
+
+    fn logfwd(&mut self, inject: &Section<'_>) -> Logfwd {
+        let section = self.reader.object(inject, "logfwd", LOGFWD);
+        let images = self.reader.object(&section, "images", LOGFWD_IMAGES);
+        let image = self.setting(
+            &images,
+            "logfwd_image",
+            env_overrides::LOGFWD_IMAGE,
+            parse_image,
+        );
+        let container = self.container(&section, &[]);
+        let sidecar_mode = self.reader.choice(
+            &section,
+            "sidecar_mode",
+            &SidecarMode::ALL,
+            SidecarMode::as_str,
+        );
+        for key in ["enabled_labelselectors", "enabled_namespaces"] {
+            if section.get(key).is_some() {
+                self.reader.report(Diagnostic::warning(
+                    section.path(key),
+                    "without effect: logfwd always needs its annotation",
+                ));
+            }
+        }
+        let options = self
+            .reader
+            .object(&section, "options", &["reuse_exist_volume"]);
+        if options.get("reuse_exist_volume").is_some() {
+            self.reader.report(Diagnostic::warning(
+                options.path("reuse_exist_volume"),
+                "without effect: a volume that is already mounted is always reused",
+            ));
+        }
+        Logfwd {
+            image,
+            container,
+            sidecar_mode,
+        }
+    }
+
+    fn profiler(&mut self, inject: &Section<'_>) -> Profiler {
+        let section = self.reader.object(inject, "profiler", FEATURE);
+        let images = self.reader.object(&section, "images", PROFILER_IMAGES);
+        let mut image = |key| self.setting(&images, key, "", parse_image);
+        let images = ProfilerImages {
+            java: image("java_profiler_image"),
+            python: image("python_profiler_image"),
+            golang: image("golang_profiler_image"),
+        };
+        Profiler {
+            images,
+            container: self.container(&section, &[]),
+            selectors: self.selectors(&section, PROFILER_LANGUAGES),
+        }
+    }
+
+    fn container(
+        &mut self,
+        section: &Section<'_>,
+        replacements: &[envs::Replacement],
+    ) -> ContainerSettings {
+        ContainerSettings {
+            envs: envs::read(&mut self.reader, section, replacements, self.overrides),
+            resources: resources::read(&mut self.reader, section),
+            image_pull_policy: self.reader.choice(
+                section,
+                "image_pull_policy",
+                &PullPolicy::ALL,
+                PullPolicy::as_str,
+            ),
+            security_context: security_context::read(&mut self.reader, section),
+        }
+    }
+
+    /// One text from the document, and from the deprecated `variable` on top of it. `parse` may accept a text with a
+    /// remark; a text that it refuses leaves things as they are without it.
+    fn setting<T>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        variable: &str,
+        parse: fn(&str) -> Result<(T, Option<Diagnostic>), Diagnostic>,
+    ) -> Option<T> {
+        let path = section.path(key);
+        let mut value = None;
+        let written = self
+            .reader
+            .string(section, key)
+            .filter(|text| !text.is_empty());
+        if let Some(text) = written {
+            value = self.parsed(&path, parse(text));
+        }
+        if let Some(text) = self.overrides.get(variable)
+            && let Some(replaced) = self.parsed(variable, parse(text))
+        {
+            self.reader.report(env_overrides::used(variable, &path));
+            value = Some(replaced);
+        }
+        value
+    }
+
+    fn parsed<T>(
+        &mut self,
+        path: &str,
+        result: Result<(T, Option<Diagnostic>), Diagnostic>,
+    ) -> Option<T> {
+        let (value, remark) = match result {
+            Ok((value, remark)) => (Some(value), remark),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(remark) = remark {
+            self.reader.report(Diagnostic {
+                path: path.to_owned(),
+                ..remark
+            });
+        }
+        value
+    }
+
+    fn selectors<L: Copy>(
+        &mut self,
+        section: &Section<'_>,
+        languages: Languages<L>,
+    ) -> Selectors<L> {
+        Selectors {
+            labels: self.rules(
+                section,
+                "enabled_labelselectors",
+                &["labelselector", "language"],
+                |text| LabelSelector::parse(text).map_err(|error| error.to_string()),
+                languages,
+            ),
+            namespaces: self.rules(
+                section,
+                "enabled_namespaces",
+                &["namespace", "language"],
+                |text| NamespacePattern::parse(text).map_err(|error| error.to_string()),
+                languages,
+            ),
+        }
+    }
+
+    /// A list of entries with a pattern and a language. An entry that can't be used is left out: it must neither widen
+    /// nor end the list.
+    fn rules<P, L: Copy>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        fields: &'static [&'static str; 2],
+        parse: impl Fn(&str) -> Result<P, String>,
+        languages: Languages<L>,
+    ) -> Vec<(P, L)> {
+        let list = section.path(key);
+        let mut rules = Vec::new();
+        for (index, item) in self.reader.array(section, key).iter().enumerate() {
+            let path = format!("{list}[{index}]");
+            let Node::Object(entries) = item else {
+                self.reader.wrong_kind(&path, "an object", item);
+                continue;
+            };
+            let entry = self.reader.section(path, entries, fields);
+            let pattern = self.pattern(&entry, fields[0], &parse);
+            let language = self.language(&entry, languages);
+            rules.extend(pattern.zip(language));
+        }
+        rules
+    }
+
+    fn pattern<P>(
+        &mut self,
+        entry: &Section<'_>,
+        key: &str,
+        parse: impl Fn(&str) -> Result<P, String>,
+    ) -> Option<P> {
+        let text = match entry.get(key) {
+            None => "",
+            Some(_) => self.reader.string(entry, key)?,
+        };
+        match parse(text) {
+            Ok(pattern) => Some(pattern),
+            Err(message) => {
+                let error = Diagnostic::error(entry.path(key), format!("{message}; entry ignored"));
+                self.reader.report(if text.is_empty() {
+                    error
+                } else {
+                    error.found(text)
+                });
+                None
+            }
+        }
+    }
+
+    fn language<L: Copy>(&mut self, entry: &Section<'_>, languages: Languages<L>) -> Option<L> {
+        let text = match entry.get("language") {
+            None => "",
+            Some(_) => self.reader.string(entry, "language")?,
+        };
+        let found = languages
+            .iter()
+            .find_map(|(word, language)| (*word == text).then_some(*language));
+        if found.is_none() {
+            let words = || languages.iter().map(|(word, _)| *word);
+            let expected = words().collect::<Vec<_>>().join(", ");
+            let error = Diagnostic::error(
+                entry.path("language"),
+                format!("expected one of {expected}; entry ignored"),
+            );
+            self.reader.report(if text.is_empty() {
+                error
+            } else {
+                error.found(text).suggest_like(text, words())
+            });
+        }
+        found
+    }
+}
+
+/// An address and port, or `:port` for all IPv4 addresses.
+fn parse_listen(text: &str) -> Result<(SocketAddr, Option<Diagnostic>), Diagnostic> {
+    let port_only = text
+        .strip_prefix(':')
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let local = text
+        .strip_prefix("localhost:")
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port_only.or(local).or_else(|| text.parse().ok()) {
+        Some(address) => Ok((address, None)),
+        None => Err(Diagnostic::error(
+            "",
+            "expected an address and a port, such as 0.0.0.0:9543 or :9543; ignored",
+        )
+        .found(text)),
+    }
+}
+
+fn parse_level(text: &str) -> Result<(LogLevel, Option<Diagnostic>), Diagnostic> {
+    match find_choice(text, &LogLevel::ALL, LogLevel::as_str) {
+        Ok(level) => Ok((level, None)),
+        Err(error) => Err(Diagnostic {
+            message: format!("{}; ignored", error.message),
+            ..error
+        }),
+    }
+}
+
+fn parse_image(text: &str) -> Result<(Image, Option<Diagnostic>), Diagnostic> {
+    let image = Image::parse(text).map_err(|error| {
+        let diagnostic =
+            Diagnostic::error("", format!("{error}; the image is ignored")).found(text);
+        let trimmed = text.trim();
+        if trimmed != text && Image::parse(trimmed).is_ok() {
+            diagnostic.suggest(format!("write {trimmed}"))
+        } else {
+            diagnostic
+        }
+    })?;
+    let remark = (!image.has_tag_or_digest()).then(|| {
+        Diagnostic::warning(
+            "",
+            "the image has no tag, so each node may run another version",
+        )
+        .found(text)
+        .suggest(format!("write {text}:<version>"))
+    });
+    Ok((image, remark))
+}

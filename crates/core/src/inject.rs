@@ -1,0 +1,188 @@
+//! Injection: which features a pod asks for, what each would add, and a decision about every one of them.
+//!
+//! Features run in a fixed order and each sees what the earlier ones added: ddtrace, logfwd, profiler (docs: one file
+//! per feature below). A feature plans completely before anything of it is kept; a plan that fails
+//! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
+
+pub mod annotation;
+pub mod container;
+mod ddtrace;
+mod ddtrace_env;
+pub mod decision;
+mod logfwd;
+mod logfwd_config;
+mod logfwd_mounts;
+mod profiler;
+pub mod reason;
+mod security;
+mod trigger;
+
+use crate::config::Config;
+use crate::json::Reader;
+use crate::patch::Patch;
+use crate::pod::verify::verify;
+use crate::pod::{Draft, Edits, Pod};
+use crate::version::KubernetesVersion;
+
+pub use decision::{AskedBy, Decision, Feature, Outcome};
+pub use reason::{Note, Reason};
+
+/// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
+#[derive(Debug)]
+pub struct Engine {
+    ddtrace: ddtrace::Ddtrace,
+    logfwd: logfwd::Logfwd,
+    profiler: profiler::Profiler,
+}
+
+/// Facts about the cluster that a review may depend on. They are read beforehand and cached, never looked up during a
+/// review.
+#[derive(Debug, Clone, Default)]
+pub struct ReviewContext {
+    /// The API server's version; `None` where it isn't known.
+    pub kubernetes_version: Option<KubernetesVersion>,
+}
+
+/// What injection came to for one pod.
+#[derive(Debug)]
+pub struct Injection<'a> {
+    /// The pod that was read.
+    pub pod: Pod<'a>,
+    /// The minimal patch.
+    pub patch: Patch,
+    /// One decision a feature, in the order in which features run.
+    pub decisions: Vec<Decision>,
+    /// What the user should know: what was asked for and didn't happen, or happened differently.
+    pub warnings: Vec<String>,
+}
+
+/// Names of the sidecars that are added, by this version or another one. Other features treat them as ours.
+pub(crate) const SIDECARS: [&str; 3] =
+    [logfwd::CONTAINER, profiler::CONTAINER, "datakit-flameshot"];
+
+/// What a feature decided for a pod: its plan and the record of it.
+#[derive(Debug)]
+pub(crate) struct Planned<'p> {
+    edits: Edits<'p>,
+    decision: Decision,
+}
+
+impl Engine {
+    /// Prepares a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            ddtrace: ddtrace::Ddtrace::new(&config.ddtrace),
+            logfwd: logfwd::Logfwd::new(&config.logfwd),
+            profiler: profiler::Profiler::new(&config.profiler),
+        }
+    }
+}
+
+/// Injects a pod (or a workload's pod template) given as JSON text.
+///
+/// `namespace` is the one of the request; the pod's own counts first.
+///
+/// # Errors
+/// Where the text isn't a pod. Anything else that goes wrong is a decision.
+pub fn inject_pod<'a>(
+    text: &'a str,
+    namespace: Option<&str>,
+    engine: &Engine,
+    context: &ReviewContext,
+) -> crate::json::Result<Injection<'a>> {
+    let mut reader = Reader::new(text);
+    let pod = Pod::read(&mut reader)?;
+    reader.end()?;
+    Ok(inject(pod, namespace, engine, context))
+}
+
+/// Injects a pod that has been read.
+pub fn inject<'a>(
+    pod: Pod<'a>,
+    namespace: Option<&str>,
+    engine: &Engine,
+    context: &ReviewContext,
+) -> Injection<'a> {
+    let namespace = match pod.namespace.as_ref() {
+        "" => namespace.unwrap_or_default(),
+        own => own,
+    };
+    let mut decisions = Vec::with_capacity(Feature::ALL.len());
+    let mut draft = Draft::new(&pod);
+    for feature in Feature::ALL {
+        let planned = match feature {
+            Feature::Ddtrace => engine.ddtrace.plan(&draft, namespace),
+            Feature::Logfwd => engine.logfwd.plan(&draft, context),
+            Feature::Profiler => engine.profiler.plan(&draft, namespace),
+        };
+        decisions.push(take(&mut draft, planned));
+    }
+    let patch = draft.render();
+    let warnings = decision::warnings(&pod, &decisions);
+    Injection {
+        patch,
+        decisions,
+        warnings,
+        pod,
+    }
+}
+
+/// Whether anything can be added to the pod at all.
+pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
+    if pod.windows {
+        return Err(Reason::WindowsPod);
+    }
+    if pod.mirror {
+        return Err(Reason::MirrorPod);
+    }
+    Ok(())
+}
+
+impl<'p> Planned<'p> {
+    fn not_requested(feature: Feature) -> Self {
+        Self {
+            edits: Edits::default(),
+            decision: Decision::not_requested(feature),
+        }
+    }
+
+    fn skipped(mut decision: Decision, reason: Reason) -> Self {
+        decision.skip(reason);
+        Self {
+            edits: Edits::default(),
+            decision,
+        }
+    }
+
+    /// A plan; `present` tells that the feature's own containers were there before.
+    fn done(mut decision: Decision, edits: Edits<'p>, notes: Vec<Note>, present: bool) -> Self {
+        decision.notes = notes;
+        decision.outcome = match (present, edits.is_empty()) {
+            (false, _) => Outcome::Injected,
+            (true, false) => Outcome::Repaired,
+            (true, true) => Outcome::AlreadyInjected,
+        };
+        Self { edits, decision }
+    }
+}
+
+/// Keeps a plan if the API server will, and says which.
+fn take<'p>(draft: &mut Draft<'p, '_>, planned: Planned<'p>) -> Decision {
+    let Planned {
+        edits,
+        mut decision,
+    } = planned;
+    if decision.outcome == Outcome::Skipped || decision.outcome == Outcome::NotRequested {
+        return decision;
+    }
+    match verify(draft, &edits) {
+        Ok(()) => {
+            draft.accept(edits);
+            decision
+        }
+        Err(violation) => {
+            decision.skip(Reason::Unverified(violation));
+            decision
+        }
+    }
+}

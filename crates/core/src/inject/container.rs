@@ -1,0 +1,150 @@
+//! What the configuration says about a container to inject, brought into the form in which it is written.
+
+use crate::config::{ContainerSettings, EnvValue, Resources};
+use crate::json::write_string;
+use crate::pod::Pod;
+use crate::pod::part::{NewEnv, NewEnvValue};
+use crate::pod::view::{Container, ResourcesSet};
+
+/// Settings of an injected container, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub envs: Vec<Env>,
+    pub image_pull_policy: &'static str,
+    pub security_context: Option<String>,
+    resources: String,
+}
+
+/// A configured environment variable.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub name: String,
+    pub value: Value,
+}
+
+/// The value of a configured environment variable.
+#[derive(Debug)]
+pub(crate) enum Value {
+    Literal(String),
+    /// `valueFrom` as JSON.
+    Reference(String),
+    /// A resource of the pod's first container; the variable is left out where that isn't set.
+    Resource {
+        resource: &'static str,
+        divisor: &'static str,
+    },
+}
+
+impl Settings {
+    pub(crate) fn new(settings: &ContainerSettings) -> Self {
+        let envs = settings.envs.iter().map(|env| Env {
+            name: env.name.clone(),
+            value: Value::new(&env.value),
+        });
+        Self {
+            envs: envs.collect(),
+            image_pull_policy: settings.image_pull_policy.as_str(),
+            security_context: settings
+                .security_context
+                .as_ref()
+                .map(|context| context.as_json().to_owned()),
+            resources: resources_json(&settings.resources),
+        }
+    }
+
+    /// `resources` for a container of this pod. A pod with a budget of its own gets none: every container's share
+    /// must fit into the budget, and the containers that the user wrote may fill it.
+    pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<&str> {
+        (!pod.pod_level_resources).then_some(self.resources.as_str())
+    }
+}
+
+impl Env {
+    /// The variable as it is written into this pod, unless it refers to a resource that isn't set.
+    pub(crate) fn for_pod<'p>(&'p self, pod: &'p Pod<'_>) -> Option<NewEnv<'p>> {
+        let value = match &self.value {
+            Value::Literal(text) => NewEnvValue::Literal(text.as_str().into()),
+            Value::Reference(json) => NewEnvValue::Reference(json),
+            Value::Resource { resource, divisor } => {
+                let first: &Container<'_> = pod.containers.first()?;
+                if !is_set(first.resources, resource) {
+                    return None;
+                }
+                NewEnvValue::Resource {
+                    container: &first.name,
+                    resource,
+                    divisor,
+                }
+            }
+        };
+        Some(NewEnv {
+            name: &self.name,
+            value,
+        })
+    }
+
+    /// The text of a literal value.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.value {
+            Value::Literal(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Value {
+    fn new(value: &EnvValue) -> Self {
+        let quoted = |text: &str| {
+            let mut out = Vec::new();
+            write_string(&mut out, text);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        match value {
+            EnvValue::Literal(text) => Self::Literal(text.clone()),
+            EnvValue::FieldRef(path) => Self::Reference(format!(
+                r#"{{"fieldRef":{{"fieldPath":{}}}}}"#,
+                quoted(path)
+            )),
+            EnvValue::SecretKeyRef { name, key } => Self::Reference(format!(
+                r#"{{"secretKeyRef":{{"name":{},"key":{}}}}}"#,
+                quoted(name),
+                quoted(key)
+            )),
+            EnvValue::ResourceFieldRef(resource) => Self::Resource {
+                resource: resource.as_str(),
+                divisor: resource.divisor(),
+            },
+        }
+    }
+}
+
+fn is_set(set: ResourcesSet, resource: &str) -> bool {
+    match resource {
+        "limits.cpu" => set.limits_cpu,
+        "limits.memory" => set.limits_memory,
+        "requests.cpu" => set.requests_cpu,
+        "requests.memory" => set.requests_memory,
+        _ => false,
+    }
+}
+
+fn resources_json(resources: &Resources) -> String {
+    let list = |list: &crate::config::ResourceList| {
+        let cpu = list
+            .cpu
+            .iter()
+            .map(|cpu| format!(r#""cpu":"{}""#, cpu.as_str()));
+        let memory = list
+            .memory
+            .iter()
+            .map(|memory| format!(r#""memory":"{}""#, memory.as_str()));
+        cpu.chain(memory).collect::<Vec<_>>().join(",")
+    };
+    let (requests, limits) = (list(&resources.requests), list(&resources.limits));
+    let parts = [("requests", requests), ("limits", limits)];
+    let parts = parts.iter().filter(|(_, list)| !list.is_empty());
+    let parts: Vec<_> = parts
+        .map(|(name, list)| format!(r#""{name}":{{{list}}}"#))
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}

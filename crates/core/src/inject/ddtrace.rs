@@ -1,0 +1,195 @@
+//! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
+//! language's start-up variable ([`ddtrace_env`](super::ddtrace_env)).
+
+use crate::config::{self, DdtraceImages, DdtraceLanguage, Selectors};
+use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
+use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
+
+use super::annotation;
+use super::container::Settings;
+use super::ddtrace_env::EnvPlanner;
+use super::decision::{Decision, Feature};
+use super::reason::{Note, Reason};
+use super::trigger::{self, Ask, Asked};
+use super::{Planned, SIDECARS, security};
+
+/// Name of the init container.
+const INIT_CONTAINER: &str = "datakit-lib-init";
+/// Name of the volume that holds the library.
+const VOLUME: &str = "datakit-auto-instrument";
+/// Where every container finds it.
+const MOUNT_PATH: &str = "/datadog-lib";
+const COMMAND: &[&str] = &["sh", "copy-lib.sh", MOUNT_PATH];
+
+/// In the order of precedence: a pod gets one language.
+const ASKS: &[Ask<DdtraceLanguage>] = &[
+    Ask {
+        language: DdtraceLanguage::Java,
+        annotations: &[annotation::JAVA_LIB],
+    },
+    Ask {
+        language: DdtraceLanguage::Nodejs,
+        annotations: &[annotation::JS_LIB, annotation::NODEJS_LIB],
+    },
+    Ask {
+        language: DdtraceLanguage::Python,
+        annotations: &[annotation::PYTHON_LIB],
+    },
+];
+
+/// ddtrace, configured.
+#[derive(Debug)]
+pub(crate) struct Ddtrace {
+    images: DdtraceImages,
+    selectors: Selectors<DdtraceLanguage>,
+    settings: Settings,
+    env: EnvPlanner,
+}
+
+impl Ddtrace {
+    pub(crate) fn new(config: &config::Ddtrace) -> Self {
+        let settings = Settings::new(&config.container);
+        Self {
+            images: config.images.clone(),
+            selectors: config.selectors.clone(),
+            env: EnvPlanner::new(&settings.envs),
+            settings,
+        }
+    }
+
+    /// Plans ddtrace for a pod.
+    pub(crate) fn plan<'p>(&'p self, draft: &Draft<'p, '_>, namespace: &str) -> Planned<'p> {
+        let pod = draft.pod;
+        let Some(asked) = trigger::asked(
+            pod,
+            namespace,
+            ASKS,
+            DdtraceLanguage::as_str,
+            &self.selectors,
+        ) else {
+            return Planned::not_requested(Feature::Ddtrace);
+        };
+        let Asked {
+            language,
+            asked_by,
+            version,
+            mut notes,
+        } = asked;
+        let decision = Decision::asked(Feature::Ddtrace, Some(language.as_str()), asked_by);
+        if let Some(annotation) = annotation::switched_off(pod, annotation::DDTRACE_ENABLED) {
+            return Planned::skipped(decision, Reason::SwitchedOff { annotation });
+        }
+        let present = match is_present(pod) {
+            Ok(present) => present,
+            Err(reason) => return Planned::skipped(decision, reason),
+        };
+        let mut edits = Edits::default();
+        let planned = if present {
+            Ok(())
+        } else {
+            self.plan_library(pod, language, version, &mut edits, &mut notes)
+        };
+        match planned.and_then(|()| self.plan_containers(draft, language, &mut edits, &mut notes)) {
+            Ok(()) => Planned::done(decision, edits, notes, present),
+            Err(reason) => Planned::skipped(decision, reason),
+        }
+    }
+
+    /// The init container and the volume it fills.
+    fn plan_library<'p>(
+        &'p self,
+        pod: &'p Pod<'_>,
+        language: DdtraceLanguage,
+        version: (&'static str, &str),
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), Reason> {
+        super::suits(pod)?;
+        let image = self
+            .images
+            .get(language)
+            .ok_or(Reason::ImageNotConfigured {
+                key: match language {
+                    DdtraceLanguage::Java => "admission_inject.ddtrace.images.java_agent_image",
+                    DdtraceLanguage::Nodejs => "admission_inject.ddtrace.images.js_agent_image",
+                    DdtraceLanguage::Python => "admission_inject.ddtrace.images.python_agent_image",
+                },
+            })?;
+        match pod.volume(VOLUME).map(|volume| &volume.kind) {
+            Some(VolumeKind::EmptyDir) => {}
+            Some(_) => {
+                return Err(Reason::ReservedVolume {
+                    name: VOLUME.to_owned(),
+                });
+            }
+            None => edits.volumes.push(NewVolume {
+                name: VOLUME.into(),
+                source: NewVolumeSource::EmptyDir,
+            }),
+        }
+        edits.init_last.push(NewContainer {
+            name: INIT_CONTAINER,
+            image: trigger::versioned(image, version, notes),
+            image_pull_policy: self.settings.image_pull_policy,
+            command: COMMAND,
+            mounts: vec![NewMount::new(VOLUME, MOUNT_PATH)],
+            resources: self.settings.resources(pod),
+            security_context: security::context(&self.settings, pod),
+            ..NewContainer::default()
+        });
+        Ok(())
+    }
+
+    /// The mount and the variables of every container that isn't one of our sidecars.
+    fn plan_containers<'p>(
+        &'p self,
+        draft: &Draft<'p, '_>,
+        language: DdtraceLanguage,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), Reason> {
+        let pod = draft.pod;
+        for (index, container) in pod.containers.iter().enumerate() {
+            if SIDECARS.contains(&container.name.as_ref()) {
+                continue;
+            }
+            let place = Place::Own(index);
+            let own = edits.own(index);
+            if !draft.mounts(place).any(|mount| mount.volume == VOLUME) {
+                if draft.mounts(place).any(|mount| mount.path == MOUNT_PATH) {
+                    return Err(Reason::MountPathTaken {
+                        container: container.name.clone().into_owned(),
+                        path: MOUNT_PATH.to_owned(),
+                    });
+                }
+                own.mounts.push(NewMount::new(VOLUME, MOUNT_PATH));
+            }
+            own.env = self
+                .env
+                .plan(&self.settings.envs, pod, container, language, notes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the library is there already, put there by us.
+fn is_present(pod: &Pod<'_>) -> Result<bool, Reason> {
+    let reserved = Reason::ReservedContainer {
+        name: INIT_CONTAINER,
+    };
+    if pod.container(INIT_CONTAINER).is_some() {
+        return Err(reserved);
+    }
+    let Some(init) = pod.init_container(INIT_CONTAINER) else {
+        return Ok(false);
+    };
+    let fills_volume = init
+        .mounts
+        .iter()
+        .any(|mount| mount.volume == VOLUME && mount.path == MOUNT_PATH);
+    if fills_volume && pod.volume(VOLUME).is_some() {
+        Ok(true)
+    } else {
+        Err(reserved)
+    }
+}

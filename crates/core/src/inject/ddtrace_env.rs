@@ -1,0 +1,361 @@
+//! The environment that ddtrace gives each container: the start-up variable of the language, the configured variables,
+//! and tags merged into the container's own `DD_TAGS`.
+//!
+//! A container may define the start-up variable itself. A literal is extended. A `valueFrom` is wrapped: the entry gets
+//! another name in place, and the variable follows it and refers to that name, because the kubelet expands `$(NAME)` from
+//! entries further up. Nothing is ever moved or removed; where the order matters, entries are inserted.
+
+use crate::config::DdtraceLanguage;
+use crate::expansion::references;
+use crate::pod::Pod;
+use crate::pod::draft::EnvEdit;
+use crate::pod::part::{NewEnv, NewEnvValue};
+use crate::pod::view::{Container, EnvSource, EnvVar};
+
+use super::container::Env;
+use super::reason::{Note, Reason};
+
+/// The variable whose values are merged instead of one winning.
+const TAGS: &str = "DD_TAGS";
+
+/// How a language is told to load the library at start-up.
+#[derive(Debug)]
+struct StartUp {
+    variable: &'static str,
+    /// The name that a wrapped `valueFrom` gets.
+    original: &'static str,
+    /// The value for a container that doesn't define the variable.
+    bare: &'static str,
+    /// What joins `bare` and a value of the container's own.
+    join: Join,
+}
+
+#[derive(Debug)]
+enum Join {
+    /// `bare` follows the container's value; it brings its own blank.
+    Behind,
+    /// `bare` stands before the container's value, with a colon between.
+    Before,
+}
+
+/// Plans the environment of containers.
+#[derive(Debug)]
+pub(crate) struct EnvPlanner {
+    /// The configured tags, if they are configured as text.
+    tags: Option<Tags>,
+}
+
+#[derive(Debug)]
+struct Tags {
+    /// Position among the configured variables.
+    at: usize,
+    list: Vec<Tag>,
+}
+
+#[derive(Debug)]
+struct Tag {
+    key: String,
+    text: String,
+    refers_to: Vec<String>,
+}
+
+/// Where the variables that matter stand in a container's `env`: of repeated names the last counts, as in the kubelet.
+struct Found {
+    start: Option<usize>,
+    original: bool,
+    configured: Vec<Option<usize>>,
+}
+
+impl EnvPlanner {
+    pub(crate) fn new(envs: &[Env]) -> Self {
+        let at = envs.iter().position(|env| env.name == TAGS);
+        let text = at.and_then(|at| Some((at, envs[at].literal()?)));
+        Self {
+            tags: text.map(|(at, text)| Tags {
+                at,
+                list: tag_list(text),
+            }),
+        }
+    }
+
+    /// The edits of one container's `env`.
+    ///
+    /// # Errors
+    /// The reason why the container can't be told to load the library.
+    pub(crate) fn plan<'p>(
+        &'p self,
+        envs: &'p [Env],
+        pod: &'p Pod<'_>,
+        container: &'p Container<'_>,
+        language: DdtraceLanguage,
+        notes: &mut Vec<Note>,
+    ) -> Result<Vec<EnvEdit<'p>>, Reason> {
+        let start_up = StartUp::of(language);
+        let found = find(container, start_up, envs);
+        let mut edits = Vec::new();
+        // What is added, in the documented order: the start-up variable, then the configured ones.
+        let mut added: Vec<(usize, NewEnv<'p>)> = Vec::with_capacity(envs.len() + 1);
+        match found.start {
+            None => added.push((0, literal(start_up.variable, start_up.bare.to_owned()))),
+            Some(index) => start_up.extend(container, index, found.original, &mut edits)?,
+        }
+        for (at, env) in envs.iter().enumerate() {
+            let shadows_start = env.name == start_up.variable;
+            if found.configured[at].is_none() && !shadows_start {
+                added.extend(env.for_pod(pod).map(|env| (at, env)));
+            }
+        }
+        let insert = match &self.tags {
+            Some(tags) => tags.merge(container, &found, &added, &mut edits, notes),
+            None => None,
+        };
+        for (at, env) in added {
+            edits.push(match insert {
+                Some((index, ref late)) if !late.contains(&env.name) && self.before_tags(at) => {
+                    EnvEdit::Insert { index, env }
+                }
+                _ => EnvEdit::Append(env),
+            });
+        }
+        Ok(edits)
+    }
+
+    fn before_tags(&self, at: usize) -> bool {
+        self.tags.as_ref().is_some_and(|tags| at < tags.at)
+    }
+}
+
+impl StartUp {
+    fn of(language: DdtraceLanguage) -> &'static Self {
+        match language {
+            DdtraceLanguage::Java => &Self {
+                variable: "JAVA_TOOL_OPTIONS",
+                original: "DATAKIT_ORIGINAL_JAVA_TOOL_OPTIONS",
+                bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
+                join: Join::Behind,
+            },
+            DdtraceLanguage::Nodejs => &Self {
+                variable: "NODE_OPTIONS",
+                original: "DATAKIT_ORIGINAL_NODE_OPTIONS",
+                bare: " --require=/datadog-lib/node_modules/dd-trace/init",
+                join: Join::Behind,
+            },
+            DdtraceLanguage::Python => &Self {
+                variable: "PYTHONPATH",
+                original: "DATAKIT_ORIGINAL_PYTHONPATH",
+                bare: "/datadog-lib/",
+                join: Join::Before,
+            },
+        }
+    }
+
+    /// Extends the variable that the container defines at `index`.
+    fn extend(
+        &self,
+        container: &Container<'_>,
+        index: usize,
+        original_taken: bool,
+        edits: &mut Vec<EnvEdit<'_>>,
+    ) -> Result<(), Reason> {
+        match &container.env[index].source {
+            EnvSource::Literal(value) => {
+                if !self.loads(value) {
+                    edits.push(EnvEdit::SetValue {
+                        index,
+                        replace: !value.is_empty(),
+                        value: self.joined(value),
+                    });
+                }
+                Ok(())
+            }
+            EnvSource::Reference { optional: true } => Err(Reason::OptionalReference {
+                container: container.name.clone().into_owned(),
+                variable: self.variable,
+            }),
+            EnvSource::Reference { optional: false } if original_taken => {
+                Err(Reason::ReservedVariable {
+                    container: container.name.clone().into_owned(),
+                    variable: self.original,
+                })
+            }
+            EnvSource::Reference { optional: false } => {
+                edits.push(EnvEdit::Rename {
+                    index,
+                    name: self.original,
+                });
+                edits.push(EnvEdit::Insert {
+                    index: index + 1,
+                    env: literal(self.variable, self.joined(&format!("$({})", self.original))),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn joined(&self, value: &str) -> String {
+        match self.join {
+            _ if value.is_empty() => self.bare.to_owned(),
+            Join::Behind => format!("{value}{}", self.bare),
+            Join::Before => format!("{}:{value}", self.bare),
+        }
+    }
+
+    /// Whether a value has the library loaded already.
+    fn loads(&self, value: &str) -> bool {
+        let option = self.bare.trim_start();
+        match self.join {
+            Join::Before => {
+                let directory = option.trim_end_matches('/');
+                value
+                    .split(':')
+                    .any(|part| part.trim_end_matches('/') == directory)
+            }
+            Join::Behind => {
+                let mut words = value.split_ascii_whitespace();
+                words.any(|word| {
+                    word == option
+                        || word
+                            .strip_prefix(option)
+                            .is_some_and(|rest| rest.starts_with('='))
+                })
+            }
+        }
+    }
+}
+
+impl Tags {
+    /// Merges the configured tags into the container's own, which stay as they are. Returns where added variables must
+    /// be inserted so that the merged tags can refer to them, and the names of those that can't stand there.
+    fn merge<'p>(
+        &self,
+        container: &'p Container<'_>,
+        found: &Found,
+        added: &[(usize, NewEnv<'p>)],
+        edits: &mut Vec<EnvEdit<'p>>,
+        notes: &mut Vec<Note>,
+    ) -> Option<(usize, Vec<&'p str>)> {
+        let index = found.configured[self.at]?;
+        let EnvSource::Literal(own) = &container.env[index].source else {
+            return None;
+        };
+        let keys: Vec<&str> = tags(own).map(tag_key).collect();
+        let missing = || {
+            self.list
+                .iter()
+                .filter(|tag| !keys.contains(&tag.key.as_str()))
+        };
+        if missing().next().is_none() {
+            return None;
+        }
+        let late = late(&container.env, index, self.at, added);
+        let is_known_too_late =
+            |name: &str| late.contains(&name) || defined_late(&container.env, index, name);
+        let mut value = own.clone().into_owned();
+        let mut refers_to_added = false;
+        for tag in missing() {
+            if tag.refers_to.iter().any(|name| is_known_too_late(name)) {
+                notes.push(Note::TagLeftOut {
+                    container: container.name.clone().into_owned(),
+                    tag: tag.text.clone(),
+                });
+                continue;
+            }
+            refers_to_added |= added
+                .iter()
+                .any(|(_, env)| tag.refers_to.iter().any(|name| name == env.name));
+            if !value.is_empty() && !value.ends_with(',') {
+                value.push(',');
+            }
+            value.push_str(&tag.text);
+        }
+        if value != *own {
+            edits.push(EnvEdit::SetValue {
+                index,
+                replace: !own.is_empty(),
+                value,
+            });
+        }
+        refers_to_added.then_some((index, late))
+    }
+}
+
+/// Those of the added variables that refer, directly or through each other, to what is only defined at `index` or
+/// further down, or that the configuration places behind the tags.
+fn late<'p>(
+    env: &[EnvVar<'_>],
+    index: usize,
+    tags_at: usize,
+    added: &[(usize, NewEnv<'p>)],
+) -> Vec<&'p str> {
+    let mut late: Vec<&'p str> = Vec::new();
+    for (at, new) in added {
+        let too_late = match &new.value {
+            NewEnvValue::Literal(text) => {
+                references(text).any(|name| late.contains(&name) || defined_late(env, index, name))
+            }
+            _ => false,
+        };
+        if too_late || *at > tags_at {
+            late.push(new.name);
+        }
+    }
+    late
+}
+
+/// Whether a container defines a variable, but not before `index`.
+fn defined_late(env: &[EnvVar<'_>], index: usize, name: &str) -> bool {
+    let defines = |env: &EnvVar<'_>| env.name == name;
+    !env[..index].iter().any(defines) && env[index..].iter().any(defines)
+}
+
+fn find(container: &Container<'_>, start_up: &StartUp, envs: &[Env]) -> Found {
+    let mut found = Found {
+        start: None,
+        original: false,
+        configured: vec![None; envs.len()],
+    };
+    for (index, env) in container.env.iter().enumerate() {
+        let name = env.name.as_ref();
+        if name == start_up.variable {
+            found.start = Some(index);
+        }
+        found.original |= name == start_up.original;
+        for (configured, position) in envs.iter().zip(&mut found.configured) {
+            if configured.name == name {
+                *position = Some(index);
+            }
+        }
+    }
+    found
+}
+
+fn tag_list(text: &str) -> Vec<Tag> {
+    let mut list: Vec<Tag> = Vec::new();
+    for text in text.split(',').filter(|text| !text.is_empty()) {
+        let key = tag_key(text);
+        if !list.iter().any(|tag| tag.key == key) {
+            list.push(Tag {
+                key: key.to_owned(),
+                text: text.to_owned(),
+                refers_to: references(text).map(str::to_owned).collect(),
+            });
+        }
+    }
+    list
+}
+
+/// The tags in a value; ddtrace accepts commas and blanks between them.
+fn tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|tag| !tag.is_empty())
+}
+
+fn tag_key(tag: &str) -> &str {
+    tag.split_once(':').map_or(tag, |(key, _)| key).trim()
+}
+
+fn literal(name: &'static str, value: String) -> NewEnv<'static> {
+    NewEnv {
+        name,
+        value: NewEnvValue::Literal(value.into()),
+    }
+}

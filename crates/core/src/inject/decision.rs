@@ -1,0 +1,199 @@
+//! The decision record: for every feature what was done, or the one reason why not.
+//!
+//! It is computed once, during planning, and everything that tells people about a review (log line, admission warnings,
+//! metrics, `explain`) reads it from here.
+
+use std::fmt;
+
+use crate::pod::Pod;
+
+use super::annotation;
+use super::reason::{Note, Reason};
+
+/// A thing that can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// The ddtrace library of a language.
+    Ddtrace,
+    /// The log sidecar.
+    Logfwd,
+    /// The profiler sidecar.
+    Profiler,
+}
+
+/// What became of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Added whole.
+    Injected,
+    /// It was there, but not everywhere: what was missing was added.
+    Repaired,
+    /// It was there, complete.
+    AlreadyInjected,
+    /// Asked for and not added; the decision has the reason.
+    Skipped,
+    /// Nobody asked for it.
+    NotRequested,
+}
+
+/// Who asked for a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedBy {
+    /// An annotation of the pod.
+    Annotation(&'static str),
+    /// A label selector of the configuration.
+    LabelSelector(String),
+    /// A namespace pattern of the configuration.
+    NamespacePattern(String),
+}
+
+/// The decision about one feature of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The feature.
+    pub feature: Feature,
+    /// The language it was asked for, where the feature has languages.
+    pub language: Option<&'static str>,
+    /// Who asked.
+    pub asked_by: Option<AskedBy>,
+    /// What was done.
+    pub outcome: Outcome,
+    /// Why it was skipped; set exactly when it was.
+    pub reason: Option<Reason>,
+    /// What was done differently than asked.
+    pub notes: Vec<Note>,
+}
+
+impl Feature {
+    /// Every feature, in the order in which they run.
+    pub const ALL: [Self; 3] = [Self::Ddtrace, Self::Logfwd, Self::Profiler];
+
+    /// The name in metrics, logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ddtrace => "ddtrace",
+            Self::Logfwd => "logfwd",
+            Self::Profiler => "profiler",
+        }
+    }
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [
+        Self::Injected,
+        Self::Repaired,
+        Self::AlreadyInjected,
+        Self::Skipped,
+        Self::NotRequested,
+    ];
+
+    /// The name in metrics, logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Repaired => "repaired",
+            Self::AlreadyInjected => "already_injected",
+            Self::Skipped => "skipped",
+            Self::NotRequested => "not_requested",
+        }
+    }
+}
+
+impl Decision {
+    /// A decision about a feature that nobody has asked for.
+    pub(crate) fn not_requested(feature: Feature) -> Self {
+        Self {
+            feature,
+            language: None,
+            asked_by: None,
+            outcome: Outcome::NotRequested,
+            reason: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// A decision about a feature that was asked for; what comes of it is still open.
+    pub(crate) fn asked(
+        feature: Feature,
+        language: Option<&'static str>,
+        asked_by: AskedBy,
+    ) -> Self {
+        Self {
+            language,
+            asked_by: Some(asked_by),
+            outcome: Outcome::Injected,
+            ..Self::not_requested(feature)
+        }
+    }
+
+    /// Turns the decision into "not done, for this reason".
+    pub(crate) fn skip(&mut self, reason: Reason) {
+        self.outcome = Outcome::Skipped;
+        self.reason = Some(reason);
+        self.notes.clear();
+    }
+
+    /// Whether the pod's author asked and did not get exactly that.
+    fn disappoints(&self) -> bool {
+        let asked = matches!(self.asked_by, Some(AskedBy::Annotation(_)));
+        asked && !matches!(self.reason, Some(Reason::SwitchedOff { .. }))
+    }
+}
+
+/// What to tell the author of the pod: one sentence for each thing that was asked for and didn't happen, or happened
+/// differently.
+pub(crate) fn warnings(pod: &Pod<'_>, decisions: &[Decision]) -> Vec<String> {
+    if pod.annotations.is_empty() {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    for decision in decisions.iter().filter(|decision| decision.disappoints()) {
+        let feature = decision.subject();
+        if let Some(reason) = &decision.reason {
+            warnings.push(format!(
+                "{feature} not injected: {reason}; {}",
+                reason.remedy()
+            ));
+        }
+        for note in &decision.notes {
+            warnings.push(format!("{feature}: {note}; {}", note.remedy()));
+        }
+    }
+    for note in annotation::notes(pod) {
+        warnings.push(format!("{note}; {}", note.remedy()));
+    }
+    warnings
+}
+
+impl Decision {
+    /// The feature and its language, for people.
+    pub fn subject(&self) -> String {
+        match self.language {
+            Some(language) => format!("{} ({language})", self.feature.as_str()),
+            None => self.feature.as_str().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for AskedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Annotation(key) => write!(f, "annotation {key}"),
+            Self::LabelSelector(text) => write!(f, "label selector {text}"),
+            Self::NamespacePattern(text) => write!(f, "namespace pattern {text}"),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
+
+use crate::config::{self, SidecarMode};
+use crate::image::Image;
+use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, NewVolumeSource};
+use crate::pod::{Container, Draft, Edits, Pod};
+use crate::version::KubernetesVersion;
+
+use super::annotation;
+use super::container::Settings;
+use super::decision::{AskedBy, Decision, Feature};
+use super::logfwd_config::{self, Instances};
+use super::logfwd_mounts;
+use super::reason::{Note, Reason};
+use super::{Planned, ReviewContext, security};
+
+/// Name of the sidecar.
+pub(crate) const CONTAINER: &str = "datakit-logfwd";
+/// Volume with the pod's labels, which the sidecar copies into its tags.
+const POD_INFO_VOLUME: &str = "datakit-pod-info";
+const POD_INFO_PATH: &str = "/etc/podinfo";
+/// Variable with the instances of the annotation.
+const INSTANCES_VARIABLE: &str = "LOGFWD_JSON_CONFIG";
+/// The first Kubernetes version whose API knows native sidecars without a feature gate.
+const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion {
+    major: 1,
+    minor: 29,
+};
+
+/// logfwd, configured.
+#[derive(Debug)]
+pub(crate) struct Logfwd {
+    image: Option<Image>,
+    settings: Settings,
+    mode: SidecarMode,
+}
+
+impl Logfwd {
+    pub(crate) fn new(config: &config::Logfwd) -> Self {
+        Self {
+            image: config.image.clone(),
+            settings: Settings::new(&config.container),
+            mode: config.sidecar_mode,
+        }
+    }
+
+    /// Plans logfwd for a pod. The annotation alone asks for it: it says what to collect.
+    pub(crate) fn plan<'p>(
+        &'p self,
+        draft: &Draft<'p, '_>,
+        context: &ReviewContext,
+    ) -> Planned<'p> {
+        let pod = draft.pod;
+        let Some(value) = pod.annotation(annotation::LOGFWD_INSTANCES) else {
+            return Planned::not_requested(Feature::Logfwd);
+        };
+        let asked_by = AskedBy::Annotation(annotation::LOGFWD_INSTANCES);
+        let decision = Decision::asked(Feature::Logfwd, None, asked_by);
+        if let Some(annotation) = annotation::switched_off(pod, annotation::LOGFWD_ENABLED) {
+            return Planned::skipped(decision, Reason::SwitchedOff { annotation });
+        }
+        let mut edits = Edits::default();
+        let mut notes = Vec::new();
+        let planned = match present(pod) {
+            Ok(Some(sidecar)) => {
+                logfwd_mounts::repair(draft, sidecar, POD_INFO_VOLUME, &mut edits);
+                Ok(true)
+            }
+            Ok(None) => self
+                .plan_sidecar(draft, value, context, &mut edits, &mut notes)
+                .map(|()| false),
+            Err(reason) => Err(reason),
+        };
+        match planned {
+            Ok(present) => Planned::done(decision, edits, notes, present),
+            Err(reason) => Planned::skipped(decision, reason),
+        }
+    }
+
+    fn plan_sidecar<'p>(
+        &'p self,
+        draft: &Draft<'p, '_>,
+        annotation: &str,
+        context: &ReviewContext,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), Reason> {
+        let pod = draft.pod;
+        super::suits(pod)?;
+        let Instances {
+            paths,
+            text,
+            unknown_keys,
+        } = logfwd_config::read(annotation).map_err(|problem| Reason::InvalidAnnotation {
+            annotation: annotation::LOGFWD_INSTANCES,
+            problem,
+        })?;
+        let image = self.image.as_ref().ok_or(Reason::ImageNotConfigured {
+            key: "admission_inject.logfwd.images.logfwd_image",
+        })?;
+        notes.extend(unknown_keys);
+        let mut mounts = logfwd_mounts::plan(draft, &paths, edits, notes);
+        edits.volumes.push(NewVolume {
+            name: POD_INFO_VOLUME.into(),
+            source: NewVolumeSource::PodLabels,
+        });
+        mounts.push(NewMount::new(POD_INFO_VOLUME, POD_INFO_PATH).read_only());
+        let configured = self
+            .settings
+            .envs
+            .iter()
+            .filter(|env| env.name != INSTANCES_VARIABLE);
+        let mut env: Vec<_> = configured.filter_map(|env| env.for_pod(pod)).collect();
+        env.push(NewEnv {
+            name: INSTANCES_VARIABLE,
+            value: NewEnvValue::Literal(text.into()),
+        });
+        let native = self.is_native(pod, context, notes);
+        let sidecar = NewContainer {
+            name: CONTAINER,
+            image: image.as_str().into(),
+            image_pull_policy: self.settings.image_pull_policy,
+            env,
+            mounts,
+            resources: self.settings.resources(pod),
+            security_context: security::context(&self.settings, pod),
+            native_sidecar: native,
+            ..NewContainer::default()
+        };
+        if native {
+            edits.init_first.push(sidecar);
+        } else {
+            edits.sidecars.push(sidecar);
+        }
+        Ok(())
+    }
+
+    /// Whether the sidecar becomes a native one, which doesn't keep a Job from completing. A kubelet that doesn't know
+    /// native sidecars would wait for ever for such an init container to end, so every node must.
+    fn is_native(&self, pod: &Pod<'_>, context: &ReviewContext, notes: &mut Vec<Note>) -> bool {
+        let known = context.kubernetes_version;
+        let because = match (self.mode, known) {
+            (SidecarMode::Native, Some(version)) if version < NATIVE_SIDECARS => {
+                format!("Kubernetes {version} has no native sidecars")
+            }
+            (SidecarMode::Native, _) => return true,
+            (SidecarMode::Container, _) => "sidecar_mode is container".to_owned(),
+            (SidecarMode::Auto, _) if pod.restarts_always() => return false,
+            (SidecarMode::Auto, Some(version))
+                if version >= KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE =>
+            {
+                return true;
+            }
+            (SidecarMode::Auto, Some(version)) => {
+                format!("Kubernetes {version} may have nodes without native sidecars")
+            }
+            (SidecarMode::Auto, None) => "the Kubernetes version is not known".to_owned(),
+        };
+        if !pod.restarts_always() {
+            notes.push(Note::KeepsJobRunning { because });
+        }
+        false
+    }
+}
+
+/// The sidecar, if it is there and ours.
+fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p Container<'p>>, Reason> {
+    let found = pod
+        .container(CONTAINER)
+        .or_else(|| pod.init_container(CONTAINER));
+    let Some(sidecar) = found else {
+        return Ok(None);
+    };
+    let knows_pod = sidecar
+        .mounts
+        .iter()
+        .any(|mount| mount.volume == POD_INFO_VOLUME && mount.path == POD_INFO_PATH);
+    if knows_pod && pod.volume(POD_INFO_VOLUME).is_some() {
+        Ok(Some(sidecar))
+    } else {
+        Err(Reason::ReservedContainer { name: CONTAINER })
+    }
+}

@@ -1,0 +1,358 @@
+//! The closed list of reasons why a feature was skipped, and of notes on what was done differently than asked.
+//!
+//! Each has a code (metrics, JSON), a sentence with the values a person needs, and a remedy.
+
+use std::fmt;
+
+use crate::pod::verify::Violation;
+
+/// Why a feature that was asked for was not injected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A switch annotation turns it off.
+    SwitchedOff {
+        /// The switch.
+        annotation: &'static str,
+    },
+    /// The configuration has no image for it.
+    ImageNotConfigured {
+        /// The configuration key that would hold it.
+        key: &'static str,
+    },
+    /// The pod is for Windows nodes; the images are Linux.
+    WindowsPod,
+    /// The object only shows a static pod, which changes don't reach.
+    MirrorPod,
+    /// The profiler needs a shared process namespace, which excludes `hostPID`.
+    HostPid,
+    /// The profiler never ends, so it would keep a pod running that is meant to end.
+    RestartPolicy {
+        /// The pod's policy.
+        policy: String,
+    },
+    /// The profiler runs as root, which the pod's security context forbids or overrides.
+    NonRootPod {
+        /// The setting.
+        setting: String,
+    },
+    /// A container of the user's has a name that the operator reserves.
+    ReservedContainer {
+        /// The name.
+        name: &'static str,
+    },
+    /// A volume of the user's has a name that the operator reserves, or is not of the kind it needs.
+    ReservedVolume {
+        /// The name.
+        name: String,
+    },
+    /// Something else is mounted where the feature must mount its own volume.
+    MountPathTaken {
+        /// The container.
+        container: String,
+        /// The path.
+        path: String,
+    },
+    /// A start-up variable comes from an optional source, so what it would expand to is unknown.
+    OptionalReference {
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: &'static str,
+    },
+    /// The name that a wrapped variable would get is taken.
+    ReservedVariable {
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: &'static str,
+    },
+    /// The annotation's value can't be used.
+    InvalidAnnotation {
+        /// The annotation.
+        annotation: &'static str,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+    /// The edits would have made the pod invalid.
+    Unverified(Violation),
+}
+
+/// What was done differently than asked, or asked in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The version is no image tag; the configured image was used.
+    VersionIgnored {
+        /// The annotation.
+        annotation: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A second language was asked for; a pod gets one.
+    LanguageIgnored {
+        /// The annotation that lost.
+        annotation: &'static str,
+        /// The language that won.
+        chosen: &'static str,
+    },
+    /// No volume can be mounted for a log path.
+    LogPathSkipped {
+        /// The path as written.
+        path: String,
+        /// Why.
+        problem: String,
+    },
+    /// A container has its own volume at a path whose content is collected or shared from another container.
+    NotShared {
+        /// The container.
+        container: String,
+        /// The path.
+        path: String,
+    },
+    /// The sidecar will keep a Job from completing.
+    KeepsJobRunning {
+        /// Why no native sidecar could be used.
+        because: String,
+    },
+    /// A configured tag refers to a variable that the container defines too late.
+    TagLeftOut {
+        /// The container.
+        container: String,
+        /// The tag.
+        tag: String,
+    },
+    /// A key inside an annotation is probably misspelled.
+    UnknownKey {
+        /// The path of the key.
+        path: String,
+        /// What was probably meant.
+        suggestion: String,
+    },
+    /// An annotation under our prefix that has no meaning.
+    UnknownAnnotation {
+        /// Its name.
+        annotation: String,
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// An annotation that other versions of the operator act on.
+    AnnotationOfOtherVersion {
+        /// Its name.
+        annotation: String,
+    },
+    /// A switch that holds no boolean, and therefore leaves the feature on.
+    SwitchUnreadable {
+        /// The annotation.
+        annotation: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl Reason {
+    /// Every code, for the closed label set of the metrics.
+    pub const CODES: [&str; 14] = [
+        "switched_off",
+        "image_not_configured",
+        "windows_pod",
+        "mirror_pod",
+        "host_pid",
+        "restart_policy",
+        "non_root_pod",
+        "reserved_container",
+        "reserved_volume",
+        "mount_path_taken",
+        "optional_reference",
+        "reserved_variable",
+        "invalid_annotation",
+        "unverified",
+    ];
+
+    /// The code of the reason.
+    pub fn as_str(&self) -> &'static str {
+        Self::CODES[self.index()]
+    }
+
+    /// The position in [`CODES`](Self::CODES).
+    pub fn index(&self) -> usize {
+        match self {
+            Self::SwitchedOff { .. } => 0,
+            Self::ImageNotConfigured { .. } => 1,
+            Self::WindowsPod => 2,
+            Self::MirrorPod => 3,
+            Self::HostPid => 4,
+            Self::RestartPolicy { .. } => 5,
+            Self::NonRootPod { .. } => 6,
+            Self::ReservedContainer { .. } => 7,
+            Self::ReservedVolume { .. } => 8,
+            Self::MountPathTaken { .. } => 9,
+            Self::OptionalReference { .. } => 10,
+            Self::ReservedVariable { .. } => 11,
+            Self::InvalidAnnotation { .. } => 12,
+            Self::Unverified(_) => 13,
+        }
+    }
+
+    /// What a person can change.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::SwitchedOff { annotation } => format!("remove {annotation} to turn it on"),
+            Self::ImageNotConfigured { key } => {
+                format!("set {key} in the operator's configuration")
+            }
+            Self::WindowsPod => "remove the annotation from pods for Windows nodes".to_owned(),
+            Self::MirrorPod => "annotate a workload instead of a static pod".to_owned(),
+            Self::HostPid => "remove hostPID or the profiler's annotation".to_owned(),
+            Self::RestartPolicy { .. } => {
+                "profile a workload whose pods have restartPolicy Always".to_owned()
+            }
+            Self::NonRootPod { .. } => {
+                "set admission_inject.profiler.security_context in the operator's configuration to choose its user"
+                    .to_owned()
+            }
+            Self::ReservedContainer { name } => format!("rename your container `{name}`"),
+            Self::ReservedVolume { name } => format!("rename your volume `{name}`"),
+            Self::MountPathTaken { path, .. } => format!("mount your volume elsewhere than at {path}"),
+            Self::OptionalReference { variable, .. } => {
+                format!("remove `optional: true` from the source of {variable}")
+            }
+            Self::ReservedVariable { variable, .. } => format!("rename your variable {variable}"),
+            Self::InvalidAnnotation { annotation, .. } => format!("correct the value of {annotation}"),
+            Self::Unverified(_) => "change the pod so that both fit".to_owned(),
+        }
+    }
+}
+
+impl Note {
+    /// The code of the note.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::VersionIgnored { .. } => "version_ignored",
+            Self::LanguageIgnored { .. } => "language_ignored",
+            Self::LogPathSkipped { .. } => "log_path_skipped",
+            Self::NotShared { .. } => "not_shared",
+            Self::KeepsJobRunning { .. } => "keeps_job_running",
+            Self::TagLeftOut { .. } => "tag_left_out",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::UnknownAnnotation { .. } => "unknown_annotation",
+            Self::AnnotationOfOtherVersion { .. } => "annotation_of_other_version",
+            Self::SwitchUnreadable { .. } => "switch_unreadable",
+        }
+    }
+
+    /// What a person can change.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::VersionIgnored { .. } => "give a tag such as `v1.2.3`".to_owned(),
+            Self::LanguageIgnored { annotation, .. } => format!("remove {annotation}"),
+            Self::LogPathSkipped { .. } => "log to a directory of its own, such as /var/log/app/*.log".to_owned(),
+            Self::NotShared { .. } => "mount one emptyDir there in all containers".to_owned(),
+            Self::KeepsJobRunning { .. } => {
+                "on Kubernetes 1.32 or newer set sidecar_mode to auto and let the operator know the version".to_owned()
+            }
+            Self::TagLeftOut { .. } => "define the variable before DD_TAGS".to_owned(),
+            Self::UnknownKey { suggestion, .. } => format!("did you mean `{suggestion}`?"),
+            Self::UnknownAnnotation { suggestion: Some(meant), .. } => format!("did you mean `{meant}`?"),
+            Self::UnknownAnnotation { suggestion: None, .. }
+            | Self::AnnotationOfOtherVersion { .. } => "remove it".to_owned(),
+            Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SwitchedOff { annotation } => write!(f, "switched off by {annotation}"),
+            Self::ImageNotConfigured { key } => write!(f, "no image is configured ({key})"),
+            Self::WindowsPod => f.write_str("the pod is for Windows nodes and the image is for Linux"),
+            Self::MirrorPod => f.write_str("the pod mirrors a static pod, which can't be changed through the API"),
+            Self::HostPid => f.write_str(
+                "the pod uses the node's process namespace (hostPID), which can't be shared with a sidecar",
+            ),
+            Self::RestartPolicy { policy } => write!(
+                f,
+                "restartPolicy is {policy} and a profiler beside the containers would keep the pod from ending"
+            ),
+            Self::NonRootPod { setting } => write!(f, "the profiler runs as root and the pod has {setting}"),
+            Self::ReservedContainer { name } => {
+                write!(f, "a container of the pod has the reserved name `{name}`")
+            }
+            Self::ReservedVolume { name } => write!(f, "a volume of the pod has the reserved name `{name}`"),
+            Self::MountPathTaken { container, path } => {
+                write!(f, "container `{container}` has another volume at {path}")
+            }
+            Self::OptionalReference { container, variable } => write!(
+                f,
+                "container `{container}` takes {variable} from an optional source, which can't be extended"
+            ),
+            Self::ReservedVariable { container, variable } => {
+                write!(f, "container `{container}` already has a variable {variable}")
+            }
+            Self::InvalidAnnotation { annotation, problem } => write!(f, "{annotation} is invalid: {problem}"),
+            Self::Unverified(violation) => write!(f, "{violation}"),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VersionIgnored { annotation, value } => write!(
+                f,
+                "{annotation} `{}` is no image tag, the configured image was used",
+                excerpt(value)
+            ),
+            Self::LanguageIgnored { annotation, chosen } => {
+                write!(
+                    f,
+                    "{annotation} was ignored, a pod gets one language and {chosen} comes first"
+                )
+            }
+            Self::LogPathSkipped { path, problem } => {
+                write!(f, "no volume for log path `{}`: {problem}", excerpt(path))
+            }
+            Self::NotShared { container, path } => {
+                write!(
+                    f,
+                    "container `{container}` has its own volume at {path}, which is not seen"
+                )
+            }
+            Self::KeepsJobRunning { because } => write!(
+                f,
+                "the sidecar is an ordinary container and keeps the pod of a Job running for ever, because {because}"
+            ),
+            Self::TagLeftOut { container, tag } => write!(
+                f,
+                "tag `{}` was not added to DD_TAGS of container `{container}`, its variable is defined later",
+                excerpt(tag)
+            ),
+            Self::UnknownKey { path, .. } => write!(f, "unknown key `{}`", excerpt(path)),
+            Self::UnknownAnnotation { annotation, .. } => {
+                write!(f, "annotation {} has no meaning", excerpt(annotation))
+            }
+            Self::AnnotationOfOtherVersion { annotation } => write!(
+                f,
+                "annotation {annotation} is not supported by this version of the operator"
+            ),
+            Self::SwitchUnreadable { annotation, value } => write!(
+                f,
+                "{annotation} is `{}`, which is no boolean and counts as true",
+                excerpt(value)
+            ),
+        }
+    }
+}
+
+/// The beginning of a value of the user's, fit for one line.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}

@@ -1,0 +1,17 @@
+//! The pod of a review: a borrowed view of what the user wrote, the parts that can be added to it, and the draft that
+//! joins the two.
+//!
+//! A [`Pod`] can be read and never written: no type here turns a user's pod back into JSON, so a field that we don't
+//! know can't be lost.
+
+pub mod draft;
+pub mod part;
+pub mod path;
+mod read;
+pub mod verify;
+pub mod view;
+
+pub use draft::{Draft, Edits, Place};
+pub use view::{
+    Container, EnvSource, EnvVar, Mount, Owner, Pod, PodSecurity, Security, Volume, VolumeKind,
+};

@@ -1,0 +1,228 @@
+//! What can be added to a pod. These types are written and never read: the counterpart of the view.
+
+use std::borrow::Cow;
+
+use crate::json::write_string;
+
+/// A container to add: a sidecar or an init container.
+#[derive(Debug, Clone, Default)]
+pub struct NewContainer<'p> {
+    /// `name`
+    pub name: &'static str,
+    /// `image`
+    pub image: Cow<'p, str>,
+    /// `imagePullPolicy`
+    pub image_pull_policy: &'static str,
+    /// `command`; empty leaves the image's own.
+    pub command: &'static [&'static str],
+    /// `workingDir`; empty leaves the image's own.
+    pub working_dir: &'static str,
+    /// `env`
+    pub env: Vec<NewEnv<'p>>,
+    /// `volumeMounts`
+    pub mounts: Vec<NewMount<'p>>,
+    /// `resources` as JSON; `None` where the pod as a whole has a budget.
+    pub resources: Option<&'p str>,
+    /// `securityContext` as JSON.
+    pub security_context: Option<Cow<'p, str>>,
+    /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>).
+    pub native_sidecar: bool,
+}
+
+/// An environment variable to add.
+#[derive(Debug, Clone)]
+pub struct NewEnv<'p> {
+    /// `name`
+    pub name: &'p str,
+    /// `value` or `valueFrom`
+    pub value: NewEnvValue<'p>,
+}
+
+/// The value of a [`NewEnv`].
+#[derive(Debug, Clone)]
+pub enum NewEnvValue<'p> {
+    /// `value`
+    Literal(Cow<'p, str>),
+    /// `valueFrom` as JSON.
+    Reference(&'p str),
+    /// `valueFrom.resourceFieldRef`
+    Resource {
+        /// The container whose resource is read.
+        container: &'p str,
+        /// Such as `limits.cpu`.
+        resource: &'static str,
+        /// The unit of the value.
+        divisor: &'static str,
+    },
+}
+
+/// A volume mount to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMount<'p> {
+    /// `name` of the volume.
+    pub volume: Cow<'p, str>,
+    /// `mountPath`
+    pub path: Cow<'p, str>,
+    /// `subPath`; empty for the volume's root.
+    pub sub_path: Cow<'p, str>,
+    /// `readOnly`
+    pub read_only: bool,
+}
+
+/// A volume to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume<'p> {
+    /// `name`
+    pub name: Cow<'p, str>,
+    /// What backs it.
+    pub source: NewVolumeSource,
+}
+
+/// What backs a [`NewVolume`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewVolumeSource {
+    /// An empty directory that lives as long as the pod.
+    EmptyDir,
+    /// The pod's labels in a file `labels`.
+    PodLabels,
+    /// The node's `/etc/localtime`.
+    NodeTimezone,
+}
+
+impl<'p> NewMount<'p> {
+    /// A writable mount of a volume's root.
+    pub fn new(volume: impl Into<Cow<'p, str>>, path: impl Into<Cow<'p, str>>) -> Self {
+        Self {
+            volume: volume.into(),
+            path: path.into(),
+            sub_path: Cow::Borrowed(""),
+            read_only: false,
+        }
+    }
+
+    /// The same, read-only.
+    pub fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
+    /// Writes the JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"name\":");
+        write_string(out, &self.volume);
+        out.extend_from_slice(b",\"mountPath\":");
+        write_string(out, &self.path);
+        if !self.sub_path.is_empty() {
+            out.extend_from_slice(b",\"subPath\":");
+            write_string(out, &self.sub_path);
+        }
+        if self.read_only {
+            out.extend_from_slice(b",\"readOnly\":true");
+        }
+        out.push(b'}');
+    }
+}
+
+impl NewVolume<'_> {
+    /// Writes the JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"name\":");
+        write_string(out, &self.name);
+        out.extend_from_slice(match self.source {
+            NewVolumeSource::EmptyDir => b",\"emptyDir\":{}}",
+            NewVolumeSource::PodLabels => {
+                b",\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}}]}}"
+            }
+            NewVolumeSource::NodeTimezone => {
+                b",\"hostPath\":{\"path\":\"/etc/localtime\",\"type\":\"FileOrCreate\"}}" as &[u8]
+            }
+        });
+    }
+}
+
+impl NewEnv<'_> {
+    /// Writes the JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"name\":");
+        write_string(out, self.name);
+        match &self.value {
+            NewEnvValue::Literal(value) => {
+                out.extend_from_slice(b",\"value\":");
+                write_string(out, value);
+            }
+            NewEnvValue::Reference(json) => {
+                out.extend_from_slice(b",\"valueFrom\":");
+                out.extend_from_slice(json.as_bytes());
+            }
+            NewEnvValue::Resource {
+                container,
+                resource,
+                divisor,
+            } => {
+                out.extend_from_slice(b",\"valueFrom\":{\"resourceFieldRef\":{\"containerName\":");
+                write_string(out, container);
+                out.extend_from_slice(b",\"resource\":");
+                write_string(out, resource);
+                out.extend_from_slice(b",\"divisor\":");
+                write_string(out, divisor);
+                out.extend_from_slice(b"}}");
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+impl NewContainer<'_> {
+    /// Writes the JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"name\":");
+        write_string(out, self.name);
+        out.extend_from_slice(b",\"image\":");
+        write_string(out, &self.image);
+        if !self.command.is_empty() {
+            out.extend_from_slice(b",\"command\":");
+            write_list(out, self.command, |out, word| write_string(out, word));
+        }
+        if !self.working_dir.is_empty() {
+            out.extend_from_slice(b",\"workingDir\":");
+            write_string(out, self.working_dir);
+        }
+        if !self.env.is_empty() {
+            out.extend_from_slice(b",\"env\":");
+            write_list(out, &self.env, |out, env| env.write(out));
+        }
+        if let Some(resources) = self.resources {
+            out.extend_from_slice(b",\"resources\":");
+            out.extend_from_slice(resources.as_bytes());
+        }
+        if !self.mounts.is_empty() {
+            out.extend_from_slice(b",\"volumeMounts\":");
+            write_list(out, &self.mounts, |out, mount| mount.write(out));
+        }
+        out.extend_from_slice(b",\"imagePullPolicy\":");
+        write_string(out, self.image_pull_policy);
+        if let Some(security_context) = &self.security_context {
+            out.extend_from_slice(b",\"securityContext\":");
+            out.extend_from_slice(security_context.as_bytes());
+        }
+        if self.native_sidecar {
+            out.extend_from_slice(b",\"restartPolicy\":\"Always\"");
+        }
+        out.push(b'}');
+    }
+}
+
+/// Writes a JSON list.
+pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}

@@ -1,0 +1,375 @@
+//! Reading a [`Pod`] from JSON: the only place that knows where in a pod its fields stand.
+
+use crate::json::{Kind, Reader, Result, Str};
+
+use super::view::{
+    Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourcesSet, Security, Volume, VolumeKind,
+};
+
+/// Prefix of every annotation that the operator reads.
+const ANNOTATION_PREFIX: &str = "admission.datakit/";
+
+/// Set by the kubelet on the API objects of static pods
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>).
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+impl<'a> Pod<'a> {
+    /// Reads a pod or pod template.
+    ///
+    /// # Errors
+    /// Where the text isn't JSON or a field that matters here has a type that no version of the API gives it.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        let mut pod = Self::default();
+        reader.object(|reader, key| match key {
+            "metadata" => pod.read_metadata(reader),
+            "spec" => pod.read_spec(reader),
+            _ => ignore(reader),
+        })?;
+        Ok(pod)
+    }
+
+    fn read_metadata(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        reader.object(|reader, key| {
+            match key {
+                "name" => self.name = text(reader)?,
+                "generateName" => self.generate_name = text(reader)?,
+                "namespace" => self.namespace = text(reader)?,
+                "labels" => self.labels = map(reader)?,
+                "annotations" => self.read_annotations(reader)?,
+                "ownerReferences" => self.owner = controller(reader)?,
+                _ => ignore(reader)?,
+            }
+            Ok(())
+        })
+    }
+
+    fn read_annotations(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        self.annotations.clear();
+        self.mirror = false;
+        reader.entries(|reader, key| {
+            if key.starts_with(ANNOTATION_PREFIX) {
+                let value = text(reader)?;
+                self.annotations.push((key, value));
+                return Ok(());
+            }
+            self.mirror |= key == MIRROR_ANNOTATION;
+            ignore(reader)
+        })
+    }
+
+    fn read_spec(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let mut host_process = false;
+        let mut os = Str::default();
+        let mut node_os = Str::default();
+        reader.object(|reader, key| {
+            match key {
+                "restartPolicy" => self.restart_policy = text(reader)?,
+                "hostPID" => self.host_pid = flag(reader)?,
+                "hostUsers" => self.host_users = reader.bool()?,
+                "shareProcessNamespace" => self.share_process_namespace = reader.bool()?,
+                "os" => os = field(reader, "name")?,
+                "nodeSelector" => node_os = field(reader, "kubernetes.io/os")?,
+                "resources" => self.pod_level_resources = pod_level_resources(reader)?,
+                "securityContext" => {
+                    let (security, on_host) = security(reader)?;
+                    self.security = security.shared;
+                    host_process |= on_host;
+                }
+                "volumes" => self.volumes = list(reader, volume)?,
+                "containers" => {
+                    self.containers = list(reader, |reader| container(reader, &mut host_process))?;
+                }
+                "initContainers" => {
+                    self.init_containers =
+                        list(reader, |reader| container(reader, &mut host_process))?;
+                }
+                _ => ignore(reader)?,
+            }
+            Ok(())
+        })?;
+        self.windows = os == "windows" || node_os == "windows" || host_process;
+        Ok(())
+    }
+}
+
+fn container<'a>(reader: &mut Reader<'a>, host_process: &mut bool) -> Result<Container<'a>> {
+    let mut container = Container::default();
+    reader.object(|reader, key| {
+        match key {
+            "name" => container.name = text(reader)?,
+            "command" => container.program = first(reader)?,
+            "workingDir" => container.working_dir = text(reader)?,
+            "env" => container.env = list(reader, env_var)?,
+            "volumeMounts" => container.mounts = list(reader, mount)?,
+            "volumeDevices" => container.devices = list(reader, device)?,
+            "resources" => container.resources = resources(reader)?,
+            "securityContext" => {
+                let (security, on_host) = security(reader)?;
+                container.security = security;
+                *host_process |= on_host;
+            }
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    Ok(container)
+}
+
+fn env_var<'a>(reader: &mut Reader<'a>) -> Result<EnvVar<'a>> {
+    let mut name = Str::default();
+    let mut value = Str::default();
+    let mut reference = None;
+    reader.object(|reader, key| {
+        match key {
+            "name" => name = text(reader)?,
+            "value" => value = text(reader)?,
+            "valueFrom" => reference = value_from(reader)?,
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    let source = match reference {
+        Some(optional) => EnvSource::Reference { optional },
+        None => EnvSource::Literal(value),
+    };
+    Ok(EnvVar { name, source })
+}
+
+/// Whether the source is optional, if there is one. Kinds that don't exist yet are read like those that do: each is
+/// an object that may carry `optional`.
+fn value_from(reader: &mut Reader<'_>) -> Result<Option<bool>> {
+    if reader.kind()? == Kind::Null {
+        return ignore(reader).map(|()| None);
+    }
+    let mut optional = false;
+    reader.object(|reader, _kind| {
+        if reader.kind()? != Kind::Object {
+            return ignore(reader);
+        }
+        reader.object(|reader, key| {
+            if key == "optional" {
+                optional |= flag(reader)?;
+                return Ok(());
+            }
+            ignore(reader)
+        })
+    })?;
+    Ok(Some(optional))
+}
+
+fn mount<'a>(reader: &mut Reader<'a>) -> Result<Mount<'a>> {
+    let mut mount = Mount::default();
+    reader.object(|reader, key| {
+        match key {
+            "name" => mount.volume = text(reader)?,
+            "mountPath" => mount.path = text(reader)?,
+            "subPath" => mount.sub_path = text(reader)?,
+            "subPathExpr" => mount.sub_path_expr = !text(reader)?.is_empty(),
+            "readOnly" => mount.read_only = flag(reader)?,
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    Ok(mount)
+}
+
+fn device<'a>(reader: &mut Reader<'a>) -> Result<(Str<'a>, Str<'a>)> {
+    let mut device = (Str::default(), Str::default());
+    reader.object(|reader, key| {
+        match key {
+            "name" => device.0 = text(reader)?,
+            "devicePath" => device.1 = text(reader)?,
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    Ok(device)
+}
+
+fn volume<'a>(reader: &mut Reader<'a>) -> Result<Volume<'a>> {
+    let mut volume = Volume::default();
+    reader.object(|reader, key| {
+        if key == "name" {
+            volume.name = text(reader)?;
+            return Ok(());
+        }
+        if reader.kind()? != Kind::Object {
+            return ignore(reader);
+        }
+        volume.kind = match key {
+            "hostPath" => VolumeKind::HostPath(field(reader, "path")?),
+            "emptyDir" => VolumeKind::EmptyDir,
+            "downwardAPI" => VolumeKind::DownwardApi,
+            "configMap" => VolumeKind::ReadOnly("configMap"),
+            "secret" => VolumeKind::ReadOnly("secret"),
+            "projected" => VolumeKind::ReadOnly("projected"),
+            "image" => VolumeKind::ReadOnly("image"),
+            "persistentVolumeClaim" => VolumeKind::Claim,
+            _ => VolumeKind::Other,
+        };
+        match key {
+            "hostPath" => Ok(()),
+            _ => ignore(reader),
+        }
+    })?;
+    Ok(volume)
+}
+
+/// The security context of a pod or container, and whether it asks for a Windows HostProcess container.
+fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
+    let mut security = Security::default();
+    let mut host_process = false;
+    reader.object(|reader, key| {
+        match key {
+            "runAsNonRoot" => security.shared.run_as_non_root = reader.bool()?,
+            "runAsUser" => security.shared.run_as_user = reader.integer()?,
+            "runAsGroup" => security.shared.run_as_group = reader.integer()?,
+            "seccompProfile" => security.shared.seccomp = field(reader, "type")?,
+            "allowPrivilegeEscalation" => security.allow_privilege_escalation = reader.bool()?,
+            "privileged" => security.privileged = flag(reader)?,
+            "capabilities" => capabilities(reader, &mut security)?,
+            "windowsOptions" => reader.object(|reader, key| {
+                if key == "hostProcess" {
+                    host_process = flag(reader)?;
+                    return Ok(());
+                }
+                ignore(reader)
+            })?,
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    Ok((security, host_process))
+}
+
+/// See <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>.
+fn capabilities<'a>(reader: &mut Reader<'a>, security: &mut Security<'a>) -> Result<()> {
+    reader.object(|reader, key| match key {
+        "drop" => reader.array(|reader, _| {
+            security.drops_all |= text(reader)? == "ALL";
+            Ok(())
+        }),
+        "add" => reader.array(|reader, _| {
+            security.adds_beyond_restricted |= text(reader)? != "NET_BIND_SERVICE";
+            Ok(())
+        }),
+        _ => ignore(reader),
+    })
+}
+
+fn resources(reader: &mut Reader<'_>) -> Result<ResourcesSet> {
+    let mut set = ResourcesSet::default();
+    reader.object(|reader, key| match key {
+        "limits" => resource_list(reader, &mut set.limits_cpu, &mut set.limits_memory),
+        "requests" => resource_list(reader, &mut set.requests_cpu, &mut set.requests_memory),
+        _ => ignore(reader),
+    })?;
+    Ok(set)
+}
+
+fn resource_list(reader: &mut Reader<'_>, cpu: &mut bool, memory: &mut bool) -> Result<()> {
+    reader.object(|reader, key| {
+        let set = reader.kind()? != Kind::Null;
+        match key {
+            "cpu" => *cpu = set,
+            "memory" => *memory = set,
+            _ => {}
+        }
+        ignore(reader)
+    })
+}
+
+/// Whether the pod as a whole has requests or limits.
+fn pod_level_resources(reader: &mut Reader<'_>) -> Result<bool> {
+    let mut any = false;
+    reader.object(|reader, key| match key {
+        "requests" | "limits" => reader.object(|reader, _| {
+            any = true;
+            ignore(reader)
+        }),
+        _ => ignore(reader),
+    })?;
+    Ok(any)
+}
+
+fn controller<'a>(reader: &mut Reader<'a>) -> Result<Option<Owner<'a>>> {
+    let mut found = None;
+    reader.array(|reader, _| {
+        let mut owner = Owner::default();
+        let mut controls = false;
+        reader.object(|reader, key| {
+            match key {
+                "kind" => owner.kind = text(reader)?,
+                "name" => owner.name = text(reader)?,
+                "controller" => controls = flag(reader)?,
+                _ => ignore(reader)?,
+            }
+            Ok(())
+        })?;
+        if controls {
+            found = Some(owner);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    mut item: impl FnMut(&mut Reader<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    reader.array(|reader, _| {
+        items.push(item(reader)?);
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+/// The first element of a list of strings.
+fn first<'a>(reader: &mut Reader<'a>) -> Result<Str<'a>> {
+    let mut first = Str::default();
+    reader.array(|reader, index| {
+        if index == 0 {
+            first = text(reader)?;
+            return Ok(());
+        }
+        ignore(reader)
+    })?;
+    Ok(first)
+}
+
+fn map<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Str<'a>, Str<'a>)>> {
+    let mut entries = Vec::new();
+    reader.entries(|reader, key| {
+        let value = text(reader)?;
+        entries.push((key, value));
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// One string field of an object whose other fields don't matter.
+fn field<'a>(reader: &mut Reader<'a>, name: &str) -> Result<Str<'a>> {
+    let mut value = Str::default();
+    reader.object(|reader, key| {
+        if key == name {
+            value = text(reader)?;
+            return Ok(());
+        }
+        ignore(reader)
+    })?;
+    Ok(value)
+}
+
+fn text<'a>(reader: &mut Reader<'a>) -> Result<Str<'a>> {
+    Ok(reader.string()?.unwrap_or_default())
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool> {
+    Ok(reader.bool()?.unwrap_or_default())
+}
+
+fn ignore(reader: &mut Reader<'_>) -> Result<()> {
+    reader.skip().map(|_| ())
+}

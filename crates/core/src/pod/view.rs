@@ -1,0 +1,247 @@
+//! What the features need to know of a pod, borrowed from the request.
+//!
+//! `null` and absent read the same. Names may repeat in invalid pods, so containers are addressed by index.
+
+use crate::json::Str;
+
+/// A pod, or the pod template of a workload, as its author wrote it.
+#[derive(Debug, Clone, Default)]
+pub struct Pod<'a> {
+    /// `metadata.name`; empty for pods that are still to be named.
+    pub name: Str<'a>,
+    /// `metadata.generateName`
+    pub generate_name: Str<'a>,
+    /// `metadata.namespace`; may be empty in a review, where the request names the namespace.
+    pub namespace: Str<'a>,
+    /// The owner reference with `controller: true`.
+    pub owner: Option<Owner<'a>>,
+    /// `metadata.labels` in their order.
+    pub labels: Vec<(Str<'a>, Str<'a>)>,
+    /// Those of `metadata.annotations` whose key begins with `admission.datakit/`.
+    pub annotations: Vec<(Str<'a>, Str<'a>)>,
+    /// Whether the kubelet made this object to show a static pod; changing it changes nothing that runs.
+    pub mirror: bool,
+    /// `spec.restartPolicy`; empty stands for the default, `Always`.
+    pub restart_policy: Str<'a>,
+    /// `spec.hostPID`
+    pub host_pid: bool,
+    /// `spec.hostUsers`; absent stands for true.
+    pub host_users: Option<bool>,
+    /// `spec.shareProcessNamespace`
+    pub share_process_namespace: Option<bool>,
+    /// Whether the pod says that it is for Windows nodes.
+    pub windows: bool,
+    /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must fit into.
+    pub pod_level_resources: bool,
+    /// `spec.securityContext`
+    pub security: PodSecurity<'a>,
+    /// `spec.volumes`
+    pub volumes: Vec<Volume<'a>>,
+    /// `spec.initContainers`
+    pub init_containers: Vec<Container<'a>>,
+    /// `spec.containers`
+    pub containers: Vec<Container<'a>>,
+}
+
+/// A workload that made the pod.
+#[derive(Debug, Clone, Default)]
+pub struct Owner<'a> {
+    /// Such as `ReplicaSet`.
+    pub kind: Str<'a>,
+    /// The workload's name.
+    pub name: Str<'a>,
+}
+
+/// A container or init container.
+#[derive(Debug, Clone, Default)]
+pub struct Container<'a> {
+    /// `name`
+    pub name: Str<'a>,
+    /// The first word of `command`; empty where the image says what runs.
+    pub program: Str<'a>,
+    /// `workingDir`
+    pub working_dir: Str<'a>,
+    /// `env` in its order; a later entry of the same name overrides an earlier one.
+    pub env: Vec<EnvVar<'a>>,
+    /// `volumeMounts`
+    pub mounts: Vec<Mount<'a>>,
+    /// `volumeDevices` as (volume name, device path).
+    pub devices: Vec<(Str<'a>, Str<'a>)>,
+    /// Which of `resources.{limits,requests}.{cpu,memory}` are set.
+    pub resources: ResourcesSet,
+    /// `securityContext`
+    pub security: Security<'a>,
+}
+
+/// Which of the resources that a `resourceFieldRef` of ours can name are set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResourcesSet {
+    /// `limits.cpu`
+    pub limits_cpu: bool,
+    /// `limits.memory`
+    pub limits_memory: bool,
+    /// `requests.cpu`
+    pub requests_cpu: bool,
+    /// `requests.memory`
+    pub requests_memory: bool,
+}
+
+/// One entry of `env`.
+#[derive(Debug, Clone, Default)]
+pub struct EnvVar<'a> {
+    /// `name`
+    pub name: Str<'a>,
+    /// Where the value comes from.
+    pub source: EnvSource<'a>,
+}
+
+/// Where an environment variable takes its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvSource<'a> {
+    /// `value`; empty when absent.
+    Literal(Str<'a>),
+    /// `valueFrom` of any kind.
+    Reference {
+        /// Whether the source may be missing, in which case the variable stays unset.
+        optional: bool,
+    },
+}
+
+/// One entry of `volumeMounts`.
+#[derive(Debug, Clone, Default)]
+pub struct Mount<'a> {
+    /// `name` of the volume.
+    pub volume: Str<'a>,
+    /// `mountPath` as written.
+    pub path: Str<'a>,
+    /// `subPath`; empty when absent.
+    pub sub_path: Str<'a>,
+    /// Whether `subPathExpr` is set; what it expands to depends on the container.
+    pub sub_path_expr: bool,
+    /// `readOnly`
+    pub read_only: bool,
+}
+
+/// One entry of `volumes`.
+#[derive(Debug, Clone, Default)]
+pub struct Volume<'a> {
+    /// `name`
+    pub name: Str<'a>,
+    /// What backs it, as far as it matters here.
+    pub kind: VolumeKind<'a>,
+}
+
+/// What backs a volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum VolumeKind<'a> {
+    /// `emptyDir`
+    EmptyDir,
+    /// `hostPath` with its path.
+    HostPath(Str<'a>),
+    /// `downwardAPI`: written by the kubelet, read-only inside containers.
+    DownwardApi,
+    /// `configMap`, `secret`, `projected` or `image`: read-only inside containers; the API's name of the kind.
+    ReadOnly(&'static str),
+    /// `persistentVolumeClaim`
+    Claim,
+    /// Anything else, kinds of the future included.
+    #[default]
+    Other,
+}
+
+/// `spec.securityContext`, which containers inherit.
+#[derive(Debug, Clone, Default)]
+pub struct PodSecurity<'a> {
+    /// `runAsNonRoot`
+    pub run_as_non_root: Option<bool>,
+    /// `runAsUser`
+    pub run_as_user: Option<i64>,
+    /// `runAsGroup`
+    pub run_as_group: Option<i64>,
+    /// `seccompProfile.type`; empty when absent.
+    pub seccomp: Str<'a>,
+}
+
+/// `securityContext` of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Security<'a> {
+    /// What a pod can set as well.
+    pub shared: PodSecurity<'a>,
+    /// `allowPrivilegeEscalation`
+    pub allow_privilege_escalation: Option<bool>,
+    /// `privileged`
+    pub privileged: bool,
+    /// Whether `capabilities.drop` has `ALL`.
+    pub drops_all: bool,
+    /// Whether `capabilities.add` has something that the restricted Pod Security profile doesn't allow.
+    pub adds_beyond_restricted: bool,
+}
+
+impl<'a> Pod<'a> {
+    /// The value of an annotation; of repeated keys, the last.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations
+            .iter()
+            .rev()
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels
+            .iter()
+            .rev()
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// Whether the kubelet restarts containers that end by themselves.
+    pub fn restarts_always(&self) -> bool {
+        self.restart_policy.is_empty() || self.restart_policy == "Always"
+    }
+
+    /// The volume of that name.
+    pub fn volume(&self, name: &str) -> Option<&Volume<'a>> {
+        self.volumes.iter().find(|volume| volume.name == name)
+    }
+
+    /// The init container of that name.
+    pub fn init_container(&self, name: &str) -> Option<&Container<'a>> {
+        self.init_containers
+            .iter()
+            .find(|container| container.name == name)
+    }
+
+    /// The container of that name.
+    pub fn container(&self, name: &str) -> Option<&Container<'a>> {
+        self.containers
+            .iter()
+            .find(|container| container.name == name)
+    }
+}
+
+impl VolumeKind<'_> {
+    /// Whether containers can't create anything in it, mount points included.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::DownwardApi | Self::ReadOnly(_))
+    }
+
+    /// The API's name of the kind, for people.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::EmptyDir => "emptyDir",
+            Self::HostPath(_) => "hostPath",
+            Self::DownwardApi => "downwardAPI",
+            Self::ReadOnly(kind) => kind,
+            Self::Claim => "persistentVolumeClaim",
+            Self::Other => "volume",
+        }
+    }
+}
+
+impl Default for EnvSource<'_> {
+    fn default() -> Self {
+        Self::Literal(Str::default())
+    }
+}

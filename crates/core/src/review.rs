@@ -1,0 +1,478 @@
+//! One admission review: request bytes in, response bytes and a record out.
+//!
+//! It can't fail. What can be answered is answered "allowed", with a patch or unchanged and a warning; a body without a
+//! uid to answer to, or of another kind than `admission.k8s.io/v1` AdmissionReview, is a bad request. A panic is caught
+//! here and answered like any other review that can't be handled.
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>)
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::inject::{self, Decision, Engine, Injection, ReviewContext};
+use crate::json::{self, Reader, Str, write_string};
+use crate::pod::{Owner, Pod};
+
+/// The API server shortens longer warnings
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response>).
+const LONGEST_WARNING: usize = 256;
+/// It drops all warnings of a response beyond 4096 characters in total.
+const ALL_WARNINGS: usize = 4096;
+
+/// The outcome of a review.
+#[derive(Debug)]
+pub struct Reviewed<'a> {
+    /// What to send back.
+    pub answer: Answer,
+    /// What happened, for log and metrics.
+    pub record: Record<'a>,
+}
+
+/// What to send back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An AdmissionReview as JSON, with HTTP status 200.
+    Review(Vec<u8>),
+    /// One sentence as text, with HTTP status 400: there is no review to answer.
+    BadRequest(String),
+}
+
+/// What happened in a review. Texts are the client's own and not escaped.
+#[derive(Debug, Default)]
+pub struct Record<'a> {
+    /// `request.uid`
+    pub uid: Str<'a>,
+    /// The namespace of the pod.
+    pub namespace: Str<'a>,
+    /// The pod's name, or the prefix its name will be made from.
+    pub pod_name: Str<'a>,
+    /// Kind of the workload that made the pod; empty for a bare pod.
+    pub owner_kind: Str<'a>,
+    /// Name of that workload.
+    pub owner_name: Str<'a>,
+    /// `request.operation`
+    pub operation: Str<'a>,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// What became of the review.
+    pub disposition: Disposition,
+    /// One decision a feature; empty where the review wasn't about a pod to inject.
+    pub decisions: Vec<Decision>,
+    /// What the response tells the user.
+    pub warnings: Vec<String>,
+    /// Number of operations in the patch.
+    pub patch_ops: usize,
+    /// Size of the patch.
+    pub patch_bytes: usize,
+}
+
+/// What became of a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Disposition {
+    /// The response has a patch.
+    Injected,
+    /// Nothing to change.
+    #[default]
+    Unchanged,
+    /// Another operation than CREATE.
+    OtherOperation,
+    /// Another resource than pods.
+    OtherResource,
+    /// The object can't be read as a pod.
+    UnreadablePod,
+    /// The review is damaged behind its uid.
+    DamagedReview,
+    /// The body is no review that could be answered.
+    BadRequest,
+    /// A defect of ours was caught.
+    Panicked,
+}
+
+impl Disposition {
+    /// Every disposition.
+    pub const ALL: [Self; 8] = [
+        Self::Injected,
+        Self::Unchanged,
+        Self::OtherOperation,
+        Self::OtherResource,
+        Self::UnreadablePod,
+        Self::DamagedReview,
+        Self::BadRequest,
+        Self::Panicked,
+    ];
+
+    /// The name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Unchanged => "unchanged",
+            Self::OtherOperation => "other_operation",
+            Self::OtherResource => "other_resource",
+            Self::UnreadablePod => "unreadable_pod",
+            Self::DamagedReview => "damaged_review",
+            Self::BadRequest => "bad_request",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// Answers a review.
+pub fn review<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return not_utf8(body, &error),
+    };
+    let reviewed = catch_unwind(AssertUnwindSafe(|| review_text(text, engine, context)));
+    reviewed.unwrap_or_else(|_| panicked(text))
+}
+
+fn review_text<'a>(text: &'a str, engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
+    let mut envelope = Envelope::default();
+    if envelope.read(text, true).is_err() {
+        // Read once more without looking into the object: what is wrong may be the pod or the whole text.
+        envelope = Envelope::default();
+        if let Err(error) = envelope.read(text, false) {
+            return damaged(envelope, &error);
+        }
+    }
+    if let Some(problem) = envelope.problem() {
+        return bad_request(problem);
+    }
+    if !envelope.is_about_pods() {
+        let message = format!(
+            "Unsupported resource {}, expected pods of v1",
+            envelope.resource()
+        );
+        return unchanged(envelope, Disposition::OtherResource, &message, true);
+    }
+    if envelope.operation != "CREATE" {
+        let message = format!("nothing is done on {}", excerpt(&envelope.operation));
+        return unchanged(envelope, Disposition::OtherOperation, &message, false);
+    }
+    match envelope.take_pod() {
+        Ok(pod) => {
+            let injection = inject::inject(pod, Some(&envelope.namespace), engine, context);
+            injected(envelope, injection)
+        }
+        Err(error) => {
+            let message = format!("the pod can't be read and is left as it is: {error}");
+            unchanged(envelope, Disposition::UnreadablePod, &message, true)
+        }
+    }
+}
+
+/// The parts of an AdmissionReview that matter.
+#[derive(Debug, Default)]
+struct Envelope<'a> {
+    api_version: Str<'a>,
+    kind: Str<'a>,
+    has_request: bool,
+    uid: Str<'a>,
+    group: Str<'a>,
+    version: Str<'a>,
+    resource: Str<'a>,
+    sub_resource: Str<'a>,
+    operation: Str<'a>,
+    namespace: Str<'a>,
+    dry_run: bool,
+    /// The object, read on the way.
+    pod: Option<Pod<'a>>,
+    /// The object's text, where it wasn't.
+    object: Option<&'a str>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the review. With `into_object` the object is read on the way if what came before says that it is a pod to
+    /// inject; the API server writes it in that order.
+    fn read(&mut self, text: &'a str, into_object: bool) -> json::Result<()> {
+        let mut reader = Reader::new(text);
+        reader.object(|reader, key| {
+            match key {
+                "apiVersion" => self.api_version = reader.string()?.unwrap_or_default(),
+                "kind" => self.kind = reader.string()?.unwrap_or_default(),
+                "request" => {
+                    self.has_request = reader.kind()? == json::Kind::Object;
+                    reader.object(|reader, key| self.read_request(reader, key, into_object))?;
+                }
+                _ => {
+                    reader.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        reader.end()
+    }
+
+    fn read_request(
+        &mut self,
+        reader: &mut Reader<'a>,
+        key: &str,
+        into_object: bool,
+    ) -> json::Result<()> {
+        match key {
+            "uid" => self.uid = reader.string()?.unwrap_or_default(),
+            "resource" => reader.object(|reader, key| {
+                match key {
+                    "group" => self.group = reader.string()?.unwrap_or_default(),
+                    "version" => self.version = reader.string()?.unwrap_or_default(),
+                    "resource" => self.resource = reader.string()?.unwrap_or_default(),
+                    _ => {
+                        reader.skip()?;
+                    }
+                }
+                Ok(())
+            })?,
+            "subResource" => self.sub_resource = reader.string()?.unwrap_or_default(),
+            "operation" => self.operation = reader.string()?.unwrap_or_default(),
+            "namespace" => self.namespace = reader.string()?.unwrap_or_default(),
+            "dryRun" => self.dry_run = reader.bool()?.unwrap_or_default(),
+            "object" if into_object && self.is_about_pods() && self.operation == "CREATE" => {
+                self.object = None;
+                self.pod = Some(Pod::read(reader)?);
+            }
+            "object" => {
+                self.pod = None;
+                self.object = Some(reader.skip()?);
+            }
+            _ => {
+                reader.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why this isn't a review that can be answered.
+    fn problem(&self) -> Option<String> {
+        if self.api_version != "admission.k8s.io/v1" || self.kind != "AdmissionReview" {
+            return Some(format!(
+                "expected an AdmissionReview of admission.k8s.io/v1, found kind `{}` of apiVersion `{}`",
+                excerpt(&self.kind),
+                excerpt(&self.api_version)
+            ));
+        }
+        if !self.has_request {
+            return Some("the AdmissionReview has no `request`".to_owned());
+        }
+        if self.uid.is_empty() {
+            return Some("the AdmissionReview has no `request.uid` to answer to".to_owned());
+        }
+        None
+    }
+
+    fn is_about_pods(&self) -> bool {
+        self.resource == "pods"
+            && self.group.is_empty()
+            && self.version == "v1"
+            && self.sub_resource.is_empty()
+    }
+
+    fn resource(&self) -> String {
+        let parts = [
+            &self.group,
+            &self.version,
+            &self.resource,
+            &self.sub_resource,
+        ];
+        let parts = parts.iter().filter(|part| !part.is_empty());
+        let name = parts
+            .map(|part| part.as_ref())
+            .collect::<Vec<_>>()
+            .join("/");
+        format!("`{}`", excerpt(&name))
+    }
+
+    fn take_pod(&mut self) -> json::Result<Pod<'a>> {
+        match (self.pod.take(), self.object) {
+            (Some(pod), _) => Ok(pod),
+            (None, object) => {
+                let mut reader = Reader::new(object.unwrap_or("null"));
+                Pod::read(&mut reader)
+            }
+        }
+    }
+
+    fn record(self, disposition: Disposition) -> Record<'a> {
+        Record {
+            uid: self.uid,
+            namespace: self.namespace,
+            operation: self.operation,
+            dry_run: self.dry_run,
+            disposition,
+            ..Record::default()
+        }
+    }
+}
+
+fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a> {
+    let Injection {
+        pod,
+        patch,
+        decisions,
+        warnings,
+    } = injection;
+    let disposition = if patch.is_empty() {
+        Disposition::Unchanged
+    } else {
+        Disposition::Injected
+    };
+    let patch_json = if patch.is_empty() {
+        Vec::new()
+    } else {
+        patch.to_json()
+    };
+    let answer = respond(&envelope.uid, Some(&patch_json), "", &warnings);
+    let Owner { kind, name } = pod.owner.unwrap_or_default();
+    let mut record = envelope.record(disposition);
+    if !pod.namespace.is_empty() {
+        record.namespace = pod.namespace;
+    }
+    Reviewed {
+        answer,
+        record: Record {
+            pod_name: if pod.name.is_empty() {
+                pod.generate_name
+            } else {
+                pod.name
+            },
+            owner_kind: kind,
+            owner_name: name,
+            decisions,
+            warnings,
+            patch_ops: patch.len(),
+            patch_bytes: patch_json.len(),
+            ..record
+        },
+    }
+}
+
+/// "Allowed, unchanged" with a message, which is a warning too if something went wrong.
+fn unchanged<'a>(
+    envelope: Envelope<'a>,
+    disposition: Disposition,
+    message: &str,
+    warn: bool,
+) -> Reviewed<'a> {
+    let warnings = if warn {
+        vec![message.to_owned()]
+    } else {
+        Vec::new()
+    };
+    let answer = respond(&envelope.uid, None, message, &warnings);
+    Reviewed {
+        answer,
+        record: Record {
+            warnings,
+            ..envelope.record(disposition)
+        },
+    }
+}
+
+/// A text that isn't JSON to its end, but may have told its uid before.
+fn damaged<'a>(envelope: Envelope<'a>, error: &json::Error) -> Reviewed<'a> {
+    let is_review = envelope.problem().is_none();
+    if is_review {
+        let message = format!("the review is damaged and the pod is left as it is: {error}");
+        return unchanged(envelope, Disposition::DamagedReview, &message, true);
+    }
+    bad_request(format!("the body is no AdmissionReview in JSON: {error}"))
+}
+
+/// Go's decoder replaces bytes that are no UTF-8 where ours refuses them; the review is still answered.
+fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
+    let text = String::from_utf8_lossy(body);
+    let mut envelope = Envelope::default();
+    let read = envelope.read(&text, false);
+    let at = error.valid_up_to();
+    if read.is_err() || envelope.problem().is_some() {
+        return bad_request(format!(
+            "the body is no AdmissionReview: byte {at} is no UTF-8"
+        ));
+    }
+    let message = format!("the pod is left as it is: byte {at} of the review is no UTF-8");
+    let uid = envelope.uid.clone().into_owned();
+    let Reviewed { answer, record } =
+        unchanged(envelope, Disposition::DamagedReview, &message, true);
+    Reviewed {
+        answer,
+        record: Record {
+            uid: Cow::Owned(uid),
+            disposition: record.disposition,
+            warnings: record.warnings,
+            ..Record::default()
+        },
+    }
+}
+
+fn panicked(text: &str) -> Reviewed<'_> {
+    let mut envelope = Envelope::default();
+    let _ = envelope.read(text, false);
+    let message = "a defect of the operator was caught and the pod is left as it is";
+    unchanged(envelope, Disposition::Panicked, message, true)
+}
+
+fn bad_request<'a>(problem: String) -> Reviewed<'a> {
+    Reviewed {
+        answer: Answer::BadRequest(problem),
+        record: Record {
+            disposition: Disposition::BadRequest,
+            ..Record::default()
+        },
+    }
+}
+
+fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) -> Answer {
+    let patch = patch.filter(|patch| !patch.is_empty());
+    let encoded = patch.map_or(0, |patch| patch.len().div_ceil(3) * 4);
+    let mut out = Vec::with_capacity(encoded + 512);
+    out.extend_from_slice(
+        br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
+    );
+    write_string(&mut out, uid);
+    out.extend_from_slice(br#","allowed":true"#);
+    if !message.is_empty() {
+        out.extend_from_slice(br#","status":{"message":"#);
+        write_string(&mut out, message);
+        out.push(b'}');
+    }
+    if let Some(patch) = patch {
+        out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+        let start = out.len();
+        out.resize(start + encoded, 0);
+        // The slice has the exact size, so this can't fail.
+        let _ = STANDARD.encode_slice(patch, &mut out[start..]);
+        out.push(b'"');
+    }
+    write_warnings(&mut out, warnings);
+    out.extend_from_slice(b"}}");
+    Answer::Review(out)
+}
+
+fn write_warnings(out: &mut Vec<u8>, warnings: &[String]) {
+    let mut total = 0;
+    for (index, warning) in warnings.iter().enumerate() {
+        let warning = shortened(warning, LONGEST_WARNING);
+        total += warning.len();
+        if total > ALL_WARNINGS {
+            break;
+        }
+        out.extend_from_slice(if index == 0 { b",\"warnings\":[" } else { b"," });
+        write_string(out, &warning);
+    }
+    if !warnings.is_empty() {
+        out.push(b']');
+    }
+}
+
+fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(longest - '…'.len_utf8());
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+fn excerpt(text: &str) -> Cow<'_, str> {
+    shortened(text, 80)
+}

@@ -1,0 +1,140 @@
+//! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it.
+//!
+//! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration) and `context.json`
+//! (`namespace`, `kubernetes_version`). `patch.json`, `injected.json` and `decisions.json` are the expectation;
+//! `UPDATE_EXPECT=1` rewrites them. The same cases go through the webhook and the `inject` command.
+
+use std::path::{Path, PathBuf};
+
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
+use datakit_operator_core::inject::{Engine, Injection, ReviewContext, inject_pod};
+use serde_json::{Value, json};
+
+#[test]
+fn cases() {
+    let mut failed = Vec::new();
+    let cases = directories();
+    assert!(!cases.is_empty(), "no case was found");
+    for case in cases {
+        if let Err(problem) = check(&case) {
+            failed.push(format!("{}: {problem}", case.display()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn check(case: &Path) -> Result<(), String> {
+    for file in std::fs::read_dir(case).unwrap() {
+        let name = file.unwrap().file_name();
+        let known = [
+            "pod.json",
+            "config.json",
+            "context.json",
+            "patch.json",
+            "injected.json",
+            "decisions.json",
+        ];
+        if !known.iter().any(|known| **known == name) {
+            return Err(format!("no test reads {}", name.display()));
+        }
+    }
+    let text = std::fs::read_to_string(case.join("pod.json")).unwrap();
+    let config =
+        std::fs::read_to_string(case.join("config.json")).unwrap_or(DEFAULT_CONFIG.to_owned());
+    let (config, _) =
+        Config::load(&config, &EnvOverrides::default()).map_err(|error| error.to_string())?;
+    let engine = Engine::new(&config);
+    let context: Value = match std::fs::read_to_string(case.join("context.json")) {
+        Ok(text) => serde_json::from_str(&text).unwrap(),
+        Err(_) => Value::Null,
+    };
+    let namespace = context["namespace"].as_str().unwrap_or("default");
+    let context = ReviewContext {
+        kubernetes_version: context["kubernetes_version"]
+            .as_str()
+            .map(|text| text.parse().unwrap()),
+    };
+
+    let injection =
+        inject_pod(&text, Some(namespace), &engine, &context).map_err(|e| e.to_string())?;
+    let mut pod: Value = serde_json::from_str(&text).unwrap();
+    let patch: Value = serde_json::from_slice(&injection.patch.to_json()).unwrap();
+    apply(&mut pod, &patch)?;
+
+    expect(&case.join("patch.json"), &patch)?;
+    expect(&case.join("injected.json"), &pod)?;
+    expect(&case.join("decisions.json"), &decisions(&injection))?;
+
+    let again = pod.to_string();
+    let second =
+        inject_pod(&again, Some(namespace), &engine, &context).map_err(|e| e.to_string())?;
+    if !second.patch.is_empty() {
+        let patch = String::from_utf8(second.patch.to_json()).unwrap();
+        return Err(format!("injecting twice changes the pod: {patch}"));
+    }
+    Ok(())
+}
+
+fn apply(pod: &mut Value, patch: &Value) -> Result<(), String> {
+    let patch: json_patch::Patch = serde_json::from_value(patch.clone()).unwrap();
+    json_patch::patch(pod, &patch).map_err(|error| error.to_string())
+}
+
+fn decisions(injection: &Injection<'_>) -> Value {
+    let decisions: Vec<Value> = injection
+        .decisions
+        .iter()
+        .map(|decision| {
+            let mut shown = json!({
+                "feature": decision.feature.as_str(),
+                "outcome": decision.outcome.as_str(),
+            });
+            if let Some(language) = decision.language {
+                shown["language"] = language.into();
+            }
+            if let Some(asked_by) = &decision.asked_by {
+                shown["asked_by"] = asked_by.to_string().into();
+            }
+            if let Some(reason) = &decision.reason {
+                shown["reason"] = reason.as_str().into();
+            }
+            if !decision.notes.is_empty() {
+                shown["notes"] = decision.notes.iter().map(|note| note.as_str()).collect();
+            }
+            shown
+        })
+        .collect();
+    json!({ "decisions": decisions, "warnings": injection.warnings })
+}
+
+fn expect(file: &Path, found: &Value) -> Result<(), String> {
+    let found = format!("{found:#}\n");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(file, &found).unwrap();
+        return Ok(());
+    }
+    let name = file.file_name().unwrap_or_default().display();
+    match std::fs::read_to_string(file) {
+        Ok(expected) if expected == found => Ok(()),
+        Ok(expected) => {
+            let lines = expected.lines().zip(found.lines());
+            let first = lines
+                .enumerate()
+                .find(|(_, (expected, found))| expected != found);
+            Err(format!(
+                "{name} differs (UPDATE_EXPECT=1 rewrites it): {first:?}"
+            ))
+        }
+        Err(_) => Err(format!("{name} is missing (UPDATE_EXPECT=1 writes it)")),
+    }
+}
+
+fn directories() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/inject");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found
+}

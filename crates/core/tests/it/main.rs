@@ -1,0 +1,5 @@
+//! Tests of the core through its public functions.
+
+mod golden;
+mod laws;
+mod review;

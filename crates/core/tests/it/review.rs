@@ -1,0 +1,1 @@
+//! Reviews: what a client gets for whatever it sends.
