@@ -1,5 +1,6 @@
 //! What a check found: one severity, one place, one sentence, and what to do about it.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 /// How bad a finding is. Ordered: an error is greater than a warning.
@@ -92,7 +93,7 @@ impl Diagnostic {
     }
 }
 
-/// One line: `error: <path>: <message> (found `<text>`); <suggestion>`.
+/// One line: severity, path, message, what was found in brackets, suggestion.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.severity)?;
@@ -112,8 +113,9 @@ impl fmt::Display for Diagnostic {
 
 /// The candidate that a misspelt `word` most likely stands for, if one is close enough to be worth saying.
 ///
-/// Close means: at most one edit (insert, delete, replace, swap of neighbours) for every three letters, ignoring case.
-/// Of equally close candidates the first wins.
+/// Close means: at most one edit (insert, delete, replace, swap of neighbours) for every three letters, ignoring case;
+/// failing that, one of the two begins with the other, as `warning` does with `warn`. Of equally close candidates the
+/// one with the longest common beginning wins, then the first.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -122,16 +124,24 @@ pub fn did_you_mean<'a>(
     if word.is_empty() || word.len() > MAX_WORD {
         return None;
     }
-    let mut best: Option<(usize, &'a str)> = None;
+    let mut best = None;
     for candidate in candidates {
         let letters: Vec<char> = candidate.chars().flat_map(char::to_lowercase).collect();
+        let (shorter, longer) = (word.len().min(letters.len()), word.len().max(letters.len()));
+        let common = word
+            .iter()
+            .zip(&letters)
+            .take_while(|(a, b)| a == b)
+            .count();
         let distance = edit_distance(&word, &letters);
-        let allowed = (word.len().max(letters.len()) / 3).max(1);
-        if distance <= allowed
-            && distance < letters.len()
-            && best.is_none_or(|(least, _)| distance < least)
-        {
-            best = Some((distance, candidate));
+        let few_edits = distance <= (longer / 3).max(1) && distance < shorter.max(2);
+        let beginning = common == shorter && shorter >= 2;
+        if !few_edits && !beginning {
+            continue;
+        }
+        let rank = (distance, Reverse(common));
+        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+            best = Some((rank, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
@@ -203,6 +213,9 @@ mod tests {
         check("tolerations", None);
         check(&"e".repeat(100_000), None);
         assert_eq!(did_you_mean("abd", ["abc", "abe"]), Some("abc"));
+        assert_eq!(did_you_mean("abd", ["xbd", "abx"]), Some("abx"));
+        assert_eq!(did_you_mean("warning", ["info", "warn"]), Some("warn"));
+        assert_eq!(did_you_mean("go", ["java", "golang"]), Some("golang"));
     }
 
     #[test]

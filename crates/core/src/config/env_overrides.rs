@@ -15,18 +15,19 @@ pub(super) const DD_PYTHON_AGENT_IMAGE: &str = "ENV_DD_PYTHON_AGENT_IMAGE";
 pub(super) const DD_JS_AGENT_IMAGE: &str = "ENV_DD_JS_AGENT_IMAGE";
 pub(super) const LOGFWD_IMAGE: &str = "ENV_LOGFWD_IMAGE";
 
-const ALL: [&str; 8] = [
-    LOG_LEVEL,
-    SERVER_LISTEN,
-    DD_AGENT_HOST,
-    DD_TRACE_AGENT_PORT,
-    DD_JAVA_AGENT_IMAGE,
-    DD_PYTHON_AGENT_IMAGE,
-    DD_JS_AGENT_IMAGE,
-    LOGFWD_IMAGE,
-];
-
 impl EnvOverrides {
+    /// The variables that count. The caller reads them, since this crate has no environment.
+    pub const VARIABLES: [&'static str; 8] = [
+        LOG_LEVEL,
+        SERVER_LISTEN,
+        DD_AGENT_HOST,
+        DD_TRACE_AGENT_PORT,
+        DD_JAVA_AGENT_IMAGE,
+        DD_PYTHON_AGENT_IMAGE,
+        DD_JS_AGENT_IMAGE,
+        LOGFWD_IMAGE,
+    ];
+
     /// Picks the deprecated variables out of an environment.
     pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Self
     where
@@ -35,7 +36,10 @@ impl EnvOverrides {
     {
         let mut found: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in vars {
-            let Some(name) = ALL.into_iter().find(|known| *known == name.as_ref()) else {
+            let Some(name) = Self::VARIABLES
+                .into_iter()
+                .find(|known| *known == name.as_ref())
+            else {
                 continue;
             };
             found.retain(|(earlier, _)| *earlier != name);

@@ -5,6 +5,7 @@ use super::reader::{Reader, Section, child};
 use super::tree::Node;
 use super::{EnvVar, reference};
 use crate::diagnostic::Diagnostic;
+use crate::expansion;
 
 /// A key whose value a deprecated environment variable replaces, if the key is there.
 pub(super) type Replacement = (&'static str, &'static str);
@@ -126,7 +127,12 @@ fn entry<'n>(
 /// may come from the container itself.
 fn check_order(reader: &mut Reader, path: &str, texts: &[(&str, &str)]) {
     for (index, (name, text)) in texts.iter().enumerate() {
-        for used in expansions(text) {
+        let mut seen = Vec::new();
+        for used in expansion::references(text) {
+            if seen.contains(&used) {
+                continue;
+            }
+            seen.push(used);
             let Some(later) = texts[index..].iter().position(|(other, _)| *other == used) else {
                 continue;
             };
@@ -147,27 +153,6 @@ fn check_order(reader: &mut Reader, path: &str, texts: &[(&str, &str)]) {
             });
         }
     }
-}
-
-/// The names in `$(NAME)`; `$$` stands for a dollar sign.
-fn expansions(text: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            rest = after;
-        } else if let Some(inner) = rest.strip_prefix('(')
-            && let Some(end) = inner.find(')')
-        {
-            let name = &inner[..end];
-            if !names.contains(&name) {
-                names.push(name);
-            }
-            rest = &inner[end + 1..];
-        }
-    }
-    names
 }
 
 /// The stricter rule of API servers before 1.32; later ones take nearly everything.
@@ -192,20 +177,5 @@ mod tests {
         for bad in ["", "1A", ".", "..", "..a", "A B", "A=B", "é", "A\0", "A\n"] {
             assert!(!is_env_name(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn finds_expansions() {
-        let check =
-            |text: &str, expected: &[&str]| assert_eq!(expansions(text), expected, "{text}");
-        check("", &[]);
-        check("$(A)", &["A"]);
-        check("x$(A)y$(B)$(A)", &["A", "B"]);
-        check("$$(A)", &[]);
-        check("$$$(A)", &["A"]);
-        check("$(A", &[]);
-        check("$A ${B} $", &[]);
-        check("$()", &[""]);
-        check("é$(É)", &["É"]);
     }
 }

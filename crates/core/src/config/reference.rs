@@ -164,7 +164,8 @@ fn lookalike(text: &str) -> Option<Lookalike> {
                 suggestion: None,
             });
         } else {
-            did_you_mean(word, KINDS)?
+            // `field` and `secret` alone are ordinary words.
+            did_you_mean(word, KINDS).filter(|kind| kind.len() <= word.len() + 2)?
         };
         // A brace and a word alone are common in templates; a reference goes on with a colon.
         let argument = rest.trim_start().strip_prefix(':');

@@ -50,6 +50,9 @@ const PROFILER_IMAGES: &[&str] = &[
     "golang_profiler_image",
 ];
 
+/// A value, perhaps with a remark, or why there is none. The diagnostics have no place yet.
+type Parsed<T> = Result<(T, Option<Diagnostic>), Diagnostic>;
+
 /// The words for a language in `enabled_…`.
 type Languages<L> = &'static [(&'static str, L)];
 const DDTRACE_LANGUAGES: Languages<DdtraceLanguage> = &[
@@ -221,7 +224,7 @@ impl Lowering<'_> {
         section: &Section<'_>,
         key: &str,
         variable: &str,
-        parse: fn(&str) -> Result<(T, Option<Diagnostic>), Diagnostic>,
+        parse: fn(&str) -> Parsed<T>,
     ) -> Option<T> {
         let path = section.path(key);
         let mut value = None;
@@ -241,11 +244,7 @@ impl Lowering<'_> {
         value
     }
 
-    fn parsed<T>(
-        &mut self,
-        path: &str,
-        result: Result<(T, Option<Diagnostic>), Diagnostic>,
-    ) -> Option<T> {
+    fn parsed<T>(&mut self, path: &str, result: Parsed<T>) -> Option<T> {
         let (value, remark) = match result {
             Ok((value, remark)) => (Some(value), remark),
             Err(error) => (None, Some(error)),
@@ -358,7 +357,7 @@ impl Lowering<'_> {
 }
 
 /// An address and port, or `:port` for all IPv4 addresses.
-fn parse_listen(text: &str) -> Result<(SocketAddr, Option<Diagnostic>), Diagnostic> {
+fn parse_listen(text: &str) -> Parsed<SocketAddr> {
     let port_only = text
         .strip_prefix(':')
         .and_then(|port| port.parse::<u16>().ok())
@@ -377,7 +376,7 @@ fn parse_listen(text: &str) -> Result<(SocketAddr, Option<Diagnostic>), Diagnost
     }
 }
 
-fn parse_level(text: &str) -> Result<(LogLevel, Option<Diagnostic>), Diagnostic> {
+fn parse_level(text: &str) -> Parsed<LogLevel> {
     match find_choice(text, &LogLevel::ALL, LogLevel::as_str) {
         Ok(level) => Ok((level, None)),
         Err(error) => Err(Diagnostic {
@@ -387,7 +386,7 @@ fn parse_level(text: &str) -> Result<(LogLevel, Option<Diagnostic>), Diagnostic>
     }
 }
 
-fn parse_image(text: &str) -> Result<(Image, Option<Diagnostic>), Diagnostic> {
+fn parse_image(text: &str) -> Parsed<Image> {
     let image = Image::parse(text).map_err(|error| {
         let diagnostic =
             Diagnostic::error("", format!("{error}; the image is ignored")).found(text);

@@ -68,7 +68,7 @@ pub(crate) fn plan<'p>(
                 continue;
             }
             Source::New => {
-                let name = format!("{VOLUME_PREFIX}{index}");
+                let name = free_name(draft, *index);
                 edits.volumes.push(NewVolume {
                     name: name.clone().into(),
                     source: NewVolumeSource::EmptyDir,
@@ -137,6 +137,16 @@ fn share<'p>(
             None => edits.mount(place, mount.clone()),
         }
     }
+}
+
+/// The documented name, unless the pod has a volume of that name for something else.
+fn free_name(draft: &Draft<'_, '_>, index: usize) -> String {
+    let documented = format!("{VOLUME_PREFIX}{index}");
+    let others = (1..).map(|n| format!("{documented}-{n}"));
+    let mut names = std::iter::once(documented.clone()).chain(others);
+    names
+        .find(|name| draft.volume(name).is_none())
+        .unwrap_or(documented)
 }
 
 /// Where the files of a directory are to come from.
