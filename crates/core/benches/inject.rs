@@ -3,6 +3,11 @@
 //! The grid is containers × env entries × unknown fields, everything asked for; then the documentation's examples as the
 //! API server would send them, and pods that ask for nothing. `cargo bench -p datakit-operator-core`.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark of a broken build should stop"
+)]
+
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::review::{Answer, review};
@@ -70,11 +75,15 @@ fn example(bencher: Bencher<'_, '_>, example: &str) {
 
 #[divan::bench]
 fn java_review_of_an_api_server(bencher: Bencher<'_, '_>) {
-    run(bencher, include_bytes!("../../../testdata/reviews/java.json"));
+    run(
+        bencher,
+        include_bytes!("../../../testdata/reviews/java.json"),
+    );
 }
 
 fn run(bencher: Bencher<'_, '_>, body: &[u8]) {
-    let (config, _) = Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).expect("the built-in config");
+    let (config, _) =
+        Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).expect("the built-in config");
     let engine = Engine::new(&config);
     let context = ReviewContext::default();
     let answer = review(body, &engine, &context).answer;
@@ -85,10 +94,16 @@ fn run(bencher: Bencher<'_, '_>, body: &[u8]) {
 }
 
 fn pod(containers: usize, env: usize, unknown: bool, annotations: &[(&str, &str)]) -> Value {
-    let annotations: serde_json::Map<String, Value> =
-        annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    let annotations: serde_json::Map<String, Value> = annotations
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), json!(value)))
+        .collect();
     let filler = "x".repeat(100);
-    let unknown_each = if unknown { 16 * 1024 / 120 / containers } else { 0 };
+    let unknown_each = if unknown {
+        16 * 1024 / 120 / containers
+    } else {
+        0
+    };
     let containers: Vec<Value> = (0..containers)
         .map(|index| {
             let env: Vec<Value> = (0..env)

@@ -6,8 +6,15 @@
 //! Go's `encoding/json`, because the API server and every existing client speak through that: `null` where an object or
 //! list is expected counts as absent, and of repeated keys the last one wins.
 
+mod error;
+mod string;
+
 use std::borrow::Cow;
-use std::fmt;
+
+pub use error::{Error, Kind, Problem};
+pub use string::write_string;
+
+use string::{escape_len, plain_run, unescape};
 
 /// Text borrowed from the request, or owned where it contained escapes.
 pub type Str<'a> = Cow<'a, str>;
@@ -17,58 +24,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How deep values may nest. Kubernetes objects stay below 50; the bound keeps hostile bodies cheap.
 pub const MAX_DEPTH: usize = 1024;
-
-/// Why a text could not be read, with the place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
-    /// Byte offset in the text.
-    pub offset: usize,
-    /// Path of the value that was being read, such as `spec.containers[2].name`; empty at the root.
-    pub path: String,
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-/// What is wrong with the text at [`Error::offset`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
-    /// The text ends inside a value.
-    UnexpectedEnd,
-    /// A byte that can't stand here; the text names what could.
-    Expected(&'static str),
-    /// A value of another type than the field has.
-    WrongType {
-        /// What the field holds.
-        expected: &'static str,
-        /// What was found.
-        found: Kind,
-    },
-    /// A control character inside a string, which JSON wants escaped.
-    ControlCharacter,
-    /// An escape sequence that JSON doesn't have.
-    BadEscape,
-    /// Values nested deeper than [`MAX_DEPTH`].
-    TooDeep,
-    /// Something follows the value.
-    TrailingCharacters,
-}
-
-/// The type of a JSON value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool,
-    /// A number.
-    Number,
-    /// A string.
-    String,
-    /// An array.
-    Array,
-    /// An object.
-    Object,
-}
 
 /// Reads one JSON text from front to back.
 #[derive(Debug, Clone)]
@@ -457,183 +412,4 @@ impl Nesting {
         let top = self.depth.checked_sub(1)?;
         Some(self.bits[top / 64] >> (top % 64) & 1 == 1)
     }
-}
-
-/// The end of the run of bytes from `at` that are neither a quote, a backslash nor a control character, eight at a
-/// time: strings make up most of a pod.
-fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let chunk = u64::from_le_bytes(*chunk);
-        let quote = chunk ^ (ONES * b'"' as u64);
-        let slash = chunk ^ (ONES * b'\\' as u64);
-        // A byte of `x` is zero, or below 0x20, where the subtraction borrows into its top bit.
-        let stop = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (chunk.wrapping_sub(ONES * 0x20) & !chunk);
-        let stop = stop & HIGHS;
-        if stop != 0 {
-            return at + (stop.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while let Some(byte) = bytes.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
-/// The length of the escape sequence at the start of `bytes`, which is a backslash.
-fn escape_len(bytes: &[u8]) -> Result<usize, Problem> {
-    match bytes.get(1) {
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
-        Some(b'u') => match bytes.get(2..6) {
-            Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => Ok(6),
-            Some(_) => Err(Problem::BadEscape),
-            None => Err(Problem::UnexpectedEnd),
-        },
-        Some(_) => Err(Problem::BadEscape),
-        None => Err(Problem::UnexpectedEnd),
-    }
-}
-
-/// Resolves the escapes of a checked string. Half of a surrogate pair becomes U+FFFD, as in Go.
-fn unescape(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let (character, len) = match rest.as_bytes()[1] {
-            b'b' => ('\u{8}', 2),
-            b'f' => ('\u{c}', 2),
-            b'n' => ('\n', 2),
-            b'r' => ('\r', 2),
-            b't' => ('\t', 2),
-            b'u' => unescape_unicode(rest),
-            other => (char::from(other), 2),
-        };
-        out.push(character);
-        rest = &rest[len..];
-    }
-    out.push_str(rest);
-    out
-}
-
-fn unescape_unicode(text: &str) -> (char, usize) {
-    let unit = |at: usize| -> Option<u32> {
-        let escape = text.get(at..at + 6)?;
-        u32::from_str_radix(escape.strip_prefix("\\u")?, 16).ok()
-    };
-    let first = unit(0).unwrap_or(0xFFFD);
-    if let 0xD800..0xDC00 = first
-        && let Some(second @ 0xDC00..0xE000) = unit(6)
-    {
-        let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-        return (
-            char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER),
-            12,
-        );
-    }
-    (
-        char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER),
-        6,
-    )
-}
-
-impl Error {
-    fn new(offset: usize, problem: Problem) -> Self {
-        Self {
-            offset,
-            path: String::new(),
-            problem,
-        }
-    }
-
-    fn within_field(mut self, key: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
-        // Keys of hostile bodies may be as long as the body.
-        let key: String = key.chars().take(64).collect();
-        self.path = format!("{key}{dot}{}", self.path);
-        self
-    }
-
-    fn within_item(mut self, index: usize) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
-        self.path = format!("[{index}]{dot}{}", self.path);
-        self
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(f, "`{}`: ", self.path.escape_debug())?;
-        }
-        match &self.problem {
-            Problem::UnexpectedEnd => f.write_str("the text ends inside a value")?,
-            Problem::Expected(what) => write!(f, "expected {what}")?,
-            Problem::WrongType { expected, found } => {
-                write!(f, "expected {expected}, found {found}")?;
-            }
-            Problem::ControlCharacter => f.write_str("control character inside a string")?,
-            Problem::BadEscape => f.write_str("unknown escape sequence")?,
-            Problem::TooDeep => write!(f, "values are nested deeper than {MAX_DEPTH}")?,
-            Problem::TrailingCharacters => f.write_str("something follows the document")?,
-        }
-        write!(f, " (byte {})", self.offset)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Null => "null",
-            Kind::Bool => "a boolean",
-            Kind::Number => "a number",
-            Kind::String => "a string",
-            Kind::Array => "a list",
-            Kind::Object => "an object",
-        })
-    }
-}
-
-/// Appends `text` to `out` as a JSON string, quotes included.
-pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    loop {
-        let stop = plain_run(bytes, from);
-        out.extend_from_slice(&bytes[from..stop]);
-        match bytes.get(stop) {
-            None => break,
-            Some(b'\n') => out.extend_from_slice(b"\\n"),
-            Some(b'\t') => out.extend_from_slice(b"\\t"),
-            Some(b'\r') => out.extend_from_slice(b"\\r"),
-            Some(&special @ (b'"' | b'\\')) => out.extend_from_slice(&[b'\\', special]),
-            Some(&control) => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(control >> 4)]);
-                out.push(HEX[usize::from(control & 15)]);
-            }
-        }
-        from = stop + 1;
-    }
-    out.push(b'"');
 }

@@ -277,7 +277,7 @@ impl<'a> Envelope<'a> {
         ];
         let parts = parts.iter().filter(|part| !part.is_empty());
         let name = parts
-            .map(|part| part.as_ref())
+            .map(std::convert::AsRef::as_ref)
             .collect::<Vec<_>>()
             .join("/");
         format!("`{}`", excerpt(&name))

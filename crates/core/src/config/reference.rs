@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn row_21_every_field() {
+    fn every_field() {
         let maps = [
             "metadata.labels['app']",
             "metadata.labels['app.kubernetes.io/name']",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn row_24_resources() {
+    fn resources() {
         for resource in ContainerResource::ALL {
             let (value, remark) = parse(&format!("{{resourceFieldRef:{}}}", resource.as_str()));
             assert_eq!(value, EnvValue::ResourceFieldRef(resource));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn row_25_secrets() {
+    fn secrets() {
         let check = |argument: &str, expected: Option<(&str, &str)>| {
             let text = format!("{{secretKeyRef:{argument}}}");
             let (value, remark) = parse(&text);

@@ -46,7 +46,7 @@ fn image(image: Option<&Image>) -> Option<&str> {
 }
 
 #[test]
-fn row_63_the_default_configuration_is_clean_and_complete() {
+fn the_default_configuration_is_clean_and_complete() {
     let (config, diagnostics) = load(DEFAULT_CONFIG);
     assert_eq!(diagnostics, []);
     assert_eq!(config.server_listen, DEFAULT_LISTEN);
@@ -175,7 +175,7 @@ fn the_effective_configuration_is_spelled_out() {
 }
 
 #[test]
-fn row_61_blank_and_broken_documents() {
+fn blank_and_broken_documents() {
     for blank in ["", " \n\t", "\u{feff}"] {
         let (config, diagnostics) = load(blank);
         assert_eq!(config, Config::default());
@@ -202,7 +202,7 @@ fn row_61_blank_and_broken_documents() {
 }
 
 #[test]
-fn row_62_deprecated_variables_win() {
+fn deprecated_variables_win() {
     let (config, _) = load_with(
         DEFAULT_CONFIG,
         &[
@@ -280,7 +280,7 @@ fn listen_addresses() {
 }
 
 #[test]
-fn row_64_selectors() {
+fn selectors() {
     let (config, diagnostics) = load(
         r#"{"admission_inject":{
             "ddtrace":{
@@ -309,7 +309,7 @@ fn row_64_selectors() {
 }
 
 #[test]
-fn row_67_resources() {
+fn resources() {
     let resources = |text: &str| {
         let resources = load(&ddtrace("resources", text))
             .0
@@ -400,7 +400,7 @@ fn rows_22_to_26_values() {
 }
 
 #[test]
-fn row_27_order_of_variables() {
+fn order_of_variables() {
     let names: Vec<String> = (0..20).map(|n| format!("V{}", (n * 7) % 20)).collect();
     let entries: Vec<String> = names
         .iter()

@@ -244,9 +244,7 @@ impl Tags {
                 .iter()
                 .filter(|tag| !keys.contains(&tag.key.as_str()))
         };
-        if missing().next().is_none() {
-            return None;
-        }
+        missing().next()?;
         let late = late(&container.env, index, self.at, added);
         let is_known_too_late =
             |name: &str| late.contains(&name) || defined_late(&container.env, index, name);

@@ -48,7 +48,7 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances, String> {
     let mut instances = Instances::default();
     let mut reader = Reader::new(text);
     let mut raw: Vec<&str> = Vec::new();
-    if reader.kind().map_err(sentence)? != Kind::Array {
+    if reader.kind().map_err(|error| sentence(&error))? != Kind::Array {
         return Err("expected a JSON array of instances, `[{\"loggings\":[…]}]`".to_owned());
     }
     let read = reader.array(|reader, index| {
@@ -60,7 +60,8 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances, String> {
         }
         Ok(())
     });
-    read.and_then(|()| reader.end()).map_err(sentence)?;
+    read.and_then(|()| reader.end())
+        .map_err(|error| sentence(&error))?;
     if raw.is_empty() {
         return Err("it names no instance, so there is nothing to collect".to_owned());
     }
@@ -127,7 +128,7 @@ fn known(key: &str, keys: &[&'static str]) -> Option<&'static str> {
         .find(|known| known.eq_ignore_ascii_case(key))
 }
 
-fn sentence(error: Error) -> String {
+fn sentence(error: &Error) -> String {
     match error.problem {
         Problem::WrongType { .. } => error.to_string(),
         _ => format!("it is not JSON: {error}"),

@@ -251,7 +251,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         if self.pod.init_containers.is_empty() {
             let all: Vec<_> = first.iter().chain(last).collect();
             append(patch, &[LIST], true, &all, |out, container| {
-                container.write(out)
+                container.write(out);
             });
             return;
         }
@@ -259,7 +259,7 @@ impl<'p, 'a> Draft<'p, 'a> {
             patch.add(&[LIST, Part::Index(index)], |out| container.write(out));
         }
         append(patch, &[LIST], false, last, |out, container| {
-            container.write(out)
+            container.write(out);
         });
     }
 }

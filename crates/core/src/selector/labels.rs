@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn row_66_globs() {
+    fn globs() {
         let nginx: &[_] = &[("app", "middleware-nginx")];
         assert!(matches("app=middleware*", nginx));
         assert!(!matches("app=middleware*", &[]));

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_65_patterns_are_unanchored() {
+    fn patterns_are_unanchored() {
         let check = |pattern: &str, yes: &[&str], no: &[&str]| {
             let pattern = NamespacePattern::parse(pattern).unwrap();
             for name in yes {

@@ -99,7 +99,11 @@ fn decisions(injection: &Injection<'_>) -> Value {
                 shown["reason"] = reason.as_str().into();
             }
             if !decision.notes.is_empty() {
-                shown["notes"] = decision.notes.iter().map(|note| note.as_str()).collect();
+                shown["notes"] = decision
+                    .notes
+                    .iter()
+                    .map(datakit_operator_core::inject::Note::as_str)
+                    .collect();
             }
             shown
         })

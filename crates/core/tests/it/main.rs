@@ -1,5 +1,14 @@
 //! Tests of the core through its public functions.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests read files, fail by panicking, and take values for brevity"
+)]
+
 mod golden;
 mod laws;
 mod pods;

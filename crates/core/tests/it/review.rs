@@ -60,7 +60,9 @@ fn body(changes: Value) -> Value {
 fn a_pod_is_injected() {
     check(
         body(json!({})).to_string(),
-        expect![[r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#]],
+        expect![[
+            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+        ]],
     );
 }
 
@@ -76,7 +78,9 @@ fn the_order_of_the_fields_does_not_matter() {
             r#"{{"request":{{{}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#,
             fields.join(",")
         ),
-        expect![[r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#]],
+        expect![[
+            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+        ]],
     );
 }
 
@@ -121,7 +125,9 @@ fn other_operations_and_resources_are_left_alone() {
 fn a_pod_that_cannot_be_read_is_left_as_it_is() {
     check(
         body(json!({"object": {"spec": {"containers": [{"name": 5}]}}})).to_string(),
-        expect![[r#"unreadable_pod: {"uid":"abc","allowed":true,"status":{"message":"the pod can't be read and is left as it is: `spec.containers[0].name`: expected a string, found a number (byte 31)"},"warnings":["the pod can't be read and is left as it is: `spec.containers[0].name`: expected a string, found a number (byte 31)"]}"#]],
+        expect![[
+            r#"unreadable_pod: {"uid":"abc","allowed":true,"status":{"message":"the pod can't be read and is left as it is: `spec.containers[0].name`: expected a string, found a number (byte 31)"},"warnings":["the pod can't be read and is left as it is: `spec.containers[0].name`: expected a string, found a number (byte 31)"]}"#
+        ]],
     );
     check(
         body(json!({"object": []})).to_string(),
@@ -140,7 +146,9 @@ fn a_damaged_review_is_answered_if_its_uid_is_known() {
     let text = body(json!({})).to_string();
     check(
         &text[..text.len() - 2],
-        expect![[r#"damaged_review: {"uid":"abc","allowed":true,"status":{"message":"the review is damaged and the pod is left as it is: `request`: the text ends inside a value (byte 314)"},"warnings":["the review is damaged and the pod is left as it is: `request`: the text ends inside a value (byte 314)"]}"#]],
+        expect![[
+            r#"damaged_review: {"uid":"abc","allowed":true,"status":{"message":"the review is damaged and the pod is left as it is: `request`: the text ends inside a value (byte 314)"},"warnings":["the review is damaged and the pod is left as it is: `request`: the text ends inside a value (byte 314)"]}"#
+        ]],
     );
     check(
         &text[..80],
@@ -178,7 +186,9 @@ fn unusual_json_is_read_as_it_is_meant() {
             r#""uid":"abc""#,
             r#""uid":"x","big":1e999999,"huge":123456789012345678901234567890,"\u0075id":"last""#,
         ),
-        expect![[r#"injected: {"uid":"last","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#]],
+        expect![[
+            r#"injected: {"uid":"last","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+        ]],
     );
 }
 

@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::*;
 
 #[test]
-fn row_65_a_bad_rule_is_dropped_alone() {
+fn a_bad_rule_is_dropped_alone() {
     let text = r#"{"admission_inject":{"ddtrace":{
         "enabled_namespaces":[
             {"namespace":"(","language":"java"},

@@ -13,7 +13,7 @@ fn security_context(text: &str) -> Option<SecurityContext> {
 }
 
 #[test]
-fn row_z12_a_security_context_is_passed_on() {
+fn a_security_context_is_passed_on() {
     for text in [
         "{}",
         r#"{"runAsUser":0,"runAsGroup":2147483647,"runAsNonRoot":false}"#,
