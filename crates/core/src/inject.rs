@@ -181,7 +181,7 @@ fn take<'p>(draft: &mut Draft<'p, '_>, planned: Planned<'p>) -> Decision {
             decision
         }
         Err(violation) => {
-            decision.skip(Reason::Unverified(violation));
+            decision.skip(violation.into());
             decision
         }
     }

@@ -52,10 +52,14 @@ pub const ALL: [&str; 12] = [
     GOLANG_PROFILER,
 ];
 
-/// Annotations of other versions of the operator, which this one doesn't act on.
-const OTHER_VERSIONS: [&str; 8] = [
+/// Switches of features that this version doesn't have.
+const OTHER_SWITCHES: [&str; 2] = [
     "admission.datakit/flameshot.enabled",
     "admission.datakit/otel.enabled",
+];
+
+/// Annotations of other versions of the operator, which this one doesn't act on.
+const OTHER_VERSIONS: [&str; 6] = [
     "admission.datakit/php-lib.version",
     "admission.datakit/otel-java-lib.version",
     "admission.datakit/otel-nodejs-lib.version",
@@ -86,6 +90,8 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
                     value: value.clone().into_owned(),
                 });
             }
+        } else if OTHER_SWITCHES.contains(&key) {
+            // Nothing can be switched off or on that this version doesn't have.
         } else if OTHER_VERSIONS.contains(&key) {
             notes.push(Note::AnnotationOfOtherVersion {
                 annotation: key.to_owned(),
@@ -93,11 +99,25 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
         } else if !ALL.contains(&key) {
             notes.push(Note::UnknownAnnotation {
                 annotation: key.to_owned(),
-                suggestion: did_you_mean(key, ALL).map(str::to_owned),
+                suggestion: meant(key).map(str::to_owned),
             });
         }
     }
     notes
+}
+
+/// The annotation that was probably meant. Most of each name is the same in all, so the part that differs must be close
+/// as well: `ruby-lib.version` doesn't mean `java-lib.version`.
+fn meant(key: &str) -> Option<&'static str> {
+    let subject = |key: &str| -> String {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        name.split(['-', '.']).next().unwrap_or_default().to_owned()
+    };
+    let meant = did_you_mean(key, ALL)?;
+    let subjects = (subject(key), subject(meant));
+    let close =
+        subjects.0 == subjects.1 || did_you_mean(&subjects.0, [subjects.1.as_str()]).is_some();
+    close.then_some(meant)
 }
 
 /// Booleans as Go's `strconv.ParseBool` reads them, which existing manifests rely on.

@@ -10,8 +10,9 @@ use super::container::Settings;
 use super::ddtrace_env::EnvPlanner;
 use super::decision::{Decision, Feature};
 use super::reason::{Note, Reason};
+use super::security::{self, ImageUser};
 use super::trigger::{self, Ask, Asked};
-use super::{Planned, SIDECARS, security};
+use super::{Planned, SIDECARS};
 
 /// Name of the init container.
 const INIT_CONTAINER: &str = "datakit-lib-init";
@@ -134,7 +135,7 @@ impl Ddtrace {
             command: COMMAND,
             mounts: vec![NewMount::new(VOLUME, MOUNT_PATH)],
             resources: self.settings.resources(pod),
-            security_context: security::context(&self.settings, pod),
+            security_context: security::context(&self.settings, pod, ImageUser::Own),
             ..NewContainer::default()
         });
         Ok(())
@@ -155,14 +156,16 @@ impl Ddtrace {
             }
             let place = Place::Own(index);
             let own = edits.own(index);
-            if !draft.mounts(place).any(|mount| mount.volume == VOLUME) {
-                if draft.mounts(place).any(|mount| mount.path == MOUNT_PATH) {
+            let there = draft.mounts(place).find(|mount| mount.path == MOUNT_PATH);
+            match there {
+                None => own.mounts.push(NewMount::new(VOLUME, MOUNT_PATH)),
+                Some(mount) if mount.volume == VOLUME && mount.sub_path.is_empty() => {}
+                Some(_) => {
                     return Err(Reason::MountPathTaken {
                         container: container.name.clone().into_owned(),
                         path: MOUNT_PATH.to_owned(),
                     });
                 }
-                own.mounts.push(NewMount::new(VOLUME, MOUNT_PATH));
             }
             own.env = self
                 .env

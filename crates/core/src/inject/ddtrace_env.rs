@@ -248,6 +248,9 @@ impl Tags {
         let late = late(&container.env, index, self.at, added);
         let is_known_too_late =
             |name: &str| late.contains(&name) || defined_late(&container.env, index, name);
+        // ddtrace splits at commas if there is one, else at blanks.
+        let blanks = own.contains(' ') && !own.contains(',');
+        let separator = if blanks { ' ' } else { ',' };
         let mut value = own.clone().into_owned();
         let mut refers_to_added = false;
         for tag in missing() {
@@ -261,8 +264,8 @@ impl Tags {
             refers_to_added |= added
                 .iter()
                 .any(|(_, env)| tag.refers_to.iter().any(|name| name == env.name));
-            if !value.is_empty() && !value.ends_with(',') {
-                value.push(',');
+            if !value.is_empty() && !value.ends_with(separator) {
+                value.push(separator);
             }
             value.push_str(&tag.text);
         }

@@ -147,17 +147,21 @@ pub(crate) fn warnings(pod: &Pod<'_>, decisions: &[Decision]) -> Vec<String> {
     if pod.annotations.is_empty() {
         return Vec::new();
     }
+    let disappointing = || decisions.iter().filter(|decision| decision.disappoints());
     let mut warnings = Vec::new();
-    for decision in decisions.iter().filter(|decision| decision.disappoints()) {
-        let feature = decision.subject();
+    // The API server passes on only so much: what didn't happen at all goes first.
+    for decision in disappointing() {
         if let Some(reason) = &decision.reason {
+            let subject = decision.subject();
             warnings.push(format!(
-                "{feature} not injected: {reason}; {}",
+                "{subject} not injected: {reason}; {}",
                 reason.remedy()
             ));
         }
+    }
+    for decision in disappointing() {
         for note in &decision.notes {
-            warnings.push(format!("{feature}: {note}; {}", note.remedy()));
+            warnings.push(format!("{}: {note}; {}", decision.subject(), note.remedy()));
         }
     }
     for note in annotation::notes(pod) {

@@ -11,14 +11,15 @@ use super::container::Settings;
 use super::decision::{AskedBy, Decision, Feature};
 use super::logfwd_config::{self, Instances};
 use super::logfwd_mounts;
-use super::reason::{Note, Reason};
-use super::{Planned, ReviewContext, security};
+use super::reason::{NotNative, Note, Reason};
+use super::security::{self, ImageUser};
+use super::{Planned, ReviewContext};
 
 /// Name of the sidecar.
 pub(crate) const CONTAINER: &str = "datakit-logfwd";
 /// Volume with the pod's labels, which the sidecar copies into its tags.
 const POD_INFO_VOLUME: &str = "datakit-pod-info";
-const POD_INFO_PATH: &str = "/etc/podinfo";
+pub(crate) const POD_INFO_PATH: &str = "/etc/podinfo";
 /// Variable with the instances of the annotation.
 const INSTANCES_VARIABLE: &str = "LOGFWD_JSON_CONFIG";
 /// The first Kubernetes version whose API knows native sidecars without a feature gate.
@@ -63,7 +64,8 @@ impl Logfwd {
         let mut notes = Vec::new();
         let planned = match present(pod) {
             Ok(Some(sidecar)) => {
-                logfwd_mounts::repair(draft, sidecar, POD_INFO_VOLUME, &mut edits);
+                let instances = logfwd_config::read(value).unwrap_or_default();
+                logfwd_mounts::repair(draft, sidecar, &instances.paths, &mut edits);
                 Ok(true)
             }
             Ok(None) => self
@@ -123,7 +125,7 @@ impl Logfwd {
             env,
             mounts,
             resources: self.settings.resources(pod),
-            security_context: security::context(&self.settings, pod),
+            security_context: security::context(&self.settings, pod, ImageUser::Root),
             native_sidecar: native,
             ..NewContainer::default()
         };
@@ -141,20 +143,18 @@ impl Logfwd {
         let known = context.kubernetes_version;
         let because = match (self.mode, known) {
             (SidecarMode::Native, Some(version)) if version < NATIVE_SIDECARS => {
-                format!("Kubernetes {version} has no native sidecars")
+                NotNative::OldCluster(version)
             }
             (SidecarMode::Native, _) => return true,
-            (SidecarMode::Container, _) => "sidecar_mode is container".to_owned(),
+            (SidecarMode::Container, _) => NotNative::Configured,
             (SidecarMode::Auto, _) if pod.restarts_always() => return false,
             (SidecarMode::Auto, Some(version))
                 if version >= KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE =>
             {
                 return true;
             }
-            (SidecarMode::Auto, Some(version)) => {
-                format!("Kubernetes {version} may have nodes without native sidecars")
-            }
-            (SidecarMode::Auto, None) => "the Kubernetes version is not known".to_owned(),
+            (SidecarMode::Auto, Some(version)) => NotNative::OldNodes(version),
+            (SidecarMode::Auto, None) => NotNative::VersionUnknown,
         };
         if !pod.restarts_always() {
             notes.push(Note::KeepsJobRunning { because });
@@ -171,11 +171,13 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p Container<'p>>, Reason> {
     let Some(sidecar) = found else {
         return Ok(None);
     };
-    let knows_pod = sidecar
+    let is_told_pod = sidecar
         .mounts
         .iter()
         .any(|mount| mount.volume == POD_INFO_VOLUME && mount.path == POD_INFO_PATH);
-    if knows_pod && pod.volume(POD_INFO_VOLUME).is_some() {
+    // Earlier versions had no such volume.
+    let is_told_instances = sidecar.env.iter().any(|env| env.name == INSTANCES_VARIABLE);
+    if is_told_pod || is_told_instances {
         Ok(Some(sidecar))
     } else {
         Err(Reason::ReservedContainer { name: CONTAINER })

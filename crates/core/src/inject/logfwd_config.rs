@@ -89,8 +89,9 @@ impl Instances {
     fn read_logging(&mut self, reader: &mut Reader<'_>, place: &str) -> Result<()> {
         reader.object(|reader, key| match known(key, &LOGGING_KEYS) {
             Some("logfiles") => reader.array(|reader, _| {
-                let path = reader.string()?.unwrap_or_default();
-                if !self.paths.iter().any(|known| *known == path) {
+                if let Some(path) = reader.string()?
+                    && !self.paths.iter().any(|known| *known == path)
+                {
                     self.paths.push(path.into_owned());
                 }
                 Ok(())

@@ -151,7 +151,7 @@ impl Profiler {
             edits.mount(place, work.clone());
             match draft.covering(place, TMP).filter(|mount| mount.path == TMP) {
                 None => edits.mount(place, tmp.clone()),
-                Some(own) if own.volume == tmp.volume => {}
+                Some(own) if own.volume == tmp.volume && own.sub_path == tmp.sub_path => {}
                 Some(_) => notes.push(Note::NotShared {
                     container: draft.name(place).to_owned(),
                     path: TMP.to_owned(),

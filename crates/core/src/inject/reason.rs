@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::pod::verify::Violation;
+use crate::version::KubernetesVersion;
 
 /// Why a feature that was asked for was not injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub enum Note {
         /// The path as written.
         path: String,
         /// Why.
-        problem: String,
+        problem: PathProblem,
     },
     /// A container has its own volume at a path whose content is collected or shared from another container.
     NotShared {
@@ -111,7 +112,7 @@ pub enum Note {
     /// The sidecar will keep a Job from completing.
     KeepsJobRunning {
         /// Why no native sidecar could be used.
-        because: String,
+        because: NotNative,
     },
     /// A configured tag refers to a variable that the container defines too late.
     TagLeftOut {
@@ -146,6 +147,50 @@ pub enum Note {
         /// Its value.
         value: String,
     },
+}
+
+/// Why no volume can be mounted for a log path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathProblem {
+    /// Containers know absolute paths only.
+    Relative,
+    /// A colon or control character, which no mount path may have.
+    Unmountable,
+    /// A directory that the container's system needs.
+    System(String),
+    /// A directory that the sidecar itself needs.
+    Sidecar(String),
+    /// A container has something else mounted there or above.
+    Taken {
+        /// The container.
+        container: String,
+        /// What is mounted.
+        what: &'static str,
+        /// Where.
+        path: String,
+    },
+    /// A volume would hide the program or working directory of a container.
+    Hides {
+        /// The container.
+        container: String,
+        /// The directory of the volume.
+        directory: String,
+        /// What it would hide.
+        what: &'static str,
+    },
+}
+
+/// Why the log sidecar of a pod that is meant to end is no native sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNative {
+    /// The configuration says so.
+    Configured,
+    /// The cluster's version isn't known.
+    VersionUnknown,
+    /// The cluster may have nodes that don't know native sidecars.
+    OldNodes(KubernetesVersion),
+    /// The cluster has no native sidecars, although the configuration asks for one.
+    OldCluster(KubernetesVersion),
 }
 
 impl Reason {
@@ -217,7 +262,17 @@ impl Reason {
             }
             Self::ReservedVariable { variable, .. } => format!("rename your variable {variable}"),
             Self::InvalidAnnotation { annotation, .. } => format!("correct the value of {annotation}"),
-            Self::Unverified(_) => "change the pod so that both fit".to_owned(),
+            Self::Unverified(violation) => violation.remedy(),
+        }
+    }
+}
+
+impl From<Violation> for Reason {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::VolumeName(name) => Self::ReservedVolume { name },
+            Violation::MountPath { container, path } => Self::MountPathTaken { container, path },
+            other => Self::Unverified(other),
         }
     }
 }
@@ -244,15 +299,18 @@ impl Note {
         match self {
             Self::VersionIgnored { .. } => "give a tag such as `v1.2.3`".to_owned(),
             Self::LanguageIgnored { annotation, .. } => format!("remove {annotation}"),
-            Self::LogPathSkipped { .. } => "log to a directory of its own, such as /var/log/app/*.log".to_owned(),
+            Self::LogPathSkipped { problem, .. } => problem.remedy().to_owned(),
             Self::NotShared { .. } => "mount one emptyDir there in all containers".to_owned(),
-            Self::KeepsJobRunning { .. } => {
-                "on Kubernetes 1.32 or newer set sidecar_mode to auto and let the operator know the version".to_owned()
-            }
+            Self::KeepsJobRunning { because } => because.remedy().to_owned(),
             Self::TagLeftOut { .. } => "define the variable before DD_TAGS".to_owned(),
             Self::UnknownKey { suggestion, .. } => format!("did you mean `{suggestion}`?"),
-            Self::UnknownAnnotation { suggestion: Some(meant), .. } => format!("did you mean `{meant}`?"),
-            Self::UnknownAnnotation { suggestion: None, .. }
+            Self::UnknownAnnotation {
+                suggestion: Some(meant),
+                ..
+            } => format!("did you mean `{meant}`?"),
+            Self::UnknownAnnotation {
+                suggestion: None, ..
+            }
             | Self::AnnotationOfOtherVersion { .. } => "remove it".to_owned(),
             Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
         }
@@ -314,7 +372,7 @@ impl fmt::Display for Note {
             Self::NotShared { container, path } => {
                 write!(
                     f,
-                    "container `{container}` has its own volume at {path}, which is not seen"
+                    "container `{container}` has its own volume at {path}, which the sidecar does not see"
                 )
             }
             Self::KeepsJobRunning { because } => write!(
@@ -339,6 +397,84 @@ impl fmt::Display for Note {
                 "{annotation} is `{}`, which is no boolean and counts as true",
                 excerpt(value)
             ),
+        }
+    }
+}
+
+impl PathProblem {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Relative => "write an absolute path",
+            Self::Unmountable | Self::System(_) | Self::Sidecar(_) => {
+                "log to a directory of its own, such as /var/log/app"
+            }
+            Self::Taken { .. } => "mount an emptyDir there, or log elsewhere",
+            Self::Hides { .. } => "log to a directory that holds nothing else",
+        }
+    }
+}
+
+impl NotNative {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Configured => "set sidecar_mode to auto in the operator's configuration",
+            Self::VersionUnknown => "start the operator with --kubernetes-version",
+            Self::OldNodes(_) => "set sidecar_mode to native if every node runs 1.29 or newer",
+            Self::OldCluster(_) => "upgrade the cluster to 1.29 or newer",
+        }
+    }
+}
+
+impl fmt::Display for PathProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relative => f.write_str("it is no absolute path"),
+            Self::Unmountable => {
+                f.write_str("a path with a colon or control character can't be mounted")
+            }
+            Self::System(directory) => {
+                write!(
+                    f,
+                    "{directory} is a system directory, which a volume would hide"
+                )
+            }
+            Self::Sidecar(directory) => write!(f, "the sidecar itself needs {directory}"),
+            Self::Taken {
+                container,
+                what,
+                path,
+            } => {
+                write!(
+                    f,
+                    "container `{container}` has something else at {path} ({what})"
+                )
+            }
+            Self::Hides {
+                container,
+                directory,
+                what,
+            } => {
+                write!(
+                    f,
+                    "a volume at {directory} would hide the {what} of container `{container}`"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for NotNative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("sidecar_mode is container"),
+            Self::VersionUnknown => f.write_str("the Kubernetes version is not known"),
+            Self::OldNodes(version) => {
+                write!(
+                    f,
+                    "Kubernetes {version} may have nodes without native sidecars"
+                )
+            }
+            Self::OldCluster(version) => write!(f, "Kubernetes {version} has no native sidecars"),
         }
     }
 }

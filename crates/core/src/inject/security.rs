@@ -2,7 +2,8 @@
 //!
 //! A pod that keeps the restricted Pod Security profile may live in a namespace that demands it, where an injected
 //! container that doesn't keep it would have the pod refused
-//! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
+//! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>). The kubelet in turn never starts a
+//! container as root where `runAsNonRoot` holds.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -12,23 +13,86 @@ use crate::pod::view::Container;
 
 use super::container::Settings;
 
-/// The security context of an injected container that needs no privileges: the configured one, else the restricted
-/// set where the pod's own containers keep it, else none.
-pub(crate) fn context<'p>(settings: &'p Settings, pod: &Pod<'_>) -> Option<Cow<'p, str>> {
-    match &settings.security_context {
-        Some(configured) => Some(Cow::Borrowed(configured)),
-        None => restricted(pod).map(Cow::Owned),
-    }
+/// The user and group that own nothing.
+const NOBODY: i64 = 65534;
+
+/// Which user an injected container's image runs as, if nobody says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageUser {
+    /// Root: where the pod forbids that, the container needs a user to start at all.
+    Root,
+    /// A user of its own, who isn't root.
+    Own,
 }
 
-fn restricted(pod: &Pod<'_>) -> Option<String> {
+/// The security context of an injected container that needs no privileges: the configured one, else the restricted
+/// set where the pod's own containers keep it, else none, or just a user where the pod forbids root.
+pub(crate) fn context<'p>(
+    settings: &'p Settings,
+    pod: &Pod<'_>,
+    image: ImageUser,
+) -> Option<Cow<'p, str>> {
+    if let Some(configured) = &settings.security_context {
+        return Some(Cow::Borrowed(configured));
+    }
+    let restricted = keeps_restricted(pod);
+    let non_root = restricted
+        && pod
+            .containers
+            .iter()
+            .all(|container| is_non_root(pod, container));
+    let mut fields: Vec<String> = Vec::new();
+    if restricted {
+        fields.push(r#""allowPrivilegeEscalation":false"#.to_owned());
+        fields.push(r#""capabilities":{"drop":["ALL"]}"#.to_owned());
+    }
+    if non_root {
+        fields.push(r#""runAsNonRoot":true"#.to_owned());
+    }
+    let forbids_root = non_root || pod.security.run_as_non_root == Some(true);
+    let fallback = (forbids_root && image == ImageUser::Root).then_some(NOBODY);
+    if restricted || forbids_root {
+        fields.extend(user(pod, forbids_root, fallback));
+    }
+    if restricted {
+        fields.push(r#""seccompProfile":{"type":"RuntimeDefault"}"#.to_owned());
+    }
+    (!fields.is_empty()).then(|| Cow::Owned(format!("{{{}}}", fields.join(","))))
+}
+
+/// User and group where they are not inherited: those of the first container, or of the first that names a user other
+/// than root where the pod forbids root.
+fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> Option<String> {
+    let inherits = &pod.security;
+    let mut own = pod
+        .containers
+        .iter()
+        .map(|container| &container.security.shared);
+    let from = if forbids_root {
+        own.find(|own| own.run_as_user.is_some_and(|user| user != 0))
+    } else {
+        own.next()
+    };
+    let user = from.and_then(|own| own.run_as_user).or(fallback);
+    let group = from.and_then(|own| own.run_as_group);
+    let mut json = String::new();
+    let ids = [
+        ("runAsUser", user, inherits.run_as_user),
+        ("runAsGroup", group, inherits.run_as_group),
+    ];
+    for (name, id, inherited) in ids {
+        if let (Some(id), None) = (id, inherited) {
+            let comma = if json.is_empty() { "" } else { "," };
+            let _ = write!(json, r#"{comma}"{name}":{id}"#);
+        }
+    }
+    (!json.is_empty()).then_some(json)
+}
+
+/// Whether all containers of the pod's own keep the restricted profile by what the pod says.
+fn keeps_restricted(pod: &Pod<'_>) -> bool {
     // Root inside a user namespace is nobody outside, so the profile doesn't ask such pods for a user.
     let user_matters = pod.host_users != Some(false);
-    let non_root = |container: &Container<'_>| {
-        let own = &container.security.shared;
-        let user = own.run_as_user.or(pod.security.run_as_user);
-        own.run_as_non_root.or(pod.security.run_as_non_root) == Some(true) && user != Some(0)
-    };
     let keeps = |container: &Container<'_>| {
         let security = &container.security;
         let seccomp = match security.shared.seccomp.as_ref() {
@@ -40,27 +104,14 @@ fn restricted(pod: &Pod<'_>) -> Option<String> {
             && security.drops_all
             && !security.adds_beyond_restricted
             && matches!(seccomp, "RuntimeDefault" | "Localhost")
-            && (!user_matters || non_root(container))
+            && (!user_matters || is_non_root(pod, container))
     };
-    let first = pod.containers.first()?;
-    if !pod.containers.iter().all(keeps) {
-        return None;
-    }
-    let mut json =
-        String::from(r#"{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}"#);
-    if pod.containers.iter().all(non_root) {
-        json.push_str(r#","runAsNonRoot":true"#);
-    }
-    let own = &first.security.shared;
-    let ids = [
-        ("runAsUser", own.run_as_user, pod.security.run_as_user),
-        ("runAsGroup", own.run_as_group, pod.security.run_as_group),
-    ];
-    for (name, own, inherited) in ids {
-        if let (Some(id), None) = (own, inherited) {
-            let _ = write!(json, r#","{name}":{id}"#);
-        }
-    }
-    json.push_str(r#","seccompProfile":{"type":"RuntimeDefault"}}"#);
-    Some(json)
+    let root_by_default = user_matters && pod.security.run_as_user == Some(0);
+    !pod.containers.is_empty() && !root_by_default && pod.containers.iter().all(keeps)
+}
+
+fn is_non_root(pod: &Pod<'_>, container: &Container<'_>) -> bool {
+    let (own, inherited) = (&container.security.shared, &pod.security);
+    let forbids_root = own.run_as_non_root.or(inherited.run_as_non_root) == Some(true);
+    forbids_root && own.run_as_user.or(inherited.run_as_user) != Some(0)
 }

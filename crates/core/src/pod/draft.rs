@@ -164,7 +164,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         };
         let written = written.iter().map(|mount| MountView {
             volume: &mount.volume,
-            path: path::clean(&mount.path),
+            path: path::mount_point(&mount.path),
             sub_path: &mount.sub_path,
             sub_path_expr: mount.sub_path_expr,
             read_only: mount.read_only,
@@ -301,7 +301,7 @@ impl<'d> MountView<'d> {
     pub fn of(mount: &'d NewMount<'_>) -> Self {
         Self {
             volume: &mount.volume,
-            path: path::clean(&mount.path),
+            path: path::mount_point(&mount.path),
             sub_path: &mount.sub_path,
             sub_path_expr: false,
             read_only: mount.read_only,

@@ -27,6 +27,14 @@ pub fn clean(path: &str) -> Cow<'_, str> {
     })
 }
 
+/// Where a `mountPath` is: the kubelet takes a relative one from the root.
+pub fn mount_point(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') {
+        return clean(path);
+    }
+    Cow::Owned(clean(&format!("/{path}")).into_owned())
+}
+
 /// The part of `path` below `parent`, without leading slash, if it lies there; empty if they are equal.
 /// Both must be clean.
 pub fn below<'p>(path: &'p str, parent: &str) -> Option<&'p str> {
@@ -77,6 +85,12 @@ mod tests {
         ] {
             assert_eq!(clean(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn relative_mounts_are_at_the_root() {
+        assert_eq!(mount_point("tmp/"), "/tmp");
+        assert_eq!(mount_point("/tmp"), "/tmp");
     }
 
     #[test]

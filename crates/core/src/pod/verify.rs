@@ -82,6 +82,7 @@ pub fn verify(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> 
                 mount,
                 container.mounts[..at].iter().map(MountView::of),
             )?;
+            creatable_in_new(container, mount)?;
         }
     }
     Ok(())
@@ -170,7 +171,7 @@ fn unique_path<'d>(
     mount: &NewMount<'_>,
     mut others: impl Iterator<Item = MountView<'d>>,
 ) -> Result<(), Violation> {
-    let path = path::clean(&mount.path);
+    let path = path::mount_point(&mount.path);
     if others.any(|other| other.path == path) {
         return Err(Violation::MountPath {
             container: container.to_owned(),
@@ -178,6 +179,23 @@ fn unique_path<'d>(
         });
     }
     Ok(())
+}
+
+/// The runtime mounts parents first, whatever the order of the list.
+fn creatable_in_new(container: &NewContainer<'_>, mount: &NewMount<'_>) -> Result<(), Violation> {
+    let parent = container
+        .mounts
+        .iter()
+        .filter(|other| other.path != mount.path && path::below(&mount.path, &other.path).is_some())
+        .max_by_key(|other| other.path.len());
+    match parent {
+        Some(parent) if parent.read_only => Err(Violation::ReadOnlyParent {
+            container: container.name.to_owned(),
+            path: mount.path.clone().into_owned(),
+            parent: parent.path.clone().into_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn creatable(draft: &Draft<'_, '_>, place: Place, mount: &NewMount<'_>) -> Result<(), Violation> {
@@ -193,6 +211,21 @@ fn creatable(draft: &Draft<'_, '_>, place: Place, mount: &NewMount<'_>) -> Resul
         });
     }
     Ok(())
+}
+
+impl Violation {
+    /// What a person can change.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::ContainerName(name) => format!("rename your container `{name}`"),
+            Self::VolumeName(name) => format!("rename your volume `{name}`"),
+            Self::MountPath { path, .. } => format!("mount your volume elsewhere than at {path}"),
+            Self::ReadOnlyParent { parent, .. } => format!("make the mount at {parent} writable"),
+            Self::UnknownVolume(name) => format!("declare the volume `{name}`"),
+            Self::HostPid => "remove hostPID".to_owned(),
+            Self::NoContainers => "give the pod a container".to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Violation {

@@ -134,7 +134,8 @@ pub struct Volume<'a> {
 /// What backs a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum VolumeKind<'a> {
-    /// `emptyDir`
+    /// `emptyDir`, which is also what a volume without any source becomes.
+    #[default]
     EmptyDir,
     /// `hostPath` with its path.
     HostPath(Str<'a>),
@@ -145,7 +146,6 @@ pub enum VolumeKind<'a> {
     /// `persistentVolumeClaim`
     Claim,
     /// Anything else, kinds of the future included.
-    #[default]
     Other,
 }
 

@@ -1,8 +1,9 @@
 //! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it.
 //!
 //! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration) and `context.json`
-//! (`namespace`, `kubernetes_version`). `patch.json`, `injected.json` and `decisions.json` are the expectation;
-//! `UPDATE_EXPECT=1` rewrites them. The same cases go through the webhook and the `inject` command.
+//! (`namespace`, `kubernetes_version`, `environment` with the deprecated variables). `patch.json`, `injected.json` and
+//! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. The same cases go through the webhook and the
+//! `inject` command.
 
 use std::path::{Path, PathBuf};
 
@@ -41,13 +42,16 @@ fn check(case: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(case.join("pod.json")).unwrap();
     let config =
         std::fs::read_to_string(case.join("config.json")).unwrap_or(DEFAULT_CONFIG.to_owned());
-    let (config, _) =
-        Config::load(&config, &EnvOverrides::default()).map_err(|error| error.to_string())?;
-    let engine = Engine::new(&config);
     let context: Value = match std::fs::read_to_string(case.join("context.json")) {
         Ok(text) => serde_json::from_str(&text).unwrap(),
         Err(_) => Value::Null,
     };
+    let variables = context["environment"].as_object().into_iter().flatten();
+    let variables =
+        variables.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+    let (config, _) = Config::load(&config, &EnvOverrides::from_vars(variables))
+        .map_err(|error| error.to_string())?;
+    let engine = Engine::new(&config);
     let namespace = context["namespace"].as_str().unwrap_or("default");
     let context = ReviewContext {
         kubernetes_version: context["kubernetes_version"]
