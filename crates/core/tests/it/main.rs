@@ -9,6 +9,7 @@
     reason = "tests read files, fail by panicking, and take values for brevity"
 )]
 
+mod architecture;
 mod golden;
 mod laws;
 mod pods;
