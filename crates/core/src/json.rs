@@ -19,8 +19,8 @@ use string::{escape_len, plain_run, unescape};
 /// Text borrowed from the request, or owned where it contained escapes.
 pub type Str<'a> = Cow<'a, str>;
 
-/// The result of reading.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// The result of reading. The error is boxed: results are passed on from every value of a pod, and errors are rare.
+pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
 /// How deep values may nest. Kubernetes objects stay below 50; the bound keeps hostile bodies cheap.
 pub const MAX_DEPTH: usize = 1024;
@@ -367,21 +367,27 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// Machines write no space, so the common case is one comparison.
+    #[inline]
     fn skip_space(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        while let Some(byte) = self.byte()
+            && byte <= b' '
+            && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+        {
             self.at += 1;
         }
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn wrong_type(&self, expected: &'static str, found: Kind) -> Error {
+    fn wrong_type(&self, expected: &'static str, found: Kind) -> Box<Error> {
         self.error(Problem::WrongType { expected, found })
     }
 
-    fn error(&self, problem: Problem) -> Error {
+    fn error(&self, problem: Problem) -> Box<Error> {
         Error::new(self.at, problem)
     }
 }

@@ -8,8 +8,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::{AsOut as _, STANDARD};
 
 use crate::inject::{self, Decision, Engine, Injection, ReviewContext};
 use crate::json::{self, Reader, Str, write_string};
@@ -439,9 +438,8 @@ fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) 
     if let Some(patch) = patch {
         out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
         let start = out.len();
-        out.resize(start + encoded, 0);
-        // The slice has the exact size, so this can't fail.
-        let _ = STANDARD.encode_slice(patch, &mut out[start..]);
+        out.resize(start + STANDARD.encoded_length(patch.len()), 0);
+        let _ = STANDARD.encode(patch, out[start..].as_out());
         out.push(b'"');
     }
     write_warnings(&mut out, warnings);

@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Everything of the Datakit Operator that touches the world: sockets, TLS, files, logs and the command line.
+//!
+//! What a pod becomes is decided in [`datakit_operator_core`], which knows none of these. A module here may use the
+//! modules listed above it, never those below.
+
+pub mod manifest;
+pub mod telemetry;
+pub mod tls;
+
+pub mod listen;
+
+pub mod http;
+
+pub mod app;
+
+pub mod cli;

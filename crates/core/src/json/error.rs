@@ -57,15 +57,15 @@ pub enum Kind {
 }
 
 impl Error {
-    pub(super) fn new(offset: usize, problem: Problem) -> Self {
-        Self {
+    pub(super) fn new(offset: usize, problem: Problem) -> Box<Self> {
+        Box::new(Self {
             offset,
             path: String::new(),
             problem,
-        }
+        })
     }
 
-    pub(super) fn within_field(mut self, key: &str) -> Self {
+    pub(super) fn within_field(mut self: Box<Self>, key: &str) -> Box<Self> {
         let dot = if self.path.is_empty() || self.path.starts_with('[') {
             ""
         } else {
@@ -77,7 +77,7 @@ impl Error {
         self
     }
 
-    pub(super) fn within_item(mut self, index: usize) -> Self {
+    pub(super) fn within_item(mut self: Box<Self>, index: usize) -> Box<Self> {
         let dot = if self.path.is_empty() || self.path.starts_with('[') {
             ""
         } else {

@@ -5,7 +5,17 @@ use std::path::{Path, PathBuf};
 
 /// Core's modules from the lowest to the highest: each imports from those before it only.
 const RANKS: [&str; 12] = [
-    "json", "expansion", "diagnostic", "image", "quantity", "version", "patch", "selector", "pod", "config", "inject",
+    "json",
+    "expansion",
+    "diagnostic",
+    "image",
+    "quantity",
+    "version",
+    "patch",
+    "selector",
+    "pod",
+    "config",
+    "inject",
     "review",
 ];
 
@@ -36,25 +46,42 @@ fn the_map_names_every_module() {
     let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     for source in ["crates/core/src", "crates/operator/src"] {
         let source = root.join(source);
-        let modules = fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().path());
+        let modules = fs::read_dir(&source)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         for module in modules.filter(|path| path.is_dir()) {
             let name = module.file_name().unwrap().to_str().unwrap().to_owned();
-            assert!(map.contains(&format!("`{name}")), "ARCHITECTURE.md does not name `{name}`");
+            assert!(
+                map.contains(&format!("`{name}")),
+                "ARCHITECTURE.md does not name `{name}`"
+            );
         }
     }
 }
 
 /// The top-level modules that a file names behind `crate::`.
 fn imports(text: &str) -> Vec<&str> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let named = code.flat_map(|line| line.split("crate::").skip(1));
-    let names = named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
+    let names = named.map(|rest| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap()
+    });
     names.filter(|name| !name.is_empty()).collect()
 }
 
 fn top_module(source: &Path, file: &Path) -> String {
     let inside = file.strip_prefix(source).unwrap();
-    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    let first = inside
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 

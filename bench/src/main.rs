@@ -1,0 +1,91 @@
+//! Measures `datakit-operator serve` under load.
+//!
+//! Numbers of a busy machine mean little by themselves. So the operator runs in turns with a null server: the same
+//! accept loop, TLS, HTTP and runtime, which reads the body and answers a constant of the same length. What remains of
+//! the null server's throughput is what a review costs.
+
+mod client;
+mod load;
+mod memory;
+mod null;
+mod server;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(name = "datakit-operator-bench", about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Throughput and latency of the operator and of the null server, in alternating rounds
+    Load(load::Args),
+    /// Resident memory of the operator while it answers many reviews
+    Memory(memory::Args),
+    /// The server to compare with; started by `load`
+    #[command(hide = true)]
+    NullServer(null::Args),
+}
+
+/// What is sent, and to which program.
+#[derive(Clone, Debug, clap::Args)]
+struct Target {
+    /// The operator's program [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    operator: Option<PathBuf>,
+
+    /// The admission review to send [default: the Java example]
+    #[arg(long, value_name = "FILE")]
+    review: Option<PathBuf>,
+
+    /// Where the operator's log goes [default: to nowhere]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    connections: usize,
+
+    /// Requests at once on each connection
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    streams: usize,
+}
+
+/// The Java example: a pod that asks for the Java library, as an API server sends it.
+const JAVA_REVIEW: &[u8] = include_bytes!("../../testdata/reviews/java.json");
+
+impl Target {
+    fn operator(&self) -> anyhow::Result<PathBuf> {
+        let beside = || Ok(std::env::current_exe()?.with_file_name("datakit-operator"));
+        self.operator.clone().map_or_else(beside, Ok)
+    }
+
+    fn review(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(match &self.review {
+            Some(path) => std::fs::read(path)?,
+            None => JAVA_REVIEW.to_vec(),
+        })
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let command = Cli::parse().command;
+    if let Command::NullServer(args) = command {
+        return null::run(&args);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Load(args) => load::run(&args).await,
+            Command::Memory(args) => memory::run(&args).await,
+            Command::NullServer(_) => Ok(()),
+        }
+    })
+}

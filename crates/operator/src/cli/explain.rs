@@ -1,0 +1,359 @@
+//! `datakit-operator explain`: what injection would do with each pod template, and why.
+
+use datakit_operator_core::inject::{AskedBy, Decision, Injection, Outcome, inject_pod};
+use serde_json::{Value, json};
+
+use super::inject::{general_remarks, words};
+use super::manifests::{self, Prepared};
+use super::table::Table;
+use super::{EXIT_FAILURE, EXIT_OK, Streams};
+use crate::manifest::template::{self, PodTemplate};
+use crate::manifest::{Content, Document, Source};
+
+/// Options of `explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    manifests: manifests::ManifestArgs,
+
+    /// How to print it.
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Output,
+}
+
+/// What `explain` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// A table for each pod template, as wide as the terminal (or COLUMNS).
+    Table,
+    /// One JSON object, see below.
+    Json,
+}
+
+const AFTER_HELP: &str = "\
+Nothing is changed or sent anywhere. Manifests that are injected already are fine: their features are reported as such.
+
+With `-o json`, the object has these keys:
+  templates[]    source, document, line: where it is
+                 apiVersion, kind, namespace, name: of the object; path: JSON pointer to the template in the document
+                 decisions[], remarks[]: texts about the template as a whole
+  decisions[]    feature: ddtrace, logfwd or profiler; language: or null
+                 outcome: injected, repaired, already_injected, skipped or not_requested
+                 askedBy: null, or kind (annotation, label_selector, namespace_pattern) and value
+                 reason: null, or code, message, remedy; notes[]: code, message, remedy
+  errors[]       source, document, line, message: what could not be read
+Codes and keys are kept from version to version; new ones may be added.
+
+Examples:
+  datakit-operator explain -f app.yaml
+  kubectl get deployments -A -o yaml | datakit-operator explain -f - -o json | jq '.templates[].decisions'
+
+Exit codes:
+  0  all templates are explained, whatever would become of them
+  1  some manifests could not be read or parsed; the others are explained
+  2  wrong command line or configuration";
+
+/// The width of tables where there is no terminal.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Explains every pod template.
+///
+/// # Errors
+///
+/// For a configuration that can't be used, and for output that can't be written.
+pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    let prepared = args.manifests.prepare(streams)?;
+    let mut report = Report::default();
+    for source in &prepared.sources {
+        match source {
+            Ok(source) => report.source(source, &args.manifests, &prepared),
+            Err(error) => {
+                let mut text = Vec::new();
+                manifests::report_unreadable(error, &mut text)?;
+                report.errors.push(Error {
+                    source: String::new(),
+                    document: 0,
+                    line: 0,
+                    text: line(&text),
+                });
+            }
+        }
+    }
+    for error in &report.errors {
+        writeln!(streams.stderr, "{}", error.text)?;
+    }
+    match args.output {
+        Output::Json => writeln!(streams.stdout, "{:#}", report.to_json())?,
+        Output::Table => report.print(streams, width())?,
+    }
+    Ok(if report.errors.is_empty() {
+        EXIT_OK
+    } else {
+        EXIT_FAILURE
+    })
+}
+
+#[derive(Default)]
+struct Report {
+    templates: Vec<Explained>,
+    errors: Vec<Error>,
+}
+
+struct Explained {
+    source: String,
+    document: usize,
+    line: usize,
+    namespace: String,
+    template: PodTemplate,
+    decisions: Vec<Decision>,
+    remarks: Vec<String>,
+}
+
+struct Error {
+    source: String,
+    document: usize,
+    line: usize,
+    text: String,
+}
+
+impl Report {
+    fn source(&mut self, source: &Source, args: &manifests::ManifestArgs, prepared: &Prepared) {
+        for document in &source.documents {
+            match &document.content {
+                Content::Nothing => {}
+                Content::Broken(error) => {
+                    let mut text = Vec::new();
+                    // A vector takes everything.
+                    let _ = manifests::report_broken(
+                        source,
+                        document,
+                        error,
+                        "it is left out",
+                        &mut text,
+                    );
+                    let line_in_source = document.line_of(error);
+                    self.error(source, document, line_in_source, line(&text));
+                }
+                Content::Value(parsed) => {
+                    for template in template::find(&parsed.value) {
+                        self.template(source, document, &parsed.value, template, args, prepared);
+                    }
+                }
+            }
+        }
+    }
+
+    fn template(
+        &mut self,
+        source: &Source,
+        document: &Document,
+        value: &Value,
+        template: PodTemplate,
+        args: &manifests::ManifestArgs,
+        prepared: &Prepared,
+    ) {
+        let text = value
+            .pointer(&template.pointer())
+            .unwrap_or(&Value::Null)
+            .to_string();
+        let namespace = args.namespace_of(&template).to_owned();
+        match inject_pod(&text, Some(&namespace), &prepared.engine, &prepared.context) {
+            Ok(injection) => {
+                let remarks = general_remarks(&template, &injection);
+                let Injection { decisions, .. } = injection;
+                self.templates.push(Explained {
+                    source: source.name.clone(),
+                    document: document.number,
+                    line: document.line,
+                    namespace,
+                    template,
+                    decisions,
+                    remarks,
+                });
+            }
+            Err(error) => {
+                let owner = manifests::owner(&template);
+                let text = format!(
+                    "error: failed to read the pod template of {owner} in `{}`: {error}",
+                    source.name
+                );
+                self.error(source, document, document.line, text);
+            }
+        }
+    }
+
+    fn error(&mut self, source: &Source, document: &Document, line: usize, text: String) {
+        self.errors.push(Error {
+            source: source.name.clone(),
+            document: document.number,
+            line,
+            text,
+        });
+    }
+
+    fn print(&self, streams: &mut Streams<'_>, width: usize) -> std::io::Result<()> {
+        for (index, explained) in self.templates.iter().enumerate() {
+            if index > 0 {
+                writeln!(streams.stdout)?;
+            }
+            explained.print(streams, width)?;
+        }
+        if self.templates.is_empty() && self.errors.is_empty() {
+            writeln!(
+                streams.stderr,
+                "no pod templates found: they are in Pod, Deployment, DaemonSet, StatefulSet, ReplicaSet, \
+                 ReplicationController, Job, CronJob and PodTemplate objects"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        let templates: Vec<Value> = self.templates.iter().map(Explained::to_json).collect();
+        let errors: Vec<Value> = self.errors.iter().map(Error::to_json).collect();
+        json!({ "templates": templates, "errors": errors })
+    }
+}
+
+impl Explained {
+    fn print(&self, streams: &mut Streams<'_>, width: usize) -> std::io::Result<()> {
+        let owner = manifests::owner(&self.template);
+        writeln!(
+            streams.stdout,
+            "{owner} in namespace {} ({}, line {})\n",
+            self.namespace, self.source, self.line
+        )?;
+        let mut table = Table {
+            head: [
+                "FEATURE",
+                "OUTCOME",
+                "ASKED FOR BY",
+                "REASON",
+                "WHAT TO CHANGE",
+            ],
+            wraps_from: 2,
+            rows: Vec::new(),
+        };
+        for decision in &self.decisions {
+            let asked_by = decision
+                .asked_by
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let (reason, remedy) = decision
+                .reason
+                .as_ref()
+                .map(|reason| (reason.to_string(), reason.remedy()))
+                .unwrap_or_default();
+            table.rows.push([
+                decision.subject(),
+                words(decision.outcome).to_owned(),
+                asked_by,
+                reason,
+                remedy,
+            ]);
+            for note in &decision.notes {
+                let subject = String::new();
+                table.rows.push([
+                    subject,
+                    "note".to_owned(),
+                    String::new(),
+                    note.to_string(),
+                    note.remedy(),
+                ]);
+            }
+        }
+        write!(streams.stdout, "{}", table.render(width))?;
+        for remark in &self.remarks {
+            writeln!(streams.stdout, "\n{remark}")?;
+        }
+        if self
+            .decisions
+            .iter()
+            .all(|decision| decision.outcome == Outcome::NotRequested)
+            && self.remarks.is_empty()
+        {
+            writeln!(
+                streams.stdout,
+                "\nNothing is asked for: annotate the pod template, for instance with \
+                 admission.datakit/java-lib.version: \"\""
+            )?;
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        let decisions: Vec<Value> = self.decisions.iter().map(decision_to_json).collect();
+        json!({
+            "source": self.source,
+            "document": self.document,
+            "line": self.line,
+            "apiVersion": self.template.api_version,
+            "kind": self.template.kind,
+            "namespace": self.namespace,
+            "name": self.template.name,
+            "path": self.template.pointer(),
+            "decisions": decisions,
+            "remarks": self.remarks,
+        })
+    }
+}
+
+impl Error {
+    fn to_json(&self) -> Value {
+        let message = self.text.trim_start_matches("error: ");
+        json!({ "source": self.source, "document": self.document, "line": self.line, "message": message })
+    }
+}
+
+fn decision_to_json(decision: &Decision) -> Value {
+    let asked_by = decision.asked_by.as_ref().map(|asked_by| {
+        let (kind, value) = match asked_by {
+            AskedBy::Annotation(key) => ("annotation", *key),
+            AskedBy::LabelSelector(text) => ("label_selector", text.as_str()),
+            AskedBy::NamespacePattern(text) => ("namespace_pattern", text.as_str()),
+        };
+        json!({ "kind": kind, "value": value })
+    });
+    let reason = decision.reason.as_ref().map(|reason| {
+        json!({ "code": reason.as_str(), "message": reason.to_string(), "remedy": reason.remedy() })
+    });
+    let notes: Vec<Value> = decision
+        .notes
+        .iter()
+        .map(|note| json!({ "code": note.as_str(), "message": note.to_string(), "remedy": note.remedy() }))
+        .collect();
+    json!({
+        "feature": decision.feature.as_str(),
+        "language": decision.language,
+        "outcome": decision.outcome.as_str(),
+        "askedBy": asked_by,
+        "reason": reason,
+        "notes": notes,
+    })
+}
+
+fn line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).trim_end().to_owned()
+}
+
+/// The width to write tables in: what COLUMNS says, else the terminal's.
+fn width() -> usize {
+    let asked = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    let terminal = || {
+        terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
+    };
+    asked
+        .or_else(terminal)
+        .filter(|width| *width >= 20)
+        .unwrap_or(DEFAULT_WIDTH)
+}

@@ -1,0 +1,147 @@
+//! What the subcommands over manifests have in common: their flags, reading, and reporting what could not be read.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::version::KubernetesVersion;
+
+use super::source::Source as ConfigSource;
+use super::{Streams, Usage};
+use crate::manifest::template::PodTemplate;
+use crate::manifest::{Document, Format, Input, ReadError, Source, SyntaxError};
+
+/// Flags of all subcommands over manifests.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ManifestArgs {
+    /// A manifest, a directory of them (searched for *.yaml, *.yml and *.json, in the order of their paths), or `-` for
+    /// standard input. May be given several times.
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required = true
+    )]
+    pub(super) inputs: Vec<Input>,
+
+    /// The operator's configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded default.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// The namespace of objects that name none.
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub(super) namespace: String,
+
+    /// The version of the cluster that the manifests are for, such as 1.34. From 1.32 on, pods that have to finish get
+    /// their log sidecar as a native one.
+    #[arg(long, value_name = "VERSION")]
+    pub(super) kubernetes_version: Option<KubernetesVersion>,
+}
+
+/// What the flags come to.
+pub(super) struct Prepared {
+    /// The configuration, ready for injection.
+    pub(super) engine: Engine,
+    /// What is known of the cluster.
+    pub(super) context: ReviewContext,
+    /// The texts that could be read, and why the others could not.
+    pub(super) sources: Vec<Result<Source, ReadError>>,
+}
+
+impl ManifestArgs {
+    /// Loads the configuration, reporting what is doubtful about it, and reads the manifests.
+    pub(super) fn prepare(&self, streams: &mut Streams<'_>) -> anyhow::Result<Prepared> {
+        if self
+            .inputs
+            .iter()
+            .filter(|input| **input == Input::Stdin)
+            .count()
+            > 1
+        {
+            return Err(Usage(anyhow!(
+                "standard input can be read only once: give `-f -` one time"
+            ))
+            .into());
+        }
+        let source = ConfigSource::choose(self.config.as_deref())?;
+        let loaded = source.load()?;
+        for diagnostic in &loaded.diagnostics {
+            writeln!(streams.stderr, "configuration from {source}: {diagnostic}")?;
+        }
+        Ok(Prepared {
+            engine: Engine::new(&loaded.config),
+            context: ReviewContext {
+                kubernetes_version: self.kubernetes_version,
+            },
+            sources: crate::manifest::read(&self.inputs, streams.stdin),
+        })
+    }
+
+    /// The namespace that counts for a template.
+    pub(super) fn namespace_of<'a>(&'a self, template: &'a PodTemplate) -> &'a str {
+        template.namespace.as_deref().unwrap_or(&self.namespace)
+    }
+}
+
+/// Reports a text that could not be read.
+pub(super) fn report_unreadable(error: &ReadError, stderr: &mut dyn Write) -> io::Result<()> {
+    // With its causes, in one line.
+    let cause = std::error::Error::source(error)
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    writeln!(stderr, "error: {error}{cause}")
+}
+
+/// Reports a document that could not be parsed.
+pub(super) fn report_broken(
+    source: &Source,
+    document: &Document,
+    error: &SyntaxError,
+    consequence: &str,
+    stderr: &mut dyn Write,
+) -> io::Result<()> {
+    let line = document.line_of(error);
+    write!(
+        stderr,
+        "error: failed to parse document {} of `{}` (line {line}, column {}): {}",
+        document.number, source.name, error.column, error.message
+    )?;
+    if let Some(hint) = error.hint {
+        write!(stderr, "; {hint}")?;
+    }
+    writeln!(stderr, "; {consequence}")
+}
+
+/// `kind/name` of a template's object.
+pub(super) fn owner(template: &PodTemplate) -> String {
+    let name = if template.name.is_empty() {
+        "(no name)"
+    } else {
+        &template.name
+    };
+    format!("{}/{name}", template.kind)
+}
+
+/// JSON if that is what all documents are, else YAML.
+pub(super) fn natural_format(sources: &[Result<Source, ReadError>]) -> Format {
+    let mut formats = sources
+        .iter()
+        .flatten()
+        .flat_map(Source::formats)
+        .peekable();
+    if formats.peek().is_some() && formats.all(|format| format == Format::Json) {
+        Format::Json
+    } else {
+        Format::Yaml
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
+}

@@ -1,0 +1,315 @@
+//! `datakit-operator serve`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use datakit_operator_core::config::LogLevel;
+use datakit_operator_core::diagnostic::{Diagnostic, Severity};
+use datakit_operator_core::inject::ReviewContext;
+use datakit_operator_core::version::KubernetesVersion;
+use tracing::Level;
+
+use super::source::Source;
+use super::values::{bytes, duration, header_bytes, positive_duration};
+use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
+use crate::app::{Build, Ended, Operator, Settings, StartError};
+use crate::http::body;
+use crate::listen;
+use crate::telemetry::{self, Format};
+use crate::tls::{self, Names, Pair, TlsError};
+
+/// The port of probes and metrics.
+const PROBE_PORT: u16 = 9544;
+/// The variable by which a process knows that it runs in a Kubernetes cluster.
+const ENV_IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+/// More worker threads than this gain nothing: a core does tens of thousands of reviews a second.
+const MAX_DEFAULT_WORKERS: usize = 4;
+/// How long the last log lines may take at the end.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+/// The same after a second signal, which asks for haste.
+const HASTY_FLUSH: Duration = Duration::from_millis(100);
+
+/// Options of `serve`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Configuration file (JSON) [default: what the environment says, see below]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address of the HTTPS server [default: `server_listen` of the configuration]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address of the plain HTTP server for /healthz, /readyz and /metrics
+    /// [default: 127.0.0.1:9544, in a cluster 0.0.0.0:9544]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub probe_listen: Option<SocketAddr>,
+
+    /// How log lines look: `text` (key=value) or `json`
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub log_format: Format,
+
+    /// Version of the cluster's API server, for what depends on it (native sidecars for Jobs)
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<KubernetesVersion>,
+
+    /// Threads that serve requests [default: one per core, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub workers: Option<u16>,
+
+    /// How long requests in flight may take to finish after SIGTERM or SIGINT
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
+    pub grace_period: Duration,
+
+    /// Certificate options.
+    #[command(flatten)]
+    pub certificate: CertificateArgs,
+
+    /// Limit options.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Options about the server's certificate.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Certificate")]
+pub struct CertificateArgs {
+    /// Certificate chain (PEM) [default: /usr/local/datakit-operator/certs/tls.crt if it exists, else
+    /// one made at start]
+    #[arg(long, value_name = "FILE", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// Its private key (PEM) [default: tls.key beside the default certificate]
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Save the CA certificate (PEM) of a certificate made at start: what clients must trust
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert_file")]
+    pub write_ca: Option<PathBuf>,
+
+    /// Service name in a certificate made at start
+    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
+    pub service_name: String,
+
+    /// Namespace of that Service
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "POD_NAMESPACE",
+        default_value = "datakit"
+    )]
+    pub service_namespace: String,
+}
+
+/// What clients of the HTTPS server may do. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits on clients")]
+pub struct LimitArgs {
+    /// Connections at once; when all are taken, the longest idle one makes room
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// Requests at once on one HTTP/2 connection
+    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_streams: u32,
+
+    /// Size of a request's headers
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = header_bytes)]
+    pub max_header_size: u32,
+
+    /// Size of a request's body
+    #[arg(long, value_name = "SIZE", default_value = "6MiB", value_parser = bytes)]
+    pub max_body_size: usize,
+
+    /// Size of all unfinished bodies together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    pub max_buffered_size: usize,
+
+    /// Time for a TLS handshake
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+    pub handshake_timeout: Duration,
+
+    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub header_timeout: Duration,
+
+    /// Time for a whole body
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub body_timeout: Duration,
+
+    /// Time after which a connection without requests is closed
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
+    pub idle_timeout: Duration,
+
+    /// Pause between HTTP/2 pings
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration)]
+    pub ping_interval: Duration,
+
+    /// Time for the answer to a ping
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub ping_timeout: Duration,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  datakit-operator serve --write-ca ca.pem
+      runs outside a cluster; then: curl --cacert ca.pem https://localhost:9543/ping
+  datakit-operator serve --config config.json --tls-cert-file tls.crt --tls-key-file tls.key
+  datakit-operator serve --log-format json --listen '[::]:9543'
+
+Environment:
+  ENV_CONFIG_FILE          configuration file, if --config is not given
+  ENV_JSON_CONFIG          the configuration itself, if ENV_CONFIG_FILE is not set either; set but
+                           blank means an empty configuration; not set means the documented default
+  ENV_LOG_LEVEL, ENV_SERVER_LISTEN
+                           deprecated; override `log_level` and `server_listen`
+  ENV_DD_AGENT_HOST, ENV_DD_TRACE_AGENT_PORT, ENV_DD_JAVA_AGENT_IMAGE, ENV_DD_PYTHON_AGENT_IMAGE,
+  ENV_DD_JS_AGENT_IMAGE, ENV_LOGFWD_IMAGE
+                           deprecated; override their counterparts in the configuration
+  KUBERNETES_SERVICE_HOST  set in every pod: probes are then served on all addresses
+
+Signals:
+  SIGTERM or SIGINT        not ready any more, finishes requests in flight, then exits
+  a second one             exits at once
+
+Exit codes:
+  0    ended by a signal, after finishing
+  1    could not start, for example because the port is in use; or a bug ended it
+  2    wrong command line, configuration or certificate
+  130, 143
+       ended at once by a second SIGINT or SIGTERM";
+
+/// Runs the webhook until a signal comes.
+pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    let started = Instant::now();
+    let loaded = Source::choose(args.config.as_deref())?.load()?;
+    let config = loaded.config;
+    let settings = settings(args, config.server_listen)?;
+    let level = level(config.log_level);
+    let log = telemetry::start_logging(args.log_format, level, Box::new(std::io::stderr()));
+    for diagnostic in &loaded.diagnostics {
+        log_diagnostic(diagnostic);
+    }
+    let workers = args.workers.map_or_else(default_workers, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("worker")
+        .enable_all()
+        .build()
+        .context("failed to start worker threads")?;
+    let result = runtime.block_on(async {
+        let operator = Operator::start(&config, settings, log.clone(), started).await?;
+        Ok::<_, StartError>(operator.run().await)
+    });
+    runtime.shutdown_background();
+    let hasty = matches!(result, Ok(Ended::Forced(_)));
+    log.flush(if hasty { HASTY_FLUSH } else { LAST_FLUSH });
+    match result {
+        Ok(Ended::Drained) => Ok(EXIT_OK),
+        Ok(Ended::Forced(stop)) => Ok(stop.exit_code()),
+        Ok(Ended::Broken) => Ok(EXIT_FAILURE),
+        Err(StartError::Tls(error @ TlsError::Files(_))) => {
+            Err(Usage::from(anyhow::Error::from(error)).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settings> {
+    let CertificateArgs {
+        tls_cert_file,
+        tls_key_file,
+        write_ca,
+        service_name,
+        service_namespace,
+    } = args.certificate.clone();
+    let named = tls_cert_file
+        .zip(tls_key_file)
+        .map(|(cert, key)| Pair { cert, key });
+    let names = Names {
+        service: service_name,
+        namespace: service_namespace,
+    };
+    let tls = tls::Source::choose(named, names)
+        .map_err(anyhow::Error::from)
+        .map_err(Usage::from)?;
+    if let (tls::Source::Files(pair), Some(_)) = (&tls, &write_ca) {
+        let place = pair.cert.display();
+        let why = anyhow::anyhow!(
+            "--write-ca saves the CA of a certificate made at start, but there is one in `{place}`"
+        );
+        return Err(Usage::from(why).into());
+    }
+    let limits = &args.limits;
+    Ok(Settings {
+        listen: args.listen.unwrap_or(configured_listen),
+        probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
+        tls,
+        write_ca,
+        limits: listen::Limits {
+            connections: limits.max_connections as usize,
+            streams: limits.max_streams,
+            header_bytes: limits.max_header_size,
+            handshake: limits.handshake_timeout,
+            headers: limits.header_timeout,
+            idle: limits.idle_timeout,
+            ping_interval: limits.ping_interval,
+            ping_timeout: limits.ping_timeout,
+        },
+        bodies: body::Limits {
+            bytes: limits.max_body_size,
+            buffered: limits.max_buffered_size,
+            time: limits.body_timeout,
+        },
+        grace_period: args.grace_period,
+        context: ReviewContext {
+            kubernetes_version: args.kubernetes_version,
+        },
+        build: Build {
+            version: version::VERSION,
+            commit: version::COMMIT,
+        },
+    })
+}
+
+/// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else should.
+fn default_probe_listen() -> SocketAddr {
+    let in_cluster = std::env::var_os(ENV_IN_CLUSTER).is_some_and(|host| !host.is_empty());
+    let address = if in_cluster {
+        Ipv4Addr::UNSPECIFIED
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
+    SocketAddr::new(IpAddr::V4(address), PROBE_PORT)
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_DEFAULT_WORKERS)
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
+    }
+}
+
+fn log_diagnostic(diagnostic: &Diagnostic) {
+    match diagnostic.severity {
+        Severity::Warning => tracing::warn!("configuration: {diagnostic}"),
+        Severity::Error => tracing::error!("configuration: {diagnostic}"),
+    }
+}

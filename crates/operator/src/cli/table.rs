@@ -1,0 +1,280 @@
+//! Tables for people: aligned columns, cells wrapped to the terminal's width.
+
+use std::fmt::Write as _;
+
+/// Narrower than this, a table has no room for its columns and is written as a list.
+const NARROW: usize = 72;
+/// A column of text is not made narrower than this.
+const LEAST: usize = 16;
+const GAP: usize = 2;
+
+/// A table of `N` columns, of which those with an index from `wraps_from` on may be wrapped.
+pub(super) struct Table<const N: usize> {
+    /// Head of each column.
+    pub(super) head: [&'static str; N],
+    /// The first column whose cells may be wrapped.
+    pub(super) wraps_from: usize,
+    /// The cells.
+    pub(super) rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// The table with lines of at most `width` characters, as far as its content allows. Columns without content are
+    /// left out.
+    pub(super) fn render(&self, width: usize) -> String {
+        let mut out = String::new();
+        match self.widths(width) {
+            Some(widths) => {
+                self.render_row(&self.head.map(str::to_owned), &widths, &mut out);
+                self.rows
+                    .iter()
+                    .for_each(|row| self.render_row(row, &widths, &mut out));
+            }
+            None => self.render_list(width, &mut out),
+        }
+        out
+    }
+
+    /// Each column's width, 0 for those that are left out; none if there is no room for a table.
+    fn widths(&self, width: usize) -> Option<[usize; N]> {
+        let mut natural = [0; N];
+        for (column, natural) in natural.iter_mut().enumerate() {
+            let cells = self.rows.iter().map(|row| length(&row[column]));
+            let longest = cells.max().unwrap_or_default();
+            *natural = if longest == 0 {
+                0
+            } else {
+                longest.max(length(self.head[column]))
+            };
+        }
+        let shown = natural.iter().filter(|width| **width > 0).count();
+        let gaps = GAP * shown.saturating_sub(1);
+        if natural.iter().sum::<usize>() + gaps <= width {
+            return Some(natural);
+        }
+        let fixed: usize = natural[..self.wraps_from].iter().sum();
+        let mut room = width.checked_sub(fixed + gaps)?;
+        let mut open: Vec<usize> = (self.wraps_from..N)
+            .filter(|column| natural[*column] > 0)
+            .collect();
+        if width < NARROW || room < LEAST * open.len() {
+            return None;
+        }
+        // Columns that need less than an equal share get what they need; the others share the rest.
+        while !open.is_empty() {
+            let share = room / open.len();
+            let (modest, greedy): (Vec<_>, Vec<_>) =
+                open.iter().partition(|column| natural[**column] <= share);
+            if modest.is_empty() {
+                open.iter().for_each(|column| natural[*column] = share);
+                break;
+            }
+            room -= modest.iter().map(|column| natural[*column]).sum::<usize>();
+            open = greedy;
+        }
+        Some(natural)
+    }
+
+    fn render_row(&self, row: &[String; N], widths: &[usize; N], out: &mut String) {
+        let cells: Vec<Vec<String>> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| wrap(cell, *width))
+            .collect();
+        let height = cells.iter().map(Vec::len).max().unwrap_or_default();
+        for line in 0..height {
+            let mut text = String::new();
+            for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| **width > 0) {
+                let part = cell.get(line).map_or("", String::as_str);
+                _ = write!(text, "{part:<width$}{:GAP$}", "");
+            }
+            out.push_str(text.trim_end());
+            out.push('\n');
+        }
+    }
+
+    /// One block a row: the first two cells on a line, then one line for each further cell.
+    fn render_list(&self, width: usize, out: &mut String) {
+        let label = self
+            .head
+            .iter()
+            .map(|head| length(head))
+            .max()
+            .unwrap_or_default();
+        for row in &self.rows {
+            let title: Vec<&str> = row[..2]
+                .iter()
+                .filter(|cell| !cell.is_empty())
+                .map(String::as_str)
+                .collect();
+            // What belongs to the row before has no name of its own.
+            let indent = if row[0].is_empty() { "  " } else { "" };
+            _ = writeln!(out, "{indent}{}", title.join(": "));
+            for (head, cell) in self
+                .head
+                .iter()
+                .zip(row)
+                .skip(2)
+                .filter(|(_, cell)| !cell.is_empty())
+            {
+                let lines = wrap(cell, width.saturating_sub(label + 4).max(LEAST));
+                for (index, line) in lines.iter().enumerate() {
+                    let head = if index == 0 {
+                        head.to_lowercase()
+                    } else {
+                        String::new()
+                    };
+                    _ = writeln!(out, "  {head:<label$}  {line}");
+                }
+            }
+        }
+    }
+}
+
+/// Cuts a text into lines of at most `width` characters: at blanks, and inside words that are longer than a line.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    if width == 0 {
+        return Vec::new();
+    }
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let mut word = word;
+        if !line.is_empty() {
+            if length(&line) + 1 + length(word) <= width {
+                line.push(' ');
+                line.push_str(word);
+                continue;
+            }
+            lines.push(std::mem::take(&mut line));
+        }
+        while length(word) > width {
+            let limit = word
+                .char_indices()
+                .nth(width)
+                .map_or(word.len(), |(at, _)| at);
+            // Behind a separator, if there is one that doesn't leave most of the line empty.
+            let behind = |separators: &[char]| {
+                let cut = word[..limit].rfind(separators).map(|at| at + 1);
+                cut.filter(|cut| *cut * 2 >= limit)
+            };
+            let cut = behind(&['/'])
+                .or_else(|| behind(&['.', '-', ',', ':', '_']))
+                .unwrap_or(limit);
+            lines.push(word[..cut].to_owned());
+            word = &word[cut..];
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(width: usize, expected: &Expect) {
+        let row = |cells: [&str; 5]| cells.map(str::to_owned);
+        let table = Table {
+            head: [
+                "FEATURE",
+                "OUTCOME",
+                "ASKED FOR BY",
+                "REASON",
+                "WHAT TO CHANGE",
+            ],
+            wraps_from: 2,
+            rows: vec![
+                row([
+                    "ddtrace (java)",
+                    "injected",
+                    "annotation admission.datakit/java-lib.version",
+                    "",
+                    "",
+                ]),
+                row(["logfwd", "not requested", "", "", ""]),
+                row([
+                    "profiler (java)",
+                    "skipped",
+                    "annotation admission.datakit/java-profiler.version",
+                    "the pod uses the node's process namespace",
+                    "remove hostPID",
+                ]),
+            ],
+        };
+        let rendered = table.render(width);
+        assert!(
+            rendered.lines().all(|line| length(line) <= width),
+            "{rendered}"
+        );
+        expected.assert_eq(&rendered);
+    }
+
+    #[test]
+    fn tables_fit_the_terminal() {
+        check(
+            200,
+            &expect![[r#"
+            FEATURE          OUTCOME        ASKED FOR BY                                        REASON                                     WHAT TO CHANGE
+            ddtrace (java)   injected       annotation admission.datakit/java-lib.version
+            logfwd           not requested
+            profiler (java)  skipped        annotation admission.datakit/java-profiler.version  the pod uses the node's process namespace  remove hostPID
+        "#]],
+        );
+        check(
+            100,
+            &expect![[r#"
+                FEATURE          OUTCOME        ASKED FOR BY               REASON                     WHAT TO CHANGE
+                ddtrace (java)   injected       annotation
+                                                admission.datakit/
+                                                java-lib.version
+                logfwd           not requested
+                profiler (java)  skipped        annotation                 the pod uses the node's    remove hostPID
+                                                admission.datakit/         process namespace
+                                                java-profiler.version
+            "#]],
+        );
+        check(
+            40,
+            &expect![[r#"
+            ddtrace (java): injected
+              asked for by    annotation
+                              admission.datakit/
+                              java-lib.version
+            logfwd: not requested
+            profiler (java): skipped
+              asked for by    annotation
+                              admission.datakit/
+                              java-profiler.version
+              reason          the pod uses the
+                              node's process
+                              namespace
+              what to change  remove hostPID
+        "#]],
+        );
+    }
+
+    #[test]
+    fn wrapping() {
+        let check =
+            |text: &str, width, lines: &[&str]| assert_eq!(wrap(text, width), lines, "{text}");
+        check("", 5, &[]);
+        check("a bc def", 4, &["a bc", "def"]);
+        check(
+            "admission.datakit/java-lib",
+            20,
+            &["admission.datakit/", "java-lib"],
+        );
+        check("aéìõü", 2, &["aé", "ìõ", "ü"]);
+        check("x", 0, &[]);
+    }
+}

@@ -1,0 +1,9 @@
+//! Routes: which request goes where, and what a request must be like to go there.
+//!
+//! Handlers can't fail: every outcome is a response. What a review answers is decided in core; here is only what HTTP
+//! adds to it.
+
+pub mod body;
+pub mod probes;
+pub mod respond;
+pub mod webhook;

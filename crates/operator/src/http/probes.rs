@@ -1,0 +1,104 @@
+//! The plain listener for kubelet and scraper: `/healthz`, `/readyz`, `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::respond::{self, TEXT};
+use crate::listen::{Answer, Handler};
+use crate::telemetry::metrics::Metrics;
+
+/// The content type of the OpenMetrics text format.
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// The content type of the Prometheus text format.
+const PROMETHEUS: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Whether requests should be sent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not serving yet.
+    Starting,
+    /// Serving.
+    Ready,
+    /// Finishing what was begun, accepting nothing new.
+    Draining,
+}
+
+/// The phase of the process, shared between whoever changes it and `/readyz`.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+impl Readiness {
+    /// Enters a phase.
+    pub fn enter(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    /// The current phase.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+}
+
+/// Answers the plain listener.
+#[derive(Debug)]
+pub struct Probes {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+}
+
+impl Probes {
+    /// Answers from these.
+    #[must_use]
+    pub fn new(readiness: Readiness, metrics: Arc<Metrics>) -> Self {
+        Self { readiness, metrics }
+    }
+
+    fn ready(&self) -> Answer {
+        match self.readiness.phase() {
+            Phase::Starting => respond::text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Phase::Ready => respond::text(StatusCode::OK, "ok"),
+            Phase::Draining => respond::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
+        }
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Answer {
+        let openmetrics = headers.get_all(ACCEPT).iter().any(|accept| {
+            accept
+                .to_str()
+                .is_ok_and(|accept| accept.contains("application/openmetrics-text"))
+        });
+        if openmetrics {
+            respond::with_body(StatusCode::OK, OPENMETRICS, self.metrics.openmetrics())
+        } else {
+            respond::with_body(StatusCode::OK, PROMETHEUS, self.metrics.prometheus())
+        }
+    }
+}
+
+impl Handler for Probes {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        let method = request.method();
+        match request.uri().path() {
+            // Alive as long as it answers: what could be wrong besides would not get better by a restart.
+            "/healthz" => respond::readable(method, || respond::text(StatusCode::OK, "ok")),
+            "/readyz" => respond::readable(method, || self.ready()),
+            "/metrics" => respond::readable(method, || self.metrics(request.headers())),
+            "/" => respond::readable(method, || {
+                respond::with_body(StatusCode::OK, TEXT, "/healthz\n/readyz\n/metrics\n")
+            }),
+            _ => respond::not_found(),
+        }
+    }
+}

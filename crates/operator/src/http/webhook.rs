@@ -1,0 +1,150 @@
+//! The HTTPS listener: the admission webhook and the pings by which clients find out that it is there.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::review::{self, Record, Reviewed};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::body;
+use super::respond::{self, JSON, TEXT};
+use crate::listen::{Answer, Handler};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Sink, review_line};
+
+/// The path of the admission webhook.
+pub const INJECT_PATH: &str = "/v1/webhooks/inject";
+
+/// Answers the HTTPS listener.
+#[derive(Debug)]
+pub struct Webhook {
+    engine: Engine,
+    context: ReviewContext,
+    bodies: body::Reader,
+    metrics: Arc<Metrics>,
+    log: Sink,
+}
+
+impl Webhook {
+    /// Reviews with `engine` and what is known of the cluster.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        context: ReviewContext,
+        bodies: body::Limits,
+        metrics: Arc<Metrics>,
+        log: Sink,
+    ) -> Self {
+        Self {
+            engine,
+            context,
+            bodies: body::Reader::new(bodies),
+            metrics,
+            log,
+        }
+    }
+
+    async fn inject(&self, request: Request<Incoming>) -> Answer {
+        if request.method() != Method::POST {
+            return respond::method_not_allowed(request.method(), "POST");
+        }
+        if !is_json(request.headers()) {
+            let line = "the Content-Type must be application/json";
+            return respond::text(StatusCode::BAD_REQUEST, line);
+        }
+        match self.bodies.read(request.into_body()).await {
+            Ok(body) => self.review(&body),
+            Err(unreadable) => {
+                if let Some(limit) = unreadable.limit() {
+                    self.metrics.webhook.hit(limit);
+                }
+                unreadable.answer()
+            }
+        }
+    }
+
+    /// Runs a review on the spot: it is pure computation of microseconds, shorter than a hand-over to another thread.
+    fn review(&self, body: &[u8]) -> Answer {
+        let started = Instant::now();
+        let Reviewed { answer, record } = review::review(body, &self.engine, &self.context);
+        let took = started.elapsed();
+        self.metrics.review_duration.observe(took);
+        self.count(&record);
+        review_line::log(&self.log, &record, took);
+        match answer {
+            review::Answer::Review(json) => respond::with_body(StatusCode::OK, JSON, json),
+            review::Answer::BadRequest(why) => respond::text(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+
+    fn count(&self, record: &Record<'_>) {
+        self.metrics.reviews.count(record.disposition);
+        for decision in &record.decisions {
+            self.metrics.injections.count(decision);
+        }
+    }
+}
+
+impl Handler for Webhook {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            INJECT_PATH => self.inject(request).await,
+            // Agents decide by this one path, once, whether task election is to be had here.
+            "/ping" => respond::readable(request.method(), || {
+                respond::with_body(StatusCode::OK, TEXT, "OK\n")
+            }),
+            "/v1/ping" => respond::readable(request.method(), || {
+                const UTF8: HeaderValue =
+                    HeaderValue::from_static("application/json; charset=utf-8");
+                respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)
+            }),
+            _ => respond::not_found(),
+        }
+    }
+}
+
+/// Whether there is one content type and it is JSON, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let essence = value
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types() {
+        let check = |values: &[&'static str], want: bool| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_json(&headers), want, "{values:?}");
+        };
+        check(&["application/json"], true);
+        check(&["Application/JSON"], true);
+        check(&["application/json; charset=utf-8"], true);
+        check(&["application/json ;charset=utf-8"], true);
+        check(&[], false);
+        check(&[""], false);
+        check(&["text/plain"], false);
+        check(&["application/jsonp"], false);
+        check(&["application/json-patch+json"], false);
+        check(&["application/vnd.kubernetes.protobuf"], false);
+        check(&["application/json", "text/plain"], false);
+    }
+}

@@ -1,0 +1,281 @@
+//! A listener of our own: accepts connections, keeps clients within [`Limits`], and drains.
+//!
+//! ```text
+//! Bound ──serve──▶ Running ──drain──▶ Drained
+//!                    │ one task accepts; it alone knows all connections, so there is nothing to lock
+//!                    └─ one task per connection: TLS handshake, then HTTP/1.1 or HTTP/2 by ALPN
+//! ```
+//!
+//! When all places are taken and someone new comes, the connection that has been idle longest gives way. A client that
+//! opens many connections and says nothing thus only displaces itself, and one that keeps requests unfinished is ended
+//! by the time-outs. While every connection is busy, new ones wait in the kernel's queue.
+
+mod connection;
+mod limits;
+mod places;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+pub use self::limits::Limits;
+use self::places::Places;
+use crate::telemetry::metrics::{Limit, ListenerMetrics};
+
+/// Pause after the operating system refused to accept, usually for want of file descriptors: trying again at once
+/// would only keep a core busy.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// While all places are taken by busy connections: how often to look for one that became idle.
+const FULL_RESCAN: Duration = Duration::from_millis(10);
+/// While draining: a connection without a request for this long has nothing more to say, even if its peer does not
+/// close it.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// At most one log line in this time about a listener that is full or can't accept.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The answer to a request: its body is always complete in memory.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Answers requests. There is no error: whatever happens, the client gets a response.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
+/// What the bytes on a connection are.
+#[derive(Clone)]
+pub enum Transport {
+    /// HTTP/1.1 in the clear.
+    Plain,
+    /// HTTP/2 or HTTP/1.1, as agreed during the TLS handshake.
+    Tls(TlsAcceptor),
+}
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen on `{address}`")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// A socket that is bound but not served yet. Clients can already connect; they wait.
+#[derive(Debug)]
+#[must_use]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds a TCP socket. Port 0 picks a free port.
+    ///
+    /// # Errors
+    ///
+    /// If the address is taken, not ours, or the port needs more privilege.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let fail = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address in use, with the port that was picked.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to accept and to answer.
+    pub fn serve<H: Handler>(
+        self,
+        transport: Transport,
+        limits: Limits,
+        handler: H,
+        metrics: ListenerMetrics,
+    ) -> Running {
+        let (stop, stopped) = oneshot::channel();
+        let address = self.address;
+        let server = Arc::new(connection::Server::new(transport, limits, handler, metrics));
+        let task = tokio::spawn(accept(self.listener, server, stopped));
+        Running {
+            address,
+            stop,
+            task,
+        }
+    }
+}
+
+/// A listener that is being served.
+#[derive(Debug)]
+#[must_use = "a listener that nobody drains is cut off in mid-request"]
+pub struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<Duration>,
+    task: JoinHandle<Drained>,
+}
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that had requests in flight when the grace period ended, and were cut off.
+    pub aborted: usize,
+}
+
+impl Running {
+    /// The address in use.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Refuses new connections from now on, lets requests in flight finish for up to `grace`, then cuts off the rest.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        // Fails only if the task is gone, which the join below tells as well.
+        let _ = self.stop.send(grace);
+        self.task.await.unwrap_or(Drained { aborted: 0 })
+    }
+
+    /// Resolves if accepting ends by itself, which it never should: only a bug in it (a panic) does that.
+    pub async fn broken(&mut self) {
+        let _ = (&mut self.task).await;
+    }
+}
+
+/// Accepts connections until told to stop, then drains.
+async fn accept<H: Handler>(
+    listener: TcpListener,
+    server: Arc<connection::Server<H>>,
+    mut stop: oneshot::Receiver<Duration>,
+) -> Drained {
+    let limits = server.limits;
+    let metrics = server.metrics.clone();
+    let idle_scan = (limits.idle / 4).clamp(FULL_RESCAN, Duration::from_secs(1));
+    let mut next_scan = Instant::now() + idle_scan;
+    let mut complaints = Complaints::default();
+    let mut places = Places::default();
+    let mut newcomer: Option<(TcpStream, SocketAddr)> = None;
+    let grace = loop {
+        if let Some((stream, peer)) = newcomer.take() {
+            if places.taken() >= limits.connections {
+                complaints.full(limits.connections);
+                if places.close_idlest() {
+                    metrics.hit(Limit::Connections);
+                }
+            }
+            if places.taken() < limits.connections {
+                admit(stream, peer, &server, &mut places);
+            } else {
+                newcomer = Some((stream, peer));
+            }
+        }
+        let waits = newcomer.is_some();
+        let wake = if waits {
+            next_scan.min(Instant::now() + FULL_RESCAN)
+        } else {
+            next_scan
+        };
+        tokio::select! {
+            biased;
+            grace = &mut stop => break grace.unwrap_or_default(),
+            () = places.one_ended(), if !places.is_empty() => {}
+            accepted = listener.accept(), if !waits => match accepted {
+                Ok(accepted) => newcomer = Some(accepted),
+                Err(error) if is_the_peers_fault(&error) => {}
+                Err(error) => {
+                    metrics.hit(Limit::Accept);
+                    complaints.accept(&error);
+                    // A descriptor less held by someone idle is one for someone new.
+                    places.close_idlest();
+                    // The places stay served: they are tasks of their own.
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            },
+            () = sleep_until(wake) => {}
+        }
+        if Instant::now() >= next_scan {
+            next_scan = Instant::now() + idle_scan;
+            for _ in 0..places.close_idle_for(limits.idle) {
+                metrics.hit(Limit::IdleTime);
+            }
+        }
+    };
+    // From here on the kernel refuses new connections, also those that were waiting in its queue.
+    drop((listener, newcomer));
+    places.drain();
+    let all_ended = async {
+        while !places.is_empty() && !places.all_idle_for(GOODBYE) {
+            // Looks up now and then: connections that end tell, those that merely fall silent don't.
+            let _ = timeout(GOODBYE / 4, places.one_ended()).await;
+        }
+    };
+    let _ = timeout(grace, all_ended).await;
+    Drained {
+        aborted: places.abort().await,
+    }
+}
+
+fn admit<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: &Arc<connection::Server<H>>,
+    places: &mut Places,
+) {
+    server.metrics.accepted.inc();
+    let server = Arc::clone(server);
+    places.occupy(|activity, close| server.serve(stream, peer, activity, close));
+}
+
+/// Errors of `accept` that concern one connection which is already gone.
+fn is_the_peers_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+/// Log lines that an attacker could otherwise cause by the thousand.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+}
+
+impl Complaints {
+    fn full(&mut self, connections: usize) {
+        if self.is_due() {
+            tracing::warn!(
+                connections,
+                "all connections are taken; closing idle ones for new ones"
+            );
+        }
+    }
+
+    fn accept(&mut self, error: &io::Error) {
+        if self.is_due() {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(error, "failed to accept connections; trying again");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self
+            .last
+            .is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}

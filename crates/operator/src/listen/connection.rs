@@ -1,0 +1,231 @@
+//! One connection, from the accepted socket to its end.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::places::{Activity, Close};
+use super::{Answer, Handler, Limits, Transport};
+use crate::telemetry::metrics::{Limit, ListenerMetrics};
+
+/// How long an idle connection may take to say goodbye when its place is needed.
+const RECLAIM_GRACE: Duration = Duration::from_millis(50);
+/// hyper's smallest read buffer for HTTP/1.1, in bytes.
+const MIN_BUFFER: usize = 8 * 1024;
+/// Read buffer for HTTP/1.1 in bytes: bodies pass through it, so it need not hold one.
+const MAX_BUFFER: usize = 64 * 1024;
+/// The protocol name of HTTP/2 in ALPN.
+const ALPN_H2: &[u8] = b"h2";
+
+/// What a connection may end with: an I/O, TLS, HTTP or time-out error. Only ever logged.
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A byte stream that HTTP can be spoken on.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// What all connections of a listener share.
+pub(super) struct Server<H> {
+    transport: Transport,
+    pub(super) limits: Limits,
+    handler: H,
+    pub(super) metrics: ListenerMetrics,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl<H: Handler> Server<H> {
+    pub(super) fn new(
+        transport: Transport,
+        limits: Limits,
+        handler: H,
+        metrics: ListenerMetrics,
+    ) -> Self {
+        let header_bytes = limits.header_bytes as usize;
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.headers)
+            .max_header_size(header_bytes)
+            .max_buf_size(header_bytes.clamp(MIN_BUFFER, MAX_BUFFER));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.header_bytes)
+            .keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_timeout);
+        Self {
+            transport,
+            limits,
+            handler,
+            metrics,
+            http1,
+            http2,
+        }
+    }
+
+    /// Serves one connection until the peer closes it, it breaks a limit, or `close` says so.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+        close: oneshot::Receiver<Close>,
+    ) {
+        let _open = Open::new(&self.metrics.open);
+        // Answers are small and complete: never wait to fill a packet.
+        let _ = stream.set_nodelay(true);
+        let ended = match self.transport.clone() {
+            Transport::Plain => self.serve_http1(stream, activity, close).await,
+            Transport::Tls(acceptor) => self.serve_tls(acceptor, stream, activity, close).await,
+        };
+        if let Err(error) = ended {
+            let error: &(dyn Error + 'static) = &*error;
+            tracing::debug!(error, %peer, "connection ended early");
+        }
+    }
+
+    async fn serve_tls(
+        self: Arc<Self>,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        mut close: oneshot::Receiver<Close>,
+    ) -> Result<(), BoxError> {
+        let handshake = timeout(self.limits.handshake, acceptor.accept(stream));
+        let shaken = tokio::select! {
+            biased;
+            shaken = handshake => shaken,
+            // Nothing was asked yet, so nothing needs to be finished.
+            _ = &mut close => return Ok(()),
+        };
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.metrics.handshake_failures.inc();
+                return Err(error.into());
+            }
+            Err(elapsed) => {
+                self.metrics.hit(Limit::HandshakeTime);
+                return Err(elapsed.into());
+            }
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+            self.serve_http2(stream, activity, close).await
+        } else {
+            self.serve_http1(stream, activity, close).await
+        }
+    }
+
+    async fn serve_http1<S: Stream>(
+        self: Arc<Self>,
+        stream: S,
+        activity: Arc<Activity>,
+        close: oneshot::Receiver<Close>,
+    ) -> Result<(), BoxError> {
+        let service = service_fn(|request| Arc::clone(&self).answer(request, &activity));
+        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        let ended = drive(connection, http1::Connection::graceful_shutdown, close).await;
+        match &ended {
+            Err(error) if error.is_timeout() => self.metrics.hit(Limit::HeaderTime),
+            Err(error) if error.is_parse_too_large() => self.metrics.hit(Limit::HeaderSize),
+            _ => {}
+        }
+        Ok(ended?)
+    }
+
+    async fn serve_http2<S: Stream>(
+        self: Arc<Self>,
+        stream: S,
+        activity: Arc<Activity>,
+        close: oneshot::Receiver<Close>,
+    ) -> Result<(), BoxError> {
+        let builder = self.http2.clone();
+        let service = service_fn(move |request| Arc::clone(&self).answer(request, &activity));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        Ok(drive(connection, http2::Connection::graceful_shutdown, close).await?)
+    }
+
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        activity: &Arc<Activity>,
+    ) -> impl Future<Output = Result<Answer, Infallible>> + Send + use<H> {
+        let in_flight = Arc::clone(activity).begin();
+        async move {
+            let is_head = request.method() == Method::HEAD;
+            let answer = self.handler.handle(request).await;
+            drop(in_flight);
+            Ok(if is_head {
+                without_body(answer)
+            } else {
+                answer
+            })
+        }
+    }
+}
+
+/// The same headers, with the length that the body would have had. Over HTTP/2, hyper leaves this to its user.
+fn without_body(answer: Answer) -> Answer {
+    let (mut parts, body) = answer.into_parts();
+    let length = body.size_hint().exact().unwrap_or_default();
+    parts
+        .headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    Answer::from_parts(parts, Full::default())
+}
+
+/// Polls a connection to its end, and starts `graceful_shutdown` when told to close.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    graceful_shutdown: fn(Pin<&mut C>),
+    close: oneshot::Receiver<Close>,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let close = tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        close = close => close,
+    };
+    graceful_shutdown(connection.as_mut());
+    match close {
+        Ok(Close::Finished) => connection.await,
+        Ok(Close::Reclaimed) | Err(_) => timeout(RECLAIM_GRACE, connection).await.unwrap_or(Ok(())),
+    }
+}
+
+/// Counts an open connection until dropped.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,40 @@
+//! What a client may do to a listener before it is cut off.
+
+use std::time::Duration;
+
+/// Limits of one listener. Every one of them is a flag of `serve`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once. When all are taken, the one that has been idle longest makes room.
+    pub connections: usize,
+    /// HTTP/2 streams (requests in flight) per connection.
+    pub streams: u32,
+    /// Size of a request's headers in bytes.
+    pub header_bytes: u32,
+    /// Time for a TLS handshake.
+    pub handshake: Duration,
+    /// Time for the headers of an HTTP/1.1 request, counted from when the connection became free for it; so it also
+    /// ends idle HTTP/1.1 connections.
+    pub headers: Duration,
+    /// Time without any request in flight after which a connection is closed.
+    pub idle: Duration,
+    /// Pause between HTTP/2 pings, which find peers that vanished without closing.
+    pub ping_interval: Duration,
+    /// Time for the answer to such a ping.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            streams: 128,
+            header_bytes: 16 * 1024,
+            handshake: Duration::from_secs(5),
+            headers: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}

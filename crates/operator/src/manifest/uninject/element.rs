@@ -1,0 +1,388 @@
+//! List elements that injection may have added or changed, and what they may have been before.
+
+use serde_json::{Map, Value};
+
+use super::ours::{Ours, START_UPS, list};
+
+/// In which order elements that may be the user's are believed to be.
+pub(super) const RANKS: [Rank; 2] = [Rank::Likely, Rank::Possible];
+
+/// How much speaks for an element being the user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// Nothing in it says that it is ours.
+    Likely,
+    /// It has a name that we use where it is free.
+    Possible,
+    /// It has a name and a form that only we use, so it isn't.
+    Reserved,
+}
+
+/// A list of a pod's spec. Containers are counted without ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum List {
+    /// `volumeMounts` of the container with this index.
+    Mounts(usize),
+    /// `volumes`
+    Volumes,
+    /// `env` of the container with this index.
+    Env(usize),
+}
+
+/// An element that may be ours.
+#[derive(Debug)]
+pub(super) struct Element {
+    /// The list that it is in.
+    pub(super) list: List,
+    /// Its index there.
+    pub(super) index: usize,
+    /// How much speaks for it being the user's.
+    pub(super) rank: Rank,
+    /// What it may have been before injection; the one that takes out the most comes first, the last keeps it.
+    before: Vec<Before>,
+    /// Which of those is assumed.
+    pub(super) choice: usize,
+    /// Whether this is the list of tags, before which variables are inserted.
+    pub(super) is_tags: bool,
+    /// Whether this refers to the entry before it, which is therefore the renamed original.
+    pub(super) wraps: bool,
+}
+
+/// What an element may have been before injection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Before {
+    /// Not there.
+    Absent,
+    /// There, with another text under this key.
+    Text(&'static str, String),
+    /// There as it is.
+    Same,
+}
+
+impl List {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Mounts(_) => "volumeMounts",
+            Self::Volumes => "volumes",
+            Self::Env(_) => "env",
+        }
+    }
+
+    fn holder(self, spec: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+        match self {
+            Self::Volumes => Some(spec),
+            Self::Mounts(index) | Self::Env(index) => {
+                spec.get_mut("containers")?.get_mut(index)?.as_object_mut()
+            }
+        }
+    }
+
+    /// The list in a spec.
+    pub(super) fn find_mut(self, spec: &mut Map<String, Value>) -> Option<&mut Vec<Value>> {
+        self.holder(spec)?.get_mut(self.key())?.as_array_mut()
+    }
+
+    /// Takes the list out if nothing is left in it.
+    pub(super) fn prune(self, spec: &mut Map<String, Value>) {
+        let Some(holder) = self.holder(spec) else {
+            return;
+        };
+        if holder
+            .get(self.key())
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty)
+        {
+            holder.shift_remove(self.key());
+        }
+    }
+
+    /// The first index at which the list differs between two specs.
+    pub(super) fn first_difference(self, wanted: &Value, again: &Value) -> Option<usize> {
+        let items = |spec: &Value| {
+            let list = match self {
+                Self::Volumes => &spec["volumes"],
+                Self::Mounts(index) | Self::Env(index) => &spec["containers"][index][self.key()],
+            };
+            list.as_array().cloned().unwrap_or_default()
+        };
+        let (wanted, again) = (items(wanted), items(again));
+        (wanted != again).then(|| {
+            wanted
+                .iter()
+                .zip(&again)
+                .take_while(|(a, b)| a == b)
+                .count()
+        })
+    }
+}
+
+impl Element {
+    fn new(list: List, index: usize, rank: Rank, mut before: Vec<Before>) -> Self {
+        if rank != Rank::Reserved {
+            before.push(Before::Same);
+        }
+        Self {
+            list,
+            index,
+            rank,
+            before,
+            choice: 0,
+            is_tags: false,
+            wraps: false,
+        }
+    }
+
+    /// The choices that keep more than the present one.
+    pub(super) fn later_choices(&self) -> std::ops::Range<usize> {
+        self.choice + 1..self.before.len()
+    }
+
+    /// The choices from the present one on with which the element was there.
+    pub(super) fn choices_to_stay(&self) -> impl Iterator<Item = usize> {
+        (self.choice..self.before.len()).filter(|choice| !self.is_absent_at(*choice))
+    }
+
+    /// Whether the element is assumed to have been added.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_absent_at(self.choice)
+    }
+
+    /// Whether the element would be assumed to have been added by a choice.
+    pub(super) fn is_absent_at(&self, choice: usize) -> bool {
+        self.before[choice] == Before::Absent
+    }
+
+    /// Makes the element in its list what it is assumed to have been.
+    pub(super) fn apply(&self, list: &mut Vec<Value>) {
+        match &self.before[self.choice] {
+            Before::Same => {}
+            Before::Absent => {
+                list.remove(self.index);
+            }
+            Before::Text(key, text) => list[self.index][*key] = Value::String(text.clone()),
+        }
+    }
+}
+
+/// The elements of a template that may be ours, sorted by list and index. `probe` is what injection makes of the same
+/// template without environment, mounts and volumes.
+pub(super) fn find(template: &Value, ours: &Ours, probe: &Value) -> Vec<Element> {
+    let spec = &template["spec"];
+    let own = ours.own(template);
+    // Whatever injection mounts into a container, one of its own containers has as well.
+    let shared: Vec<&Value> = own
+        .iter()
+        .flat_map(|container| list(container, "volumeMounts"))
+        .collect();
+    let is_shared = |mount: &Value| shared.iter().any(|shared| same_mount(shared, mount));
+    let reserved: Vec<&Value> = list(spec, "volumes")
+        .filter(|volume| ours.is_volume(volume))
+        .map(|volume| &volume["name"])
+        .collect();
+    let users: Vec<&Value> = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|key| list(spec, key))
+        .filter(|container| !own.iter().any(|own| std::ptr::eq(*own, *container)))
+        .collect();
+    let used_otherwise = |name: &Value| {
+        let mut mounts = users.iter().flat_map(|user| list(user, "volumeMounts"));
+        mounts.any(|mount| mount["name"] == *name && !is_shared(mount))
+    };
+    let mut elements = Vec::new();
+    let added: Vec<&Value> = list(&probe["spec"], "volumes").collect();
+    let volumes = list(spec, "volumes");
+    appended(List::Volumes, volumes, &mut elements, |volume| {
+        let name = &volume["name"];
+        if used_otherwise(name) {
+            None
+        } else if reserved.contains(&name) {
+            Some(Rank::Reserved)
+        } else {
+            let mounted = shared.iter().any(|mount| mount["name"] == *name);
+            (mounted && added.contains(&volume)).then_some(Rank::Possible)
+        }
+    });
+    // Containers of the probe are those of the template without ours, in the same order.
+    let mut probes = list(&probe["spec"], "containers");
+    let containers = list(spec, "containers").enumerate();
+    let containers = containers.filter(|(index, _)| !ours.containers.contains(index));
+    for (at, (_, container)) in containers.enumerate() {
+        let mounts = list(container, "volumeMounts");
+        appended(List::Mounts(at), mounts, &mut elements, |mount| {
+            let rank = if reserved.contains(&&mount["name"]) {
+                Rank::Reserved
+            } else {
+                Rank::Likely
+            };
+            is_shared(mount).then_some(rank)
+        });
+        let probe = probes.next().unwrap_or(&Value::Null);
+        find_env(at, container, probe, &mut elements);
+    }
+    elements.sort_by_key(|element| (element.list, element.index));
+    elements
+}
+
+/// Sets the choice of every element.
+pub(super) fn choose(elements: &mut [Element], choices: &[usize]) {
+    for (element, choice) in elements.iter_mut().zip(choices) {
+        element.choice = *choice;
+    }
+}
+
+/// The lists that elements of a rank are in.
+pub(super) fn lists(elements: &[Element], rank: Rank) -> Vec<List> {
+    let of_rank = elements.iter().filter(|element| element.rank == rank);
+    let mut lists: Vec<List> = of_rank.map(|element| element.list).collect();
+    lists.sort_unstable();
+    lists.dedup();
+    lists
+}
+
+/// Finds elements in a list to which injection only ever appends: what stands before something of the user's is the
+/// user's, and what stands behind something of ours is ours. `rank` says what an item may be; none is the user's.
+fn appended<'v>(
+    list: List,
+    items: impl Iterator<Item = &'v Value>,
+    elements: &mut Vec<Element>,
+    rank: impl Fn(&Value) -> Option<Rank>,
+) {
+    let ranks: Vec<Option<Rank>> = items.map(rank).collect();
+    let ours = ranks
+        .iter()
+        .position(|rank| *rank == Some(Rank::Reserved))
+        .unwrap_or(ranks.len());
+    let users = ranks[..ours]
+        .iter()
+        .rposition(Option::is_none)
+        .map_or(0, |last| last + 1);
+    for (index, rank) in ranks.into_iter().enumerate().skip(users) {
+        let Some(rank) = rank else { continue };
+        let rank = if index >= ours { Rank::Reserved } else { rank };
+        elements.push(Element::new(list, index, rank, vec![Before::Absent]));
+    }
+}
+
+/// Whether one mount shows what the other does; the sidecar's may be read-only.
+fn same_mount(shared: &Value, mount: &Value) -> bool {
+    mount.as_object().is_some_and(|mount| {
+        mount
+            .keys()
+            .all(|key| matches!(key.as_str(), "name" | "mountPath" | "subPath"))
+    }) && ["name", "mountPath", "subPath"]
+        .iter()
+        .all(|key| shared[*key] == mount[*key])
+}
+
+/// Takes out of an environment variable what the API server fills in.
+pub(super) fn normalise_env(entry: &mut Value) {
+    let reference = entry.pointer_mut("/valueFrom/fieldRef");
+    if let Some(reference) = reference.and_then(Value::as_object_mut)
+        && reference
+            .get("apiVersion")
+            .is_some_and(|version| version == "v1")
+    {
+        reference.shift_remove("apiVersion");
+    }
+}
+
+fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Element>) {
+    let added: Vec<&Value> = list(probe, "env").collect();
+    let as_added = |entry: &Value| {
+        let mut entry = entry.clone();
+        normalise_env(&mut entry);
+        added.contains(&&entry)
+    };
+    // The start-up variable of the language that was asked for.
+    let start_up = START_UPS
+        .iter()
+        .find(|start_up| added.iter().any(|added| added["name"] == start_up.name));
+    let env: Vec<&Value> = list(container, "env").collect();
+    for (index, entry) in env.iter().enumerate() {
+        let name = entry["name"].as_str().unwrap_or_default();
+        let mut before = Vec::new();
+        let mut wraps = false;
+        if let Some(start_up) = start_up.filter(|start_up| start_up.name == name) {
+            let value = entry["value"].as_str().unwrap_or_default();
+            let own = if start_up.own_behind {
+                value
+                    .strip_prefix(start_up.bare)
+                    .and_then(|own| own.strip_prefix(':'))
+            } else {
+                value.strip_suffix(start_up.bare)
+            };
+            wraps = own.is_some_and(|own| own == format!("$({})", original(name)));
+            match own.filter(|own| !own.is_empty()) {
+                _ if wraps => before.push(Before::Absent),
+                Some(own) => before.push(Before::Text("value", own.to_owned())),
+                None if value == start_up.bare => {
+                    before.extend([Before::Absent, Before::Text("value", String::new())]);
+                }
+                None => {}
+            }
+        } else if let Some(start_up) = start_up.filter(|start_up| name == original(start_up.name)) {
+            // Renamed, if what follows refers to it.
+            let follows = env.get(index + 1).is_some_and(|next| {
+                next["name"] == start_up.name
+                    && next["value"]
+                        .as_str()
+                        .is_some_and(|value| value.contains(&format!("$({name})")))
+            });
+            if follows {
+                before.push(Before::Text("name", start_up.name.to_owned()));
+            }
+        } else {
+            if as_added(entry) {
+                before.push(Before::Absent);
+            }
+            if name == "DD_TAGS" {
+                let configured = added
+                    .iter()
+                    .find(|added| added["name"] == name)
+                    .and_then(|added| added["value"].as_str());
+                before.extend(own_tags(
+                    entry["value"].as_str().unwrap_or_default(),
+                    configured.unwrap_or_default(),
+                ));
+            }
+        }
+        if !before.is_empty() {
+            let is_tags = name == "DD_TAGS";
+            elements.push(Element {
+                is_tags,
+                wraps,
+                ..Element::new(List::Env(at), index, Rank::Likely, before)
+            });
+        }
+    }
+}
+
+/// What a list of tags may have been before the configured ones were added to it, the shortest first.
+fn own_tags(value: &str, configured: &str) -> Vec<Before> {
+    let configured: Vec<&str> = configured
+        .split(',')
+        .filter(|tag| !tag.is_empty())
+        .collect();
+    let mut before = Vec::new();
+    let mut own = value;
+    while let Some(at) = own.rfind([',', ' ']) {
+        let (rest, tag) = (&own[..at], &own[at + 1..]);
+        if !configured.contains(&tag) {
+            break;
+        }
+        // A separator of the user's own at the end is kept, and none is added.
+        before.push(Before::Text("value", own[..=at].to_owned()));
+        before.push(Before::Text("value", rest.to_owned()));
+        own = rest;
+    }
+    if !own.is_empty() && configured.contains(&own) {
+        before.push(Before::Text("value", String::new()));
+    }
+    before.reverse();
+    before
+}
+
+/// The name that a start-up variable gets that is taken from elsewhere.
+fn original(name: &str) -> String {
+    format!("DATAKIT_ORIGINAL_{name}")
+}

@@ -1,0 +1,232 @@
+//! The metrics, all with the prefix `datakit_operator_`.
+//!
+//! Whatever is counted while a review runs is looked up here once, at start: label values come from closed lists, so
+//! the number of series is fixed and a stranger can't add to it.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::counts::{InjectionCounts, ReviewCounts};
+use super::histogram::DurationHistogram;
+
+/// Panics anywhere in the process. Global because the panic hook is.
+pub static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
+/// Log lines that were dropped because the output did not keep up. Global because a process has one log.
+pub static LOG_LINES_DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// A limit that a client ran into; the value of the label `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The operating system refused another connection (usually: no file descriptor left).
+    Accept,
+    /// A request body was larger than allowed.
+    BodySize,
+    /// A request body took too long to arrive.
+    BodyTime,
+    /// All request bodies together would have needed more memory than allowed.
+    BufferedBytes,
+    /// The cap on connections was reached, and an idle connection was closed for a new one.
+    Connections,
+    /// A TLS handshake took too long.
+    HandshakeTime,
+    /// Request headers were larger than allowed (HTTP/1.1).
+    HeaderSize,
+    /// Request headers took too long to arrive (HTTP/1.1).
+    HeaderTime,
+    /// A connection was closed because it had been idle for too long.
+    IdleTime,
+}
+
+impl Limit {
+    const ALL: [Self; 9] = [
+        Self::Accept,
+        Self::BodySize,
+        Self::BodyTime,
+        Self::BufferedBytes,
+        Self::Connections,
+        Self::HandshakeTime,
+        Self::HeaderSize,
+        Self::HeaderTime,
+        Self::IdleTime,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::BodySize => "body_size",
+            Self::BodyTime => "body_time",
+            Self::BufferedBytes => "buffered_bytes",
+            Self::Connections => "connections",
+            Self::HandshakeTime => "handshake_time",
+            Self::HeaderSize => "header_size",
+            Self::HeaderTime => "header_time",
+            Self::IdleTime => "idle_time",
+        }
+    }
+}
+
+/// What one listener counts.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerMetrics {
+    /// Connections accepted since the start.
+    pub accepted: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// TLS handshakes that failed for another reason than time.
+    pub handshake_failures: Counter,
+    limits: [Counter; Limit::ALL.len()],
+}
+
+impl ListenerMetrics {
+    /// Counts a limit that was hit.
+    pub fn hit(&self, limit: Limit) {
+        self.limits[limit as usize].inc();
+    }
+
+    /// How often the limit was hit.
+    #[must_use]
+    pub fn hits(&self, limit: Limit) -> u64 {
+        self.limits[limit as usize].get()
+    }
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// How long the pure part of a review takes: from the request's bytes to the answer's.
+    pub review_duration: DurationHistogram,
+    /// Reviews by what became of them.
+    pub reviews: ReviewCounts,
+    /// Features that were asked for, by what became of them.
+    pub injections: InjectionCounts,
+    /// The HTTPS listener.
+    pub webhook: ListenerMetrics,
+    /// The plain listener for probes and this very page.
+    pub probes: ListenerMetrics,
+}
+
+impl Metrics {
+    /// Registers everything. `version` and `commit` label the build.
+    #[must_use]
+    pub fn new(version: &'static str, commit: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("datakit_operator");
+        let review_duration = DurationHistogram::default();
+        registry.register(
+            "review_duration_seconds",
+            "Time from the bytes of an admission review to the bytes of its answer",
+            review_duration.clone(),
+        );
+        let reviews = ReviewCounts::new(&mut registry);
+        let injections = InjectionCounts::default();
+        registry.register(
+            "injections",
+            "Features that were asked for, by what became of them",
+            injections.clone(),
+        );
+        let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
+        registry.register("panics", "Panics caught", PANICS.clone());
+        registry.register(
+            "log_lines_dropped",
+            "Log lines dropped because the output did not keep up",
+            LOG_LINES_DROPPED.clone(),
+        );
+        let build: Labels<2> = [("version", version), ("commit", commit)];
+        registry.register("build", "The running build", Info::new(build));
+        Self {
+            registry,
+            review_duration,
+            reviews,
+            injections,
+            webhook,
+            probes,
+        }
+    }
+
+    /// The metrics page in the OpenMetrics text format.
+    #[must_use]
+    pub fn openmetrics(&self) -> String {
+        let mut page = String::new();
+        // Writing to a `String` can't fail, and none of the metrics here does.
+        let _ = text::encode(&mut page, &self.registry);
+        page
+    }
+
+    /// The metrics page in the older Prometheus text format, where a counter's type is declared for its full name.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        to_prometheus(&self.openmetrics())
+    }
+}
+
+fn register_listeners<const N: usize>(
+    registry: &mut Registry,
+    names: [&'static str; N],
+) -> [ListenerMetrics; N] {
+    let accepted = Family::<Labels<1>, Counter>::default();
+    let open = Family::<Labels<1>, Gauge>::default();
+    let handshake_failures = Family::<Labels<1>, Counter>::default();
+    let limits = Family::<Labels<2>, Counter>::default();
+    registry.register(
+        "connections_accepted",
+        "Connections accepted",
+        accepted.clone(),
+    );
+    registry.register("connections", "Connections open now", open.clone());
+    registry.register(
+        "handshake_failures",
+        "TLS handshakes that failed for another reason than time",
+        handshake_failures.clone(),
+    );
+    registry.register("limit_hits", "Limits that clients ran into", limits.clone());
+    names.map(|name| {
+        let labels = [("listener", name)];
+        ListenerMetrics {
+            accepted: accepted.get_or_create_owned(&labels),
+            open: open.get_or_create_owned(&labels),
+            handshake_failures: handshake_failures.get_or_create_owned(&labels),
+            limits: Limit::ALL.map(|limit| {
+                limits.get_or_create_owned(&[("listener", name), ("limit", limit.as_str())])
+            }),
+        }
+    })
+}
+
+/// Rewrites OpenMetrics text for readers that know the older format only: `# TYPE x counter` becomes
+/// `# TYPE x_total counter` (likewise `info`, which they don't know, becomes a gauge), and the end mark goes.
+fn to_prometheus(openmetrics: &str) -> String {
+    let mut page = String::with_capacity(openmetrics.len() + 256);
+    let mut help: Option<(&str, &str)> = None;
+    for line in openmetrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            // The name in this line depends on the type, which comes next.
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            if let Some((_, help)) = help.take() {
+                let _ = writeln!(page, "# HELP {name}{suffix} {help}");
+            }
+            let _ = writeln!(page, "# TYPE {name}{suffix} {kind}");
+        } else if !line.starts_with("# ") {
+            page.push_str(line);
+            page.push('\n');
+        }
+    }
+    page
+}

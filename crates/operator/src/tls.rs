@@ -1,0 +1,137 @@
+//! TLS on the server's side: which certificate, from where, and with which algorithms.
+//!
+//! A certificate comes from files named on the command line, else from the files a container image or a mounted
+//! Secret provides at a fixed place, else it is made at start by a certificate authority that lives in memory.
+
+mod files;
+mod identity;
+mod mint;
+mod provider;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+pub use self::files::{FilesError, Pair};
+pub use self::identity::Identity;
+pub use self::mint::{MintError, Names};
+
+/// Where the certificate chain is looked for when no file is named.
+pub const DEFAULT_CERT_FILE: &str = "/usr/local/datakit-operator/certs/tls.crt";
+/// Where its private key is looked for.
+pub const DEFAULT_KEY_FILE: &str = "/usr/local/datakit-operator/certs/tls.key";
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// PEM files.
+    Files(Pair),
+    /// A certificate authority made for this process.
+    Ephemeral(Names),
+}
+
+/// A certificate with its key, and the authority that signed it where that was made here.
+#[derive(Debug)]
+pub struct Material {
+    /// What the server presents.
+    pub key: CertifiedKey,
+    /// The certificate of the ephemeral authority as PEM: what a client must trust.
+    pub ca_pem: Option<String>,
+    /// What a person should know although it is no reason to refuse: an expired certificate, for example.
+    pub warnings: Vec<String>,
+}
+
+/// A certificate could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The files are unusable.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// The TLS library refuses its own parameters.
+    #[error("failed to set up TLS")]
+    Setup(#[source] rustls::Error),
+    /// The authority's certificate could not be saved.
+    #[error("failed to write the CA certificate to `{}`", path.display())]
+    WriteCa {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Source {
+    /// Chooses: `named` files, else the default files if there, else an ephemeral authority for `names`.
+    ///
+    /// # Errors
+    ///
+    /// If just one of the two default files exists. Serving a made-up certificate then would hide a broken mount.
+    pub fn choose(named: Option<Pair>, names: Names) -> Result<Self, FilesError> {
+        let default = Pair {
+            cert: DEFAULT_CERT_FILE.into(),
+            key: DEFAULT_KEY_FILE.into(),
+        };
+        match named {
+            Some(pair) => Ok(Self::Files(pair)),
+            None if default.exists()? => Ok(Self::Files(default)),
+            None => Ok(Self::Ephemeral(names)),
+        }
+    }
+
+    /// Loads or makes the certificate.
+    ///
+    /// # Errors
+    ///
+    /// If files are missing or wrong, or the operating system has no randomness for a new key.
+    pub fn load(&self) -> Result<Material, TlsError> {
+        Ok(match self {
+            Self::Files(pair) => pair.load(&provider::ring())?,
+            Self::Ephemeral(names) => names.mint(&provider::ring())?,
+        })
+    }
+}
+
+/// Makes the acceptor: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1, no client certificates.
+///
+/// # Errors
+///
+/// If the TLS library refuses its own parameters; no input can cause that.
+pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider::ring()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Setup)?
+        .with_no_client_auth()
+        .with_cert_resolver(identity);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Saves the authority's certificate so that a reader sees either nothing, the old file or the whole new one.
+///
+/// # Errors
+///
+/// If the directory is missing or not writable.
+pub fn write_ca(path: &Path, pem: &str) -> Result<(), TlsError> {
+    let fail = |source| TlsError::WriteCa {
+        path: path.to_owned(),
+        source,
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| fail(std::io::ErrorKind::InvalidInput.into()))?;
+    let mut temporary = name.to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(temporary);
+    std::fs::write(&temporary, pem)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| {
+            let _ = std::fs::remove_file(&temporary);
+            fail(error)
+        })
+}

@@ -1,0 +1,98 @@
+use std::fs;
+
+use crate::run::{run, run_with};
+
+fn check_config(args: &[&str], config: &str, code: i32, stdout: &str, stderr: &str) {
+    let ran = run(&[&["check-config"], args, &["-"]].concat(), config);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (code, stdout, stderr)
+    );
+}
+
+#[test]
+fn every_finding_has_a_line() {
+    check_config(
+        &[],
+        "{}",
+        0,
+        "",
+        "configuration from standard input: nothing to complain about\n",
+    );
+    let warned = r#"{"admission_inject": {"ddtrace": {"imags": {}}}}"#;
+    let line =
+        "warning: admission_inject.ddtrace.imags: unknown key, ignored; did you mean `images`?\n";
+    let verdict = "configuration from standard input: 0 errors, 1 warning\n";
+    check_config(&[], warned, 0, line, verdict);
+    check_config(&["--strict"], warned, 1, line, verdict);
+    let wrong = r#"{"log_level": "loud", "admission_inject": {"logfwd": {
+        "images": {"logfwd_image": "UPPER CASE"}, "resources": {"limits": {"cpu": "lots"}}
+    }}}"#;
+    let ran = run(&["check-config", "-"], wrong);
+    assert_eq!(ran.code, 2);
+    for part in [
+        "log_level",
+        "loud",
+        "logfwd.images.logfwd_image",
+        "resources.limits.cpu",
+        "lots",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn sources_of_a_configuration() {
+    let ran = run(&["check-config"], "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+    assert_eq!(
+        ran.stderr,
+        "configuration from the embedded default: nothing to complain about\n"
+    );
+    let ran = run_with(
+        &[("ENV_JSON_CONFIG", "{"), ("ENV_LOG_LEVEL", "debug")],
+        &["check-config"],
+        "",
+    );
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr
+            .contains("failed to load the configuration from ENV_JSON_CONFIG: "),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&["check-config", "nope.json"], "");
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("`nope.json`"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_effective_configuration_loads_to_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("c.json");
+    fs::write(
+        &path,
+        r#"{"admission_inject": {"ddtrace": {"envs": {"DD_AGENT_HOST": "a"}}}}"#,
+    )
+    .expect("written");
+    let path = path.to_str().expect("text");
+    let variables = [("ENV_DD_AGENT_HOST", "b"), ("ENV_LOG_LEVEL", "warn")];
+    let first = run_with(&variables, &["config", "--config", path], "");
+    assert_eq!(first.code, 0);
+    assert!(
+        first
+            .stderr
+            .starts_with(&format!("configuration from `{path}`\n")),
+        "{}",
+        first.stderr
+    );
+    let config: serde_json::Value = serde_json::from_str(&first.stdout).expect("JSON");
+    assert_eq!(config["log_level"], "warn");
+    assert_eq!(
+        config["admission_inject"]["ddtrace"]["envs"]["DD_AGENT_HOST"],
+        "b"
+    );
+    fs::write(path, &first.stdout).expect("written");
+    let second = run(&["config", "--config", path], "");
+    assert_eq!(second.stdout, first.stdout);
+}

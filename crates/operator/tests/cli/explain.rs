@@ -1,0 +1,172 @@
+use expect_test::{Expect, expect};
+
+use crate::run::{run, run_with};
+
+const DEPLOYMENT: &str = r#"
+kind: Deployment
+metadata: {name: shop, namespace: prod}
+spec:
+  template:
+    metadata:
+      annotations:
+        admission.datakit/java-lib.version: "not a tag"
+        admission.datakit/java-profiler.version: ""
+    spec:
+      hostPID: true
+      containers: [{name: web}]
+"#;
+
+fn check(columns: &str, expected: Expect) {
+    let ran = run_with(&[("COLUMNS", columns)], &["explain", "-f", "-"], DEPLOYMENT);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    expected.assert_eq(&ran.stdout);
+}
+
+#[test]
+fn a_table_for_people() {
+    check(
+        "120",
+        expect![[r#"
+            Deployment/shop in namespace prod (-, line 2)
+
+            FEATURE          OUTCOME        ASKED FOR BY                  REASON                        WHAT TO CHANGE
+            ddtrace (java)   injected       annotation
+                                            admission.datakit/
+                                            java-lib.version
+                             note                                         admission.datakit/            give a tag such as `v1.2.3`
+                                                                          java-lib.version `not a tag`
+                                                                          is no image tag, the
+                                                                          configured image was used
+            logfwd           not requested
+            profiler (java)  skipped        annotation                    the pod uses the node's       remove hostPID or the
+                                            admission.datakit/            process namespace (hostPID),  profiler's annotation
+                                            java-profiler.version         which can't be shared with a
+                                                                          sidecar
+        "#]],
+    );
+    check(
+        "60",
+        expect![[r#"
+            Deployment/shop in namespace prod (-, line 2)
+
+            ddtrace (java): injected
+              asked for by    annotation
+                              admission.datakit/java-lib.version
+              note
+              reason          admission.datakit/java-lib.version `not a
+                              tag` is no image tag, the configured image
+                              was used
+              what to change  give a tag such as `v1.2.3`
+            logfwd: not requested
+            profiler (java): skipped
+              asked for by    annotation
+                              admission.datakit/java-profiler.version
+              reason          the pod uses the node's process namespace
+                              (hostPID), which can't be shared with a
+                              sidecar
+              what to change  remove hostPID or the profiler's
+                              annotation
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_asked_for() {
+    let ran = run(
+        &["explain", "-f", "-"],
+        "kind: Pod\nmetadata: {generateName: web-}\nspec: {containers: [{name: a}]}\n",
+    );
+    expect![[r#"
+        Pod/web- in namespace default (-, line 1)
+
+        FEATURE   OUTCOME
+        ddtrace   not requested
+        logfwd    not requested
+        profiler  not requested
+
+        Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
+    "#]].assert_eq(&ran.stdout);
+    let ran = run(&["explain", "-f", "-"], "kind: Service\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+    assert!(
+        ran.stderr.starts_with("no pod templates found"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn json_for_machines() {
+    let ran = run(
+        &["explain", "-f", "-", "-o", "json"],
+        &format!("{DEPLOYMENT}---\n["),
+    );
+    assert_eq!(ran.code, 1);
+    expect![[r#"
+        {
+          "templates": [
+            {
+              "source": "-",
+              "document": 1,
+              "line": 2,
+              "apiVersion": "",
+              "kind": "Deployment",
+              "namespace": "prod",
+              "name": "shop",
+              "path": "/spec/template",
+              "decisions": [
+                {
+                  "feature": "ddtrace",
+                  "language": "java",
+                  "outcome": "injected",
+                  "askedBy": {
+                    "kind": "annotation",
+                    "value": "admission.datakit/java-lib.version"
+                  },
+                  "reason": null,
+                  "notes": [
+                    {
+                      "code": "version_ignored",
+                      "message": "admission.datakit/java-lib.version `not a tag` is no image tag, the configured image was used",
+                      "remedy": "give a tag such as `v1.2.3`"
+                    }
+                  ]
+                },
+                {
+                  "feature": "logfwd",
+                  "language": null,
+                  "outcome": "not_requested",
+                  "askedBy": null,
+                  "reason": null,
+                  "notes": []
+                },
+                {
+                  "feature": "profiler",
+                  "language": "java",
+                  "outcome": "skipped",
+                  "askedBy": {
+                    "kind": "annotation",
+                    "value": "admission.datakit/java-profiler.version"
+                  },
+                  "reason": {
+                    "code": "host_pid",
+                    "message": "the pod uses the node's process namespace (hostPID), which can't be shared with a sidecar",
+                    "remedy": "remove hostPID or the profiler's annotation"
+                  },
+                  "notes": []
+                }
+              ],
+              "remarks": []
+            }
+          ],
+          "errors": [
+            {
+              "source": "-",
+              "document": 2,
+              "line": 14,
+              "message": "failed to parse document 2 of `-` (line 14, column 1): unclosed bracket '['; it is left out"
+            }
+          ]
+        }
+    "#]].assert_eq(&ran.stdout);
+}

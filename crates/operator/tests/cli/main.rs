@@ -1,0 +1,16 @@
+//! The command line over manifests and configurations, by running the real program.
+
+#![allow(
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, and take values for brevity"
+)]
+
+mod config;
+mod explain;
+mod golden;
+mod inject;
+mod run;
+mod uninject;

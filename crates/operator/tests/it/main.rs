@@ -1,0 +1,18 @@
+//! Tests of the program through its sockets, signals and command line.
+
+#![allow(
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, and take values for brevity"
+)]
+
+mod certificates;
+mod drain;
+mod frames;
+mod hostile;
+mod limits;
+mod routes;
+mod serve;
+mod support;
