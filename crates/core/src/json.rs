@@ -71,9 +71,10 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         loop {
+            let mut at_key = Reader { ..*self };
             let key = self.key()?;
-            if let Err(error) = entry(self, key.clone()) {
-                return Err(error.within_field(&key));
+            if let Err(error) = entry(self, key) {
+                return Err(error.within_field(&at_key.key()?));
             }
             if !self.goes_on(b'}', "`,` or `}`")? {
                 return Ok(());

@@ -5,6 +5,9 @@
 
 use crate::json::write_string;
 
+/// Room for the patch of a pod with one container, in bytes; most need no more.
+const USUAL_SIZE: usize = 4 * 1024;
+
 /// A JSON Patch document under construction, already in its wire form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patch {
@@ -68,6 +71,8 @@ impl Patch {
         let out = &mut self.text;
         if self.ops > 0 {
             out.push(b',');
+        } else {
+            out.reserve(USUAL_SIZE);
         }
         self.ops += 1;
         out.extend_from_slice(b"{\"op\":\"");

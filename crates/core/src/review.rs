@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use base64_simd::{AsOut as _, STANDARD};
+use base64_simd::STANDARD;
 
 use crate::inject::{self, Decision, Engine, Injection, ReviewContext};
 use crate::json::{self, Reader, Str, write_string};
@@ -437,9 +437,7 @@ fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) 
     }
     if let Some(patch) = patch {
         out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-        let start = out.len();
-        out.resize(start + STANDARD.encoded_length(patch.len()), 0);
-        let _ = STANDARD.encode(patch, out[start..].as_out());
+        STANDARD.encode_append(patch, &mut out);
         out.push(b'"');
     }
     write_warnings(&mut out, warnings);

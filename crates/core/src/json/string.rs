@@ -9,12 +9,11 @@ pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let chunk = u64::from_le_bytes(*chunk);
-        let quote = chunk ^ (ONES * b'"' as u64);
+        // Flipping one bit brings the quote (0x22) down to 0x20, just above the control characters, and the two bytes
+        // between them up. A byte of `low` below 0x21, or of `slash` at zero, borrows into its top bit.
+        let low = chunk ^ (ONES * 0x02);
         let slash = chunk ^ (ONES * b'\\' as u64);
-        // A byte of `x` is zero, or below 0x20, where the subtraction borrows into its top bit.
-        let stop = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (chunk.wrapping_sub(ONES * 0x20) & !chunk);
+        let stop = (low.wrapping_sub(ONES * 0x21) & !low) | (slash.wrapping_sub(ONES) & !slash);
         let stop = stop & HIGHS;
         if stop != 0 {
             return at + (stop.trailing_zeros() / 8) as usize;

@@ -29,7 +29,7 @@ override parts of the configuration are checked as well.
 
 Examples:
   datakit-operator check-config operator.json
-  kubectl get configmap -n datakit datakit-operator-config -o jsonpath='{.data.datakit-operator-config}' |
+  kubectl get configmap -n datakit datakit-operator-config -o jsonpath='{.data.jsonconfig}' |
     datakit-operator check-config --strict -
 
 Exit codes:
