@@ -146,22 +146,34 @@ impl<'p> Planned<'p> {
         }
     }
 
-    fn skipped(mut decision: Decision, reason: Reason) -> Self {
-        decision.skip(reason);
-        Self {
-            edits: Edits::default(),
-            decision,
-        }
-    }
-
-    /// A plan; `present` tells that the feature's own containers were there before.
-    fn done(mut decision: Decision, edits: Edits<'p>, notes: Vec<Note>, present: bool) -> Self {
-        decision.notes = notes;
-        decision.outcome = match (present, edits.is_empty()) {
-            (false, _) => Outcome::Injected,
-            (true, false) => Outcome::Repaired,
-            (true, true) => Outcome::AlreadyInjected,
+    /// The plan of a feature that was asked for, unless the pod switches it off. `plan` fills in the edits and notes and
+    /// returns whether the feature's own containers were there before.
+    fn asked(
+        mut decision: Decision,
+        pod: &Pod<'_>,
+        switch: &'static str,
+        mut notes: Vec<Note>,
+        plan: impl FnOnce(&mut Edits<'p>, &mut Vec<Note>) -> Result<bool, Reason>,
+    ) -> Self {
+        let mut edits = Edits::default();
+        let planned = match annotation::switched_off(pod, switch) {
+            Some(annotation) => Err(Reason::SwitchedOff { annotation }),
+            None => plan(&mut edits, &mut notes),
         };
+        match planned {
+            Ok(present) => {
+                decision.notes = notes;
+                decision.outcome = match (present, edits.is_empty()) {
+                    (false, _) => Outcome::Injected,
+                    (true, false) => Outcome::Repaired,
+                    (true, true) => Outcome::AlreadyInjected,
+                };
+            }
+            Err(reason) => {
+                decision.skip(reason);
+                edits = Edits::default();
+            }
+        }
         Self { edits, decision }
     }
 }

@@ -74,26 +74,23 @@ impl Ddtrace {
             language,
             asked_by,
             version,
-            mut notes,
+            notes,
         } = asked;
         let decision = Decision::asked(Feature::Ddtrace, Some(language.as_str()), asked_by);
-        if let Some(annotation) = annotation::switched_off(pod, annotation::DDTRACE_ENABLED) {
-            return Planned::skipped(decision, Reason::SwitchedOff { annotation });
-        }
-        let present = match is_present(pod) {
-            Ok(present) => present,
-            Err(reason) => return Planned::skipped(decision, reason),
-        };
-        let mut edits = Edits::default();
-        let planned = if present {
-            Ok(())
-        } else {
-            self.plan_library(pod, language, version, &mut edits, &mut notes)
-        };
-        match planned.and_then(|()| self.plan_containers(draft, language, &mut edits, &mut notes)) {
-            Ok(()) => Planned::done(decision, edits, notes, present),
-            Err(reason) => Planned::skipped(decision, reason),
-        }
+        Planned::asked(
+            decision,
+            pod,
+            annotation::DDTRACE_ENABLED,
+            notes,
+            |edits, notes| {
+                let present = is_present(pod)?;
+                if !present {
+                    self.plan_library(pod, language, version, edits, notes)?;
+                }
+                self.plan_containers(draft, language, edits, notes)?;
+                Ok(present)
+            },
+        )
     }
 
     /// The init container and the volume it fills.

@@ -57,26 +57,23 @@ impl Logfwd {
         };
         let asked_by = AskedBy::Annotation(annotation::LOGFWD_INSTANCES);
         let decision = Decision::asked(Feature::Logfwd, None, asked_by);
-        if let Some(annotation) = annotation::switched_off(pod, annotation::LOGFWD_ENABLED) {
-            return Planned::skipped(decision, Reason::SwitchedOff { annotation });
-        }
-        let mut edits = Edits::default();
-        let mut notes = Vec::new();
-        let planned = match present(pod) {
-            Ok(Some(sidecar)) => {
-                let instances = logfwd_config::read(value).unwrap_or_default();
-                logfwd_mounts::repair(draft, sidecar, &instances.paths, &mut edits);
-                Ok(true)
-            }
-            Ok(None) => self
-                .plan_sidecar(draft, value, context, &mut edits, &mut notes)
-                .map(|()| false),
-            Err(reason) => Err(reason),
-        };
-        match planned {
-            Ok(present) => Planned::done(decision, edits, notes, present),
-            Err(reason) => Planned::skipped(decision, reason),
-        }
+        Planned::asked(
+            decision,
+            pod,
+            annotation::LOGFWD_ENABLED,
+            Vec::new(),
+            |edits, notes| {
+                let present = present(pod)?;
+                match present {
+                    Some(sidecar) => {
+                        let instances = logfwd_config::read(value).unwrap_or_default();
+                        logfwd_mounts::repair(draft, sidecar, &instances.paths, edits);
+                    }
+                    None => self.plan_sidecar(draft, value, context, edits, notes)?,
+                }
+                Ok(present.is_some())
+            },
+        )
     }
 
     fn plan_sidecar<'p>(

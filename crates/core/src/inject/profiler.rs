@@ -83,27 +83,23 @@ impl Profiler {
             language,
             asked_by,
             version,
-            mut notes,
+            notes,
         } = asked;
         let decision = Decision::asked(Feature::Profiler, Some(language.as_str()), asked_by);
-        if let Some(annotation) = annotation::switched_off(pod, annotation::PROFILER_ENABLED) {
-            return Planned::skipped(decision, Reason::SwitchedOff { annotation });
-        }
-        let mut edits = Edits::default();
-        let planned = match present(pod) {
-            Ok(Some(sidecar)) => {
-                repair(draft, sidecar, &mut edits);
-                Ok(true)
-            }
-            Ok(None) => self
-                .plan_sidecar(draft, language, version, &mut edits, &mut notes)
-                .map(|()| false),
-            Err(reason) => Err(reason),
-        };
-        match planned {
-            Ok(present) => Planned::done(decision, edits, notes, present),
-            Err(reason) => Planned::skipped(decision, reason),
-        }
+        Planned::asked(
+            decision,
+            pod,
+            annotation::PROFILER_ENABLED,
+            notes,
+            |edits, notes| {
+                let present = present(pod)?;
+                match present {
+                    Some(sidecar) => repair(draft, sidecar, edits),
+                    None => self.plan_sidecar(draft, language, version, edits, notes)?,
+                }
+                Ok(present.is_some())
+            },
+        )
     }
 
     fn plan_sidecar<'p>(
