@@ -1,0 +1,255 @@
+//! etcd, the API server and the controllers: one of each for all tests of a run.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::certs::Authority;
+use crate::cluster::Requests;
+use crate::process::Process;
+use crate::wait;
+
+/// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that reports. No
+/// pod-garbage-collector: pods stay as they were made.
+const CONTROLLERS: &str = "cronjob-controller,daemonset-controller,deployment-controller,job-controller,\
+    namespace-controller,replicaset-controller,serviceaccount-controller,statefulset-controller";
+/// The administrator's token. The API server listens on loopback for minutes, with data nobody needs.
+const TOKEN: &str = "end-to-end-tests";
+
+static PLANE: OnceCell<Result<Plane, String>> = OnceCell::const_new();
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct Plane {
+    directory: PathBuf,
+    programs: PathBuf,
+    server: String,
+    /// Held for their leashes: they end with this process.
+    processes: Vec<Process>,
+}
+
+impl Plane {
+    /// The control plane of this test run; the first caller starts it.
+    pub async fn get() -> Result<&'static Self> {
+        let started = PLANE
+            .get_or_init(|| async { Self::start().await.map_err(|error| format!("{error:#}")) })
+            .await;
+        started
+            .as_ref()
+            .map_err(|error| anyhow!("no control plane: {error}"))
+    }
+
+    /// Where the processes write their logs, and whatever else a test wants to keep for a look after a failure.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// One of the programs of the control plane.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// The address of the API server.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The file with the address and credentials of an administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.join("kubeconfig")
+    }
+
+    async fn start() -> Result<Self> {
+        let programs = PathBuf::from(
+            std::env::var_os("KUBEBUILDER_ASSETS")
+                .context("KUBEBUILDER_ASSETS is not set; `e2e/run` sets it and runs the tests")?,
+        );
+        let directory = fresh_directory()?;
+        print_on_panic(&directory);
+        let at = |name: &str| directory.join(name).display().to_string();
+
+        let authority = Authority::new()?;
+        let serving = authority.localhost()?;
+        let accounts = KeyPair::generate()?;
+        let api_port = free_port()?;
+        let server = format!("https://127.0.0.1:{api_port}");
+        for (name, content) in [
+            ("server.crt", serving.certificate),
+            ("server.key", serving.key),
+            ("accounts.key", accounts.serialize_pem()),
+            ("accounts.pub", accounts.public_key_pem()),
+            (
+                "tokens.csv",
+                format!("{TOKEN},admin,admin,system:masters\n"),
+            ),
+            (
+                "kubeconfig",
+                kubeconfig(&server, &authority.pem()).to_string(),
+            ),
+        ] {
+            std::fs::write(directory.join(name), content)?;
+        }
+
+        let (clients, peers) = (local_url(free_port()?), local_url(free_port()?));
+        let etcd = Process::start(
+            &programs.join("etcd"),
+            [
+                format!("--data-dir={}", at("etcd")),
+                format!("--listen-client-urls={clients}"),
+                format!("--advertise-client-urls={clients}"),
+                format!("--listen-peer-urls={peers}"),
+                format!("--initial-advertise-peer-urls={peers}"),
+                format!("--initial-cluster=default={peers}"),
+                "--unsafe-no-fsync".to_owned(),
+                "--log-level=warn".to_owned(),
+            ],
+            &[],
+            &directory.join("etcd.log"),
+        )?;
+        let api = Process::start(
+            &programs.join("kube-apiserver"),
+            [
+                format!("--etcd-servers={clients}"),
+                format!("--secure-port={api_port}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+                format!("--cert-dir={}", at("certs")),
+                format!("--tls-cert-file={}", at("server.crt")),
+                format!("--tls-private-key-file={}", at("server.key")),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                format!("--service-account-key-file={}", at("accounts.pub")),
+                format!("--service-account-signing-key-file={}", at("accounts.key")),
+                "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
+                format!("--token-auth-file={}", at("tokens.csv")),
+                "--authorization-mode=RBAC".to_owned(),
+                "--allow-privileged=true".to_owned(),
+            ],
+            &[],
+            &directory.join("kube-apiserver.log"),
+        )?;
+        let mut plane = Self {
+            directory: directory.clone(),
+            programs,
+            server,
+            processes: vec![etcd, api],
+        };
+        plane.wait_until_ready().await?;
+        let controllers = Process::start(
+            &plane.program("kube-controller-manager"),
+            [
+                format!("--kubeconfig={}", at("kubeconfig")),
+                format!("--controllers={CONTROLLERS}"),
+                "--leader-elect=false".to_owned(),
+                "--secure-port=0".to_owned(),
+            ],
+            &[],
+            &directory.join("kube-controller-manager.log"),
+        )?;
+        plane.processes.push(controllers);
+        Ok(plane)
+    }
+
+    /// Waits for the API server, and makes the node that DaemonSets need.
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let cluster = Requests::of(self).await?;
+        for process in &mut self.processes {
+            if let Some(status) = process.ended()? {
+                bail!("{status}: {}", process.output());
+            }
+        }
+        wait::until("the API server", || async {
+            let ready = cluster.text("/readyz").await;
+            ready.map_err(|error| error.to_string())
+        })
+        .await?;
+        make_node(&cluster).await
+    }
+}
+
+async fn make_node(cluster: &Requests) -> Result<()> {
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-1", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
+        "spec": {},
+    });
+    cluster.create("/api/v1/nodes", &node).await?;
+    // Admission taints a new node until its kubelet reports; there is none here.
+    let untainted = json!({"spec": {"taints": null}});
+    cluster.merge("/api/v1/nodes/node-1", &untainted).await?;
+    let status = json!({"status": {
+        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}],
+        "allocatable": {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"},
+        "capacity": {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"},
+    }});
+    cluster
+        .merge("/api/v1/nodes/node-1/status", &status)
+        .await?;
+    Ok(())
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// The folder that the build writes to, of which test binaries are in `<profile>/deps`.
+pub fn target_directory() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(3);
+    Ok(target
+        .context("the test binary is not in a target directory")?
+        .to_owned())
+}
+
+fn local_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+fn kubeconfig(server: &str, authority: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "tests",
+        "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority-data": BASE64.encode(authority)}}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
+    })
+}
+
+/// A new folder for this run, after removing those of runs that have ended.
+fn fresh_directory() -> Result<PathBuf> {
+    let runs = target_directory()?.join("e2e");
+    std::fs::create_dir_all(&runs)?;
+    for entry in std::fs::read_dir(&runs)? {
+        let entry = entry?;
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            // Another run may be doing the same.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let directory = runs.join(std::process::id().to_string());
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+/// Adds to every panic's message where the logs are. The test harness shows it with the failed test.
+#[allow(clippy::print_stderr, reason = "as the default hook does")]
+fn print_on_panic(directory: &Path) {
+    let directory = directory.display().to_string();
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        previous(panic);
+        eprintln!("the logs of all processes are in {directory}");
+    }));
+}
