@@ -11,6 +11,7 @@
 mod certificates;
 mod drain;
 mod frames;
+mod golden;
 mod hostile;
 mod limits;
 mod routes;
