@@ -85,6 +85,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     theirs.print(&mut out, "null")?;
     let ratio = median(&mut ours.rates) / median(&mut theirs.rates);
     writeln!(out, "\nratio of the medians: {ratio:.3}")?;
+    let (seconds, reviews) = operator.reviews().await?;
+    writeln!(
+        out,
+        "operator: {:.1} us a review by its own measure, over {reviews} reviews",
+        seconds / reviews * 1e6
+    )?;
     writeln!(
         out,
         "operator: ready {:.1} ms after its start",

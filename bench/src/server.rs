@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) roots: RootCertStore,
     /// From starting the process until it said that it was ready.
     pub(crate) started_in: Duration,
+    probes: Option<SocketAddr>,
     _directory: TempDir,
 }
 
@@ -99,6 +100,7 @@ impl Server {
             address,
             roots,
             started_in,
+            probes,
             _directory: directory,
         })
     }
@@ -109,6 +111,17 @@ impl Server {
         let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
         Ok(value.context("no VmRSS")?.trim().parse()?)
+    }
+
+    /// What the operator itself measured: seconds spent in reviews so far, and how many there were.
+    pub(crate) async fn reviews(&self) -> anyhow::Result<(f64, f64)> {
+        let page = get(self.probes.context("no metrics")?, "/metrics").await?;
+        let value = |name: &str| {
+            let name = format!("datakit_operator_review_duration_seconds_{name} ");
+            let value = page.lines().find_map(|line| line.strip_prefix(&name));
+            anyhow::Ok(value.context("no such metric")?.parse::<f64>()?)
+        };
+        Ok((value("sum")?, value("count")?))
     }
 
     /// Processor time so far, of all threads, in seconds.
@@ -137,16 +150,19 @@ async fn is_ready(probes: Option<SocketAddr>, ca: &Path) -> bool {
     let Some(probes) = probes else {
         return ca.exists();
     };
-    let ask = async {
-        let mut stream = TcpStream::connect(probes).await?;
-        stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    ask.await.unwrap_or(false)
+    get(probes, "/readyz")
+        .await
+        .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole response, head included, to a plain request.
+async fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// An address that is free right now. Another process may take it first; then the start fails and says so.

@@ -3,7 +3,7 @@
 //! ```text
 //! Bound ──serve──▶ Running ──drain──▶ Drained
 //!                    │ one task accepts; it alone knows all connections, so there is nothing to lock
-//!                    └─ one task per connection: TLS handshake, then HTTP/1.1 or HTTP/2 by ALPN
+//!                    └─ one task per connection: TLS handshake, HTTP/1.1 or HTTP/2 by ALPN, and its requests
 //! ```
 //!
 //! When all places are taken and someone new comes, the connection that has been idle longest gives way. A client that
@@ -13,6 +13,7 @@
 mod connection;
 mod limits;
 mod places;
+mod streams;
 
 use std::future::Future;
 use std::io;

@@ -7,7 +7,7 @@ use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::review::{self, Record, Reviewed};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 
 use super::body;
 use super::respond::{self, JSON, TEXT};
@@ -18,12 +18,23 @@ use crate::telemetry::{Sink, review_line};
 /// The path of the admission webhook.
 pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 
+/// Larger reviews (in bytes) are handed to another worker thread. They take longer than the hand-over, and would hold
+/// up the other requests of their connection: an API server sends all its reviews over one.
+const LARGE: usize = 32 * 1024;
+
 /// Answers the HTTPS listener.
 #[derive(Debug)]
 pub struct Webhook {
+    reviewer: Arc<Reviewer>,
+    bodies: body::Reader,
+    metrics: Arc<Metrics>,
+}
+
+/// Reviews, and tells log and metrics about it.
+#[derive(Debug)]
+struct Reviewer {
     engine: Engine,
     context: ReviewContext,
-    bodies: body::Reader,
     metrics: Arc<Metrics>,
     log: Sink,
 }
@@ -38,12 +49,17 @@ impl Webhook {
         metrics: Arc<Metrics>,
         log: Sink,
     ) -> Self {
-        Self {
+        let bodies = body::Reader::new(bodies);
+        let reviewer = Reviewer {
             engine,
             context,
-            bodies: body::Reader::new(bodies),
-            metrics,
+            metrics: Arc::clone(&metrics),
             log,
+        };
+        Self {
+            reviewer: Arc::new(reviewer),
+            bodies,
+            metrics,
         }
     }
 
@@ -56,7 +72,9 @@ impl Webhook {
             return respond::text(StatusCode::BAD_REQUEST, line);
         }
         match self.bodies.read(request.into_body()).await {
-            Ok(body) => self.review(&body),
+            // Pure computation of microseconds: done on the spot.
+            Ok(body) if body.len() < LARGE => self.reviewer.review(&body),
+            Ok(body) => self.review_elsewhere(body).await,
             Err(unreadable) => {
                 if let Some(limit) = unreadable.limit() {
                     self.metrics.webhook.hit(limit);
@@ -66,7 +84,20 @@ impl Webhook {
         }
     }
 
-    /// Runs a review on the spot: it is pure computation of microseconds, shorter than a hand-over to another thread.
+    async fn review_elsewhere(&self, body: Bytes) -> Answer {
+        let reviewer = Arc::clone(&self.reviewer);
+        let answer = tokio::spawn(async move { reviewer.review(&body) }).await;
+        // Fails only if the runtime is shutting down, or on a panic outside the review, which catches its own.
+        answer.unwrap_or_else(|_| {
+            respond::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the review was not finished",
+            )
+        })
+    }
+}
+
+impl Reviewer {
     fn review(&self, body: &[u8]) -> Answer {
         let started = Instant::now();
         let Reviewed { answer, record } = review::review(body, &self.engine, &self.context);

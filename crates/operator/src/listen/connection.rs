@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::places::{Activity, Close};
+use super::streams::{Begun, Driven};
 use super::{Answer, Handler, Limits, Transport};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 
@@ -50,7 +51,6 @@ pub(super) struct Server<H> {
     handler: H,
     pub(super) metrics: ListenerMetrics,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
 }
 
 impl<H: Handler> Server<H> {
@@ -67,20 +67,12 @@ impl<H: Handler> Server<H> {
             .header_read_timeout(limits.headers)
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes.clamp(MIN_BUFFER, MAX_BUFFER));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams)
-            .max_header_list_size(limits.header_bytes)
-            .keep_alive_interval(limits.ping_interval)
-            .keep_alive_timeout(limits.ping_timeout);
         Self {
             transport,
             limits,
             handler,
             metrics,
             http1,
-            http2,
         }
     }
 
@@ -145,6 +137,7 @@ impl<H: Handler> Server<H> {
     ) -> Result<(), BoxError> {
         let service = service_fn(|request| Arc::clone(&self).answer(request, &activity));
         let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        let connection = pin!(connection);
         let ended = drive(connection, http1::Connection::graceful_shutdown, close).await;
         match &ended {
             Err(error) if error.is_timeout() => self.metrics.hit(Limit::HeaderTime),
@@ -160,10 +153,21 @@ impl<H: Handler> Server<H> {
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
-        let builder = self.http2.clone();
+        let begun = Begun::default();
+        let mut builder = http2::Builder::new(begun.clone());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(self.limits.header_bytes)
+            .keep_alive_interval(self.limits.ping_interval)
+            .keep_alive_timeout(self.limits.ping_timeout);
         let service = service_fn(move |request| Arc::clone(&self).answer(request, &activity));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        Ok(drive(connection, http2::Connection::graceful_shutdown, close).await?)
+        let connection = pin!(Driven::new(connection, begun));
+        let shut_down = |mut connection: Pin<&mut Driven<_>>| {
+            http2::Connection::graceful_shutdown(connection.connection());
+        };
+        Ok(drive(connection, shut_down, close).await?)
     }
 
     fn answer(
@@ -195,19 +199,18 @@ fn without_body(answer: Answer) -> Answer {
     Answer::from_parts(parts, Full::default())
 }
 
-/// Polls a connection to its end, and starts `graceful_shutdown` when told to close.
+/// Polls a connection to its end, and calls `shut_down` when told to close.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    connection: C,
-    graceful_shutdown: fn(Pin<&mut C>),
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
     close: oneshot::Receiver<Close>,
 ) -> hyper::Result<()> {
-    let mut connection = pin!(connection);
     let close = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         close = close => close,
     };
-    graceful_shutdown(connection.as_mut());
+    shut_down(connection.as_mut());
     match close {
         Ok(Close::Finished) => connection.await,
         Ok(Close::Reclaimed) | Err(_) => timeout(RECLAIM_GRACE, connection).await.unwrap_or(Ok(())),

@@ -1,7 +1,7 @@
 //! Where log lines go: a buffer in memory that one thread empties into the real output.
 //!
 //! Whoever logs copies a finished line under a lock that is never held during a write, and goes on. The thread
-//! writes what has gathered within [`LINGER`], at once for a warning or an error. If the output blocks (a full pipe
+//! writes what has gathered within 50 ms, at once for a warning or an error. If the output blocks (a full pipe
 //! whose reader stopped), lines are dropped and counted rather than let a review wait or memory grow.
 
 use std::cell::RefCell;

@@ -151,6 +151,21 @@ async fn a_review_is_answered_with_a_patch() {
 }
 
 #[tokio::test]
+async fn a_large_review_is_answered_like_a_small_one() {
+    let operator = Operator::start(&[]);
+    let mut review: Value = serde_json::from_slice(&JAVA_REVIEW).expect("JSON");
+    review["request"]["object"]["metadata"]["annotations"]["notes"] = "x".repeat(200_000).into();
+    for protocol in Protocol::BOTH {
+        let answer = operator.ask(protocol, post(review.to_string())).await;
+        assert!(
+            answer.json()["response"]["patch"].is_string(),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_review_is_refused() {
     let operator = Operator::start(&[]);
     let check = async |body: &'static str, want: &str| {
