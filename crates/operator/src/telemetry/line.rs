@@ -3,11 +3,11 @@
 //! Values come from strangers (a pod's name, a header), so they are cut at a length, and whatever could end a line,
 //! fake a key or reorder what a terminal shows is escaped.
 
+use std::io::Write as _;
 use std::time::SystemTime;
 
+use humantime::format_rfc3339_millis;
 use tracing::Level;
-
-use super::clock;
 
 /// Longer values are cut here, in bytes, and end in `…`. Kubernetes names have up to 253 bytes.
 const MAX_VALUE: usize = 512;
@@ -42,7 +42,8 @@ impl<'b> Line<'b> {
             Format::Text => buffer.extend_from_slice(b"time="),
             Format::Json => buffer.extend_from_slice(b"{\"time\":\""),
         }
-        clock::push_timestamp(buffer, time);
+        // Fails only for times before 1970 or after 9999, which then stay away.
+        let _ = write!(buffer, "{}", format_rfc3339_millis(time));
         if format == Format::Json {
             buffer.push(b'"');
         }

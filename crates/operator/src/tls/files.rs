@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
+use humantime::format_rfc3339_seconds;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -13,7 +15,6 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 
 use super::Material;
-use crate::telemetry::clock;
 
 /// The two files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,17 +216,19 @@ fn validity_problem(
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
             not_after,
             ..
-        })) => Some(format!(
-            "expired at {}",
-            clock::timestamp(not_after.as_secs())
-        )),
+        })) => Some(format!("expired at {}", timestamp(not_after))),
         Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
             not_before,
             ..
-        })) => Some(format!(
-            "is not valid before {}",
-            clock::timestamp(not_before.as_secs())
-        )),
+        })) => Some(format!("is not valid before {}", timestamp(not_before))),
         _ => None,
     }
+}
+
+/// The last second that has a four-digit year.
+const LAST: u64 = 253_402_300_799;
+
+fn timestamp(time: UnixTime) -> String {
+    let since_1970 = Duration::from_secs(time.as_secs().min(LAST));
+    format_rfc3339_seconds(UNIX_EPOCH + since_1970).to_string()
 }

@@ -8,7 +8,7 @@ use crate::support::{Operator, get, within};
 #[tokio::test]
 async fn requests_in_flight_finish_and_new_ones_are_refused() {
     for signal in ["-TERM", "-INT"] {
-        let operator = Operator::start(&[]);
+        let operator = Operator::start(&["--grace-period", "1h", "--body-timeout", "1h"]);
         assert_eq!(operator.probe(get("/readyz")).await.status(), 200);
         let mut http1 = HalfSent::wait_in_review(&operator).await;
         let mut http2 = Raw::wait_in_review(&operator).await;
@@ -42,7 +42,7 @@ async fn idle_connections_are_told_and_do_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn the_grace_period_ends() {
-    let operator = Operator::start(&["--grace-period", "50ms"]);
+    let operator = Operator::start(&["--grace-period", "50ms", "--body-timeout", "1h"]);
     let _raw = Raw::wait_in_review(&operator).await;
     operator.signal("-TERM");
     let stopped = operator.ended().await;

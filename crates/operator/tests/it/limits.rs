@@ -198,7 +198,14 @@ async fn bodies_that_are_too_large_together() {
 
 #[tokio::test]
 async fn idle_connections_make_room() {
-    let operator = Operator::start(&["--max-connections", "2"]);
+    let operator = Operator::start(&[
+        "--max-connections",
+        "2",
+        "--handshake-timeout",
+        "1h",
+        "--body-timeout",
+        "1h",
+    ]);
     let first = operator.tls(&["h2"]).await;
     let second = TcpStream::connect(operator.https)
         .await
@@ -229,7 +236,14 @@ async fn idle_connections_make_room() {
 
 #[tokio::test]
 async fn busy_connections_do_not() {
-    let operator = Operator::start(&["--max-connections", "2"]);
+    let operator = Operator::start(&[
+        "--max-connections",
+        "2",
+        "--handshake-timeout",
+        "1h",
+        "--body-timeout",
+        "1h",
+    ]);
     let mut http1 = HalfSent::wait_in_review(&operator).await;
     let mut http2 = Raw::wait_in_review(&operator).await;
     let waiting = {
