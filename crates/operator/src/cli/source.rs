@@ -86,7 +86,6 @@ impl Source {
             Self::Json(text) => text,
             Self::Default => DEFAULT_CONFIG,
         };
-        let text = if text.trim().is_empty() { "{}" } else { text };
         let (config, diagnostics) = Config::load(text, overrides)
             .with_context(|| format!("failed to load the configuration from {self}"))?;
         Ok(Loaded {
@@ -159,5 +158,11 @@ mod tests {
             load(Source::Json("{}".to_owned()))
         );
         assert_ne!(load(Source::Json(String::new())), load(Source::Default));
+        let blank = Source::Json(String::new()).load_with(&EnvOverrides::default());
+        assert_eq!(
+            blank.expect("loads").diagnostics.len(),
+            1,
+            "it says that nothing will be injected"
+        );
     }
 }
