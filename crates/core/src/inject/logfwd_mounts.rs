@@ -7,7 +7,7 @@
 
 use crate::pod::draft::MountView;
 use crate::pod::part::{NewMount, NewVolume, NewVolumeSource};
-use crate::pod::path::{below, clean};
+use crate::pod::path::{below, clean, mount_point};
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, VolumeKind};
 
@@ -192,16 +192,17 @@ fn source(draft: &Draft<'_, '_>, directory: &str) -> Result<Source, PathProblem>
         what,
         path: path.to_owned(),
     };
+    for (index, container) in draft.pod.containers.iter().enumerate() {
+        if container
+            .devices
+            .iter()
+            .any(|(_, path)| mount_point(path) == directory)
+        {
+            return Err(taken(Place::Own(index), "block device", directory));
+        }
+    }
     let mut other = None;
     for place in draft.places() {
-        if let Place::Own(index) = place
-            && draft.pod.containers[index]
-                .devices
-                .iter()
-                .any(|(_, path)| path == directory)
-        {
-            return Err(taken(place, "block device", directory));
-        }
         let Some(cover) = draft.covering(place, directory) else {
             continue;
         };

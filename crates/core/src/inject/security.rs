@@ -63,7 +63,11 @@ pub(crate) fn context<'p>(
 /// User and group where they are not inherited: those of the first container, or of the first that names a user other
 /// than root where the pod forbids root.
 fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> Option<String> {
-    let inherits = &pod.security;
+    // Root that the pod itself forbids is nothing to inherit.
+    let inherited_user = match pod.security.run_as_user {
+        Some(0) if forbids_root => None,
+        user => user,
+    };
     let mut own = pod
         .containers
         .iter()
@@ -77,8 +81,8 @@ fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> Option<Stri
     let group = from.and_then(|own| own.run_as_group);
     let mut json = String::new();
     let ids = [
-        ("runAsUser", user, inherits.run_as_user),
-        ("runAsGroup", group, inherits.run_as_group),
+        ("runAsUser", user, inherited_user),
+        ("runAsGroup", group, pod.security.run_as_group),
     ];
     for (name, id, inherited) in ids {
         if let (Some(id), None) = (id, inherited) {

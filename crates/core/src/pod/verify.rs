@@ -60,9 +60,9 @@ pub fn verify(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> 
     for (index, own) in plan.own.iter().enumerate() {
         let devices = &pod.containers[index].devices;
         added_mounts(draft, plan, Place::Own(index), &own.mounts, |mount| {
-            devices
-                .iter()
-                .any(|(volume, path)| *path == mount.path || *volume == mount.volume)
+            devices.iter().any(|(volume, path)| {
+                path::mount_point(path) == mount.path || *volume == mount.volume
+            })
         })?;
     }
     for (index, _) in draft.edits().sidecars.iter().enumerate() {

@@ -294,6 +294,19 @@ fn invalid(pod: &Value) -> Option<String> {
                 return Some(format!("mount of unknown volume {}", mount["name"]));
             }
         }
+        for device in list(&container["volumeDevices"]) {
+            let path = device["devicePath"]
+                .as_str()
+                .unwrap()
+                .trim_end_matches('/')
+                .to_owned();
+            if !paths.insert(path.clone()) {
+                return Some(format!(
+                    "a mount and a device at {path} in {}",
+                    container["name"]
+                ));
+            }
+        }
         if list(&container["env"])
             .iter()
             .any(|env| env["name"].as_str().unwrap_or_default().is_empty())

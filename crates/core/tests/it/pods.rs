@@ -167,6 +167,10 @@ prop_compose! {
         if !init.is_empty() {
             spec["initContainers"] = init.into();
         }
+        let mut volumes = volumes;
+        if spec.to_string().contains("devicePath") {
+            volumes.push(json!({"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}));
+        }
         if !volumes.is_empty() {
             spec["volumes"] = volumes.into();
         }
@@ -268,29 +272,35 @@ fn container(volumes: Vec<Value>) -> impl Strategy<Value = Value> {
             ]),
         ),
         option::weighted(0.1, select(vec!["/app/server", "/srv/x", "sh"])),
+        option::weighted(0.15, select(PATHS.to_vec())),
         select(vec![0, 1, 2]),
     )
-        .prop_map(|(mounts, env, security, reserved, program, empties)| {
-            let mut container = json!({"image": "nginx", "unknownField": {"a": 1}});
-            let lists: [(&str, Vec<Value>); 2] = [("volumeMounts", mounts), ("env", env)];
-            for (key, list) in lists {
-                match (list.is_empty(), empties) {
-                    (true, 0) => {}
-                    (true, 1) => container[key] = Value::Null,
-                    _ => container[key] = list.into(),
+        .prop_map(
+            |(mounts, env, security, reserved, program, device, empties)| {
+                let mut container = json!({"image": "nginx", "unknownField": {"a": 1}});
+                let lists: [(&str, Vec<Value>); 2] = [("volumeMounts", mounts), ("env", env)];
+                for (key, list) in lists {
+                    match (list.is_empty(), empties) {
+                        (true, 0) => {}
+                        (true, 1) => container[key] = Value::Null,
+                        _ => container[key] = list.into(),
+                    }
                 }
-            }
-            if let Some(security) = security {
-                container["securityContext"] = security;
-            }
-            if let Some(name) = reserved {
-                container["name"] = name.into();
-            }
-            if let Some(program) = program {
-                container["command"] = json!([program]);
-            }
-            container
-        })
+                if let Some(security) = security {
+                    container["securityContext"] = security;
+                }
+                if let Some(name) = reserved {
+                    container["name"] = name.into();
+                }
+                if let Some(program) = program {
+                    container["command"] = json!([program]);
+                }
+                if let Some(path) = device {
+                    container["volumeDevices"] = json!([{"name": "disk", "devicePath": path}]);
+                }
+                container
+            },
+        )
 }
 
 fn env_var() -> impl Strategy<Value = Value> {
