@@ -101,3 +101,14 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
 fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+#[test]
+fn the_documentation_explains_every_reason() {
+    let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
+    for code in datakit_operator_core::inject::Reason::CODES {
+        assert!(
+            text.contains(&format!("| `{code}` |")),
+            "docs/injection.md does not explain `{code}`"
+        );
+    }
+}
