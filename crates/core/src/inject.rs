@@ -4,28 +4,36 @@
 //! per feature below). A feature plans completely before anything of it is kept; a plan that fails
 //! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
 
+mod amounts;
 pub mod annotation;
 pub mod container;
 mod ddtrace;
 mod ddtrace_env;
 pub mod decision;
+mod limits;
 mod logfwd;
 mod logfwd_config;
 mod logfwd_mounts;
+pub mod note;
+mod pod_security;
 mod profiler;
 pub mod reason;
 mod security;
 mod trigger;
 
+use std::sync::Arc;
+
 use crate::config::Config;
 use crate::json::Reader;
+use crate::namespace::{Namespace, Namespaces};
 use crate::patch::Patch;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
 pub use decision::{AskedBy, Decision, Feature, Outcome};
-pub use reason::{Note, Reason};
+pub use note::Note;
+pub use reason::{PodSecurityRemedy, Reason};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
 #[derive(Debug)]
@@ -41,6 +49,8 @@ pub struct Engine {
 pub struct ReviewContext {
     /// The API server's version; `None` where it isn't known.
     pub kubernetes_version: Option<KubernetesVersion>,
+    /// What is known of namespaces; nothing of those that aren't in there.
+    pub namespaces: Arc<Namespaces>,
 }
 
 /// What injection came to for one pod.
@@ -75,6 +85,38 @@ impl Engine {
             logfwd: logfwd::Logfwd::new(&config.logfwd),
             profiler: profiler::Profiler::new(&config.profiler),
         }
+    }
+
+    /// Brings a plan within the rules of the pod's namespace.
+    fn keep_rules(
+        &self,
+        name: &str,
+        namespace: &Namespace,
+        draft: &Draft<'_, '_>,
+        plan: &mut Edits<'_>,
+        decision: &mut Decision,
+    ) -> Result<(), Reason> {
+        let level = namespace.pod_security;
+        if let Some(problem) = pod_security::violation(level, draft.pod, plan) {
+            let configured = match decision.feature {
+                Feature::Ddtrace => self.ddtrace.settings.security_context.is_some(),
+                Feature::Logfwd => self.logfwd.settings.security_context.is_some(),
+                Feature::Profiler => false,
+            };
+            return Err(Reason::PodSecurity {
+                namespace: name.to_owned(),
+                level,
+                problem,
+                remedy: match decision.feature {
+                    Feature::Profiler => PodSecurityRemedy::OtherNamespace,
+                    _ if configured => PodSecurityRemedy::Configuration,
+                    _ => PodSecurityRemedy::OwnContainers,
+                },
+            });
+        }
+        let fitted = limits::fit(draft, plan, &namespace.limit_ranges)?;
+        decision.notes.extend(fitted);
+        Ok(())
     }
 }
 
@@ -115,7 +157,15 @@ pub fn inject<'a>(
             Feature::Logfwd => engine.logfwd.plan(&draft, context),
             Feature::Profiler => engine.profiler.plan(&draft, namespace),
         };
-        decisions.push(take(&mut draft, planned));
+        // Few pods get here, so the namespace isn't looked up before.
+        decisions.push(take(
+            &mut draft,
+            planned,
+            |draft, plan, decision| match context.namespaces.get(namespace) {
+                Some(facts) => engine.keep_rules(namespace, facts, draft, plan, decision),
+                None => Ok(()),
+            },
+        ));
     }
     let patch = draft.render();
     let warnings = decision::warnings(&pod, &decisions);
@@ -178,23 +228,25 @@ impl<'p> Planned<'p> {
     }
 }
 
-/// Keeps a plan if the API server will, and says which.
-fn take<'p>(draft: &mut Draft<'p, '_>, planned: Planned<'p>) -> Decision {
+/// Keeps a plan if the API server will, and says which. `keep_rules` brings it within the rules of the namespace.
+fn take<'p, 'a>(
+    draft: &mut Draft<'p, 'a>,
+    planned: Planned<'p>,
+    keep_rules: impl FnOnce(&Draft<'p, 'a>, &mut Edits<'p>, &mut Decision) -> Result<(), Reason>,
+) -> Decision {
     let Planned {
-        edits,
+        mut edits,
         mut decision,
     } = planned;
     if decision.outcome == Outcome::Skipped || decision.outcome == Outcome::NotRequested {
         return decision;
     }
-    match verify(draft, &edits) {
-        Ok(()) => {
-            draft.accept(edits);
-            decision
-        }
-        Err(violation) => {
-            decision.skip(violation.into());
-            decision
-        }
+    let kept = verify(draft, &edits)
+        .map_err(Reason::from)
+        .and_then(|()| keep_rules(draft, &mut edits, &mut decision));
+    match kept {
+        Ok(()) => draft.accept(edits),
+        Err(reason) => decision.skip(reason),
     }
+    decision
 }

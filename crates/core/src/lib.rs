@@ -2,10 +2,12 @@
 
 pub mod config;
 pub mod diagnostic;
+pub mod election;
 pub mod expansion;
 pub mod image;
 pub mod inject;
 pub mod json;
+pub mod namespace;
 pub mod patch;
 pub mod pod;
 pub mod quantity;

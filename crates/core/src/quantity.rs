@@ -96,6 +96,33 @@ impl Quantity {
         })
     }
 
+    /// Reads a quantity from JSON, where it may be a string or a plain number.
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        match value {
+            serde_json::Value::String(text) => Self::parse(text).ok(),
+            serde_json::Value::Number(number) => Self::parse(&number.to_string()).ok(),
+            _ => None,
+        }
+    }
+
+    /// The amount in thousandths, rounded away from zero; `None` beyond what any resource comes in.
+    pub fn milli(&self) -> Option<i128> {
+        const MILLI: i64 = -3;
+        /// So that sums of many amounts stay far from the end of the type.
+        const DIGITS: i64 = 30;
+        if self.value.magnitude() - MILLI > DIGITS {
+            return None;
+        }
+        let rounded = self.value.clone().rounded_up_to(MILLI);
+        let digits = rounded
+            .digits
+            .iter()
+            .fold(0i128, |value, digit| value * 10 + i128::from(*digit));
+        let zeros = u32::try_from(rounded.exponent - MILLI).ok()?;
+        let amount = digits * 10i128.checked_pow(zeros)?;
+        Some(if rounded.negative { -amount } else { amount })
+    }
+
     /// The quantity as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -365,6 +392,46 @@ mod tests {
         check("١", E::Number);
         check("1e99999999999", E::Range);
         check(&"1".repeat(300), E::Range);
+    }
+
+    #[test]
+    fn thousandths() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1000)),
+            ("100m", Some(100)),
+            ("1n", Some(1)),
+            ("999999999n", Some(1000)),
+            ("1.0005", Some(1001)),
+            ("-1.5", Some(-1500)),
+            ("64Mi", Some(67_108_864_000)),
+            ("8Ei", Some(9_223_372_036_854_775_808_000)),
+            ("1e26", Some(10i128.pow(29))),
+            ("1e27", None),
+            ("1e2000000000", None),
+            ("0e2000000000", Some(0)),
+        ] {
+            assert_eq!(quantity(text).milli(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_may_hold_text_or_a_number() {
+        use serde_json::json;
+        for (value, expected) in [
+            (json!("1Gi"), Some("1073741824")),
+            (json!(2), Some("2")),
+            (json!(0.5), Some("500m")),
+            (json!(null), None),
+            (json!(true), None),
+            (json!("much"), None),
+        ] {
+            assert_eq!(
+                Quantity::from_json(&value),
+                expected.map(quantity),
+                "{value}"
+            );
+        }
     }
 
     #[test]

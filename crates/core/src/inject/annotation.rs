@@ -6,7 +6,7 @@
 use crate::diagnostic::did_you_mean;
 use crate::pod::Pod;
 
-use super::reason::Note;
+use super::note::Note;
 
 /// Turns everything off for the pod.
 pub const ENABLED: &str = "admission.datakit/enabled";

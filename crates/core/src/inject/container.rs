@@ -1,10 +1,12 @@
 //! What the configuration says about a container to inject, brought into the form in which it is written.
 
-use crate::config::{ContainerSettings, EnvValue, Resources};
+use std::borrow::Cow;
+
+use crate::config::{self, ContainerSettings, EnvValue};
 use crate::json::write_string;
 use crate::pod::Pod;
 use crate::pod::part::{NewEnv, NewEnvValue};
-use crate::pod::view::{Container, ResourcesSet};
+use crate::pod::view::{Container, Resources};
 
 /// Settings of an injected container, ready to be written.
 #[derive(Debug)]
@@ -54,8 +56,8 @@ impl Settings {
 
     /// `resources` for a container of this pod. A pod with a budget of its own gets none: every container's share
     /// must fit into the budget, and the containers that the user wrote may fill it.
-    pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<&str> {
-        (!pod.pod_level_resources).then_some(self.resources.as_str())
+    pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<Cow<'_, str>> {
+        (!pod.pod_level_resources).then_some(Cow::Borrowed(self.resources.as_str()))
     }
 }
 
@@ -118,18 +120,18 @@ impl Value {
     }
 }
 
-fn is_set(set: ResourcesSet, resource: &str) -> bool {
-    match resource {
-        "limits.cpu" => set.limits_cpu,
-        "limits.memory" => set.limits_memory,
-        "requests.cpu" => set.requests_cpu,
-        "requests.memory" => set.requests_memory,
-        _ => false,
-    }
+/// Whether a resource such as `limits.cpu` is set.
+fn is_set(resources: Resources<'_>, wanted: &str) -> bool {
+    let Some((list, wanted)) = wanted.split_once('.') else {
+        return false;
+    };
+    let mut set = false;
+    resources.visit(|side, resource, _| set |= side.as_str() == list && resource == wanted);
+    set
 }
 
-fn resources_json(resources: &Resources) -> String {
-    let list = |list: &crate::config::ResourceList| {
+fn resources_json(resources: &config::Resources) -> String {
+    let list = |list: &config::ResourceList| {
         let cpu = list
             .cpu
             .iter()

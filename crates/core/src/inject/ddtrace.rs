@@ -9,7 +9,8 @@ use super::annotation;
 use super::container::Settings;
 use super::ddtrace_env::EnvPlanner;
 use super::decision::{Decision, Feature};
-use super::reason::{Note, Reason};
+use super::note::Note;
+use super::reason::Reason;
 use super::security::{self, ImageUser};
 use super::trigger::{self, Ask, Asked};
 use super::{Planned, SIDECARS};
@@ -43,7 +44,7 @@ const ASKS: &[Ask<DdtraceLanguage>] = &[
 pub(crate) struct Ddtrace {
     images: DdtraceImages,
     selectors: Selectors<DdtraceLanguage>,
-    settings: Settings,
+    pub(super) settings: Settings,
     env: EnvPlanner,
 }
 

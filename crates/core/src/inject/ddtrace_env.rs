@@ -13,7 +13,8 @@ use crate::pod::part::{NewEnv, NewEnvValue};
 use crate::pod::view::{Container, EnvSource, EnvVar};
 
 use super::container::Env;
-use super::reason::{Note, Reason};
+use super::note::Note;
+use super::reason::Reason;
 
 /// The variable whose values are merged instead of one winning.
 const TAGS: &str = "DD_TAGS";

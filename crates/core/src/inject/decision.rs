@@ -8,7 +8,8 @@ use std::fmt;
 use crate::pod::Pod;
 
 use super::annotation;
-use super::reason::{Note, Reason};
+use super::note::Note;
+use super::reason::Reason;
 
 /// A thing that can be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

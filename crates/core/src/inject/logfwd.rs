@@ -11,7 +11,8 @@ use super::container::Settings;
 use super::decision::{AskedBy, Decision, Feature};
 use super::logfwd_config::{self, Instances};
 use super::logfwd_mounts;
-use super::reason::{NotNative, Note, Reason};
+use super::note::{NotNative, Note};
+use super::reason::Reason;
 use super::security::{self, ImageUser};
 use super::{Planned, ReviewContext};
 
@@ -32,7 +33,7 @@ const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion {
 #[derive(Debug)]
 pub(crate) struct Logfwd {
     image: Option<Image>,
-    settings: Settings,
+    pub(super) settings: Settings,
     mode: SidecarMode,
 }
 

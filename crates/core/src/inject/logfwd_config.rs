@@ -6,7 +6,7 @@
 use crate::diagnostic::did_you_mean;
 use crate::json::{Error, Kind, Problem, Reader, Result, Str};
 
-use super::reason::Note;
+use super::note::Note;
 
 /// The longest text that one environment variable can hold and a program still be started: 128 KiB with the
 /// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).

@@ -13,7 +13,7 @@ use crate::pod::{Draft, Edits, Place, VolumeKind};
 
 use super::SIDECARS;
 use super::logfwd::POD_INFO_PATH;
-use super::reason::{Note, PathProblem};
+use super::note::{Note, PathProblem};
 
 const VOLUME_PREFIX: &str = "datakit-logfwd-volume-";
 

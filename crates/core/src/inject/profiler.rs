@@ -10,7 +10,8 @@ use super::Planned;
 use super::annotation;
 use super::container::Settings;
 use super::decision::{Decision, Feature};
-use super::reason::{Note, Reason};
+use super::note::Note;
+use super::reason::Reason;
 use super::trigger::{self, Ask, Asked};
 
 /// Name of the sidecar.

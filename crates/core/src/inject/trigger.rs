@@ -5,7 +5,7 @@ use crate::image::{Image, Tag};
 use crate::pod::Pod;
 
 use super::decision::AskedBy;
-use super::reason::Note;
+use super::note::Note;
 
 /// The annotations of one language; the first that has a value gives the version.
 pub(crate) struct Ask<L: 'static> {

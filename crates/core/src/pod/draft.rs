@@ -273,6 +273,12 @@ impl<'p> Edits<'p> {
         &mut self.own[index]
     }
 
+    /// The containers to add: init containers first.
+    pub fn new_containers(&self) -> impl Iterator<Item = &NewContainer<'p>> {
+        let init = self.init_first.iter().chain(&self.init_last);
+        init.chain(&self.sidecars)
+    }
+
     /// Adds a mount to a container of the draft.
     pub fn mount(&mut self, place: Place, mount: NewMount<'p>) {
         match place {

@@ -22,7 +22,7 @@ pub struct NewContainer<'p> {
     /// `volumeMounts`
     pub mounts: Vec<NewMount<'p>>,
     /// `resources` as JSON; `None` where the pod as a whole has a budget.
-    pub resources: Option<&'p str>,
+    pub resources: Option<Cow<'p, str>>,
     /// `securityContext` as JSON.
     pub security_context: Option<Cow<'p, str>>,
     /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
@@ -194,7 +194,7 @@ impl NewContainer<'_> {
             out.extend_from_slice(b",\"env\":");
             write_list(out, &self.env, |out, env| env.write(out));
         }
-        if let Some(resources) = self.resources {
+        if let Some(resources) = &self.resources {
             out.extend_from_slice(b",\"resources\":");
             out.extend_from_slice(resources.as_bytes());
         }

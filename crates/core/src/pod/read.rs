@@ -3,7 +3,8 @@
 use crate::json::{Kind, Reader, Result, Str};
 
 use super::view::{
-    Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourcesSet, Security, Volume, VolumeKind,
+    Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourceSide, Resources, Security, Volume,
+    VolumeKind,
 };
 
 /// Prefix of every annotation that the operator reads.
@@ -69,7 +70,11 @@ impl<'a> Pod<'a> {
                 "shareProcessNamespace" => self.share_process_namespace = reader.bool()?,
                 "os" => os = field(reader, "name")?,
                 "nodeSelector" => node_os = field(reader, "kubernetes.io/os")?,
-                "resources" => self.pod_level_resources = pod_level_resources(reader)?,
+                "resources" => {
+                    self.resources = Resources::of(reader.skip()?);
+                    self.pod_level_resources =
+                        pod_level_resources(&mut Reader::new(self.resources.json))?;
+                }
                 "securityContext" => {
                     let (security, on_host) = security(reader)?;
                     self.security = security.shared;
@@ -102,7 +107,8 @@ fn container<'a>(reader: &mut Reader<'a>, host_process: &mut bool) -> Result<Con
             "env" => container.env = list(reader, env_var)?,
             "volumeMounts" => container.mounts = list(reader, mount)?,
             "volumeDevices" => container.devices = list(reader, device)?,
-            "resources" => container.resources = resources(reader)?,
+            "resources" => container.resources = Resources::of(reader.skip()?),
+            "restartPolicy" => container.restarts_always = text(reader)? == "Always",
             "securityContext" => {
                 let (security, on_host) = security(reader)?;
                 container.security = security;
@@ -257,26 +263,35 @@ fn capabilities<'a>(reader: &mut Reader<'a>, security: &mut Security<'a>) -> Res
     })
 }
 
-fn resources(reader: &mut Reader<'_>) -> Result<ResourcesSet> {
-    let mut set = ResourcesSet::default();
-    reader.object(|reader, key| match key {
-        "limits" => resource_list(reader, &mut set.limits_cpu, &mut set.limits_memory),
-        "requests" => resource_list(reader, &mut set.requests_cpu, &mut set.requests_memory),
-        _ => ignore(reader),
-    })?;
-    Ok(set)
-}
+impl<'a> Resources<'a> {
+    /// Requests and limits that stand in a JSON object.
+    pub fn of(json: &'a str) -> Self {
+        Self { json }
+    }
 
-fn resource_list(reader: &mut Reader<'_>, cpu: &mut bool, memory: &mut bool) -> Result<()> {
-    reader.object(|reader, key| {
-        let set = reader.kind()? != Kind::Null;
-        match key {
-            "cpu" => *cpu = set,
-            "memory" => *memory = set,
-            _ => {}
+    /// Calls `seen` with each amount: its list, the resource, and the text of the quantity. What no quantity can be is
+    /// left out, since the API server refuses the pod anyway.
+    pub fn visit(self, mut seen: impl FnMut(ResourceSide, &str, &str)) {
+        if self.json.is_empty() {
+            return;
         }
-        ignore(reader)
-    })
+        // The text has been stepped over before, so that it is JSON; another type than expected ends the visit.
+        let _ = Reader::new(self.json).object(|reader, key| {
+            let side = match key {
+                "requests" => ResourceSide::Requests,
+                "limits" => ResourceSide::Limits,
+                _ => return ignore(reader),
+            };
+            reader.entries(|reader, resource| {
+                match reader.kind()? {
+                    Kind::String => seen(side, &resource, &text(reader)?),
+                    Kind::Number => seen(side, &resource, reader.skip()?),
+                    _ => ignore(reader)?,
+                }
+                Ok(())
+            })
+        });
+    }
 }
 
 /// Whether the pod as a whole has requests or limits.

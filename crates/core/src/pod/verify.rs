@@ -74,7 +74,7 @@ pub fn verify(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> 
             .collect();
         added_mounts(draft, plan, Place::Sidecar(index), &mounts, |_| false)?;
     }
-    for container in new_containers(plan) {
+    for container in plan.new_containers() {
         for (at, mount) in container.mounts.iter().enumerate() {
             declared(draft, plan, mount)?;
             unique_path(
@@ -102,12 +102,16 @@ fn volume_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation
 
 fn container_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> {
     let pod = draft.pod;
-    for (at, container) in new_containers(plan).enumerate() {
+    for (at, container) in plan.new_containers().enumerate() {
         let name = container.name;
         let taken = pod.container(name).is_some()
             || pod.init_container(name).is_some()
-            || new_containers(draft.edits()).any(|other| other.name == name)
-            || new_containers(plan)
+            || draft
+                .edits()
+                .new_containers()
+                .any(|other| other.name == name)
+            || plan
+                .new_containers()
                 .take(at)
                 .any(|other| other.name == name);
         if taken {
@@ -115,14 +119,6 @@ fn container_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violat
         }
     }
     Ok(())
-}
-
-fn new_containers<'e, 'p>(edits: &'e Edits<'p>) -> impl Iterator<Item = &'e NewContainer<'p>> {
-    edits
-        .init_first
-        .iter()
-        .chain(&edits.init_last)
-        .chain(&edits.sidecars)
 }
 
 fn added_mounts(

@@ -33,6 +33,8 @@ pub struct Pod<'a> {
     pub windows: bool,
     /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must fit into.
     pub pod_level_resources: bool,
+    /// `spec.resources`
+    pub resources: Resources<'a>,
     /// `spec.securityContext`
     pub security: PodSecurity<'a>,
     /// `spec.volumes`
@@ -67,23 +69,28 @@ pub struct Container<'a> {
     pub mounts: Vec<Mount<'a>>,
     /// `volumeDevices` as (volume name, device path).
     pub devices: Vec<(Str<'a>, Str<'a>)>,
-    /// Which of `resources.{limits,requests}.{cpu,memory}` are set.
-    pub resources: ResourcesSet,
+    /// `resources`
+    pub resources: Resources<'a>,
+    /// Whether its own `restartPolicy` is `Always`, which makes an init container a native sidecar.
+    pub restarts_always: bool,
     /// `securityContext`
     pub security: Security<'a>,
 }
 
-/// Which of the resources that a `resourceFieldRef` of ours can name are set.
+/// Requests and limits as they stand in the JSON. Few pods need them, so they are read when one does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ResourcesSet {
-    /// `limits.cpu`
-    pub limits_cpu: bool,
-    /// `limits.memory`
-    pub limits_memory: bool,
-    /// `requests.cpu`
-    pub requests_cpu: bool,
-    /// `requests.memory`
-    pub requests_memory: bool,
+pub struct Resources<'a> {
+    /// The object's text; empty where there is none.
+    pub(super) json: &'a str,
+}
+
+/// One of the two lists of [`Resources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceSide {
+    /// `requests`
+    Requests,
+    /// `limits`
+    Limits,
 }
 
 /// One entry of `env`.
@@ -218,6 +225,16 @@ impl<'a> Pod<'a> {
         self.containers
             .iter()
             .find(|container| container.name == name)
+    }
+}
+
+impl ResourceSide {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Limits => "limits",
+        }
     }
 }
 

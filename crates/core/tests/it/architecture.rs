@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Core's modules from the lowest to the highest: each imports from those before it only.
-const RANKS: [&str; 12] = [
+const RANKS: [&str; 14] = [
     "json",
+    "election",
     "expansion",
     "diagnostic",
     "image",
     "quantity",
     "version",
+    "namespace",
     "patch",
     "selector",
     "pod",

@@ -1,14 +1,18 @@
-//! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it.
+//! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it; `testdata/namespaces/` is the same with
+//! rules of the pod's namespace.
 //!
 //! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration) and `context.json`
-//! (`namespace`, `kubernetes_version`, `environment` with the deprecated variables). `patch.json`, `injected.json` and
+//! (`namespace`, `kubernetes_version`, the namespace's `pod_security` and `limit_ranges`, `environment` with the deprecated
+//! variables). `patch.json`, `injected.json` and
 //! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. The same cases go through the webhook and the
 //! `inject` command.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, Injection, ReviewContext, inject_pod};
+use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces};
 use serde_json::{Value, json};
 
 #[test]
@@ -57,6 +61,7 @@ fn check(case: &Path) -> Result<(), String> {
         kubernetes_version: context["kubernetes_version"]
             .as_str()
             .map(|text| text.parse().unwrap()),
+        namespaces: namespaces(namespace, &context),
     };
 
     let injection =
@@ -77,6 +82,21 @@ fn check(case: &Path) -> Result<(), String> {
         return Err(format!("injecting twice changes the pod: {patch}"));
     }
     Ok(())
+}
+
+/// What the case says of its namespace.
+fn namespaces(name: &str, context: &Value) -> Arc<Namespaces> {
+    let ranges = context["limit_ranges"].as_object().into_iter().flatten();
+    let namespace = Namespace {
+        pod_security: context["pod_security"]
+            .as_str()
+            .map(|level| level.parse().unwrap())
+            .unwrap_or_default(),
+        limit_ranges: ranges
+            .map(|(name, spec)| LimitRange::from_spec(name, spec))
+            .collect(),
+    };
+    Arc::new([(name, namespace)].into_iter().collect())
 }
 
 fn apply(pod: &mut Value, patch: &Value) -> Result<(), String> {
@@ -138,9 +158,10 @@ fn expect(file: &Path, found: &Value) -> Result<(), String> {
 }
 
 fn directories() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/inject");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(&root)
-        .unwrap()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+    let mut found: Vec<PathBuf> = ["inject", "namespaces"]
+        .into_iter()
+        .flat_map(|group| std::fs::read_dir(root.join(group)).unwrap())
         .map(|entry| entry.unwrap().path())
         .collect();
     found.sort();

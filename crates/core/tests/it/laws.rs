@@ -24,6 +24,7 @@ fn contexts() -> impl Strategy<Value = ReviewContext> {
     prop_oneof![Just(None), Just(Some("1.31")), Just(Some("1.34"))].prop_map(
         |version: Option<&str>| ReviewContext {
             kubernetes_version: version.map(|version| version.parse().unwrap()),
+            ..ReviewContext::default()
         },
     )
 }

@@ -10,7 +10,11 @@
 )]
 
 mod architecture;
+mod election;
+mod election_simulation;
 mod golden;
 mod laws;
+mod limit_ranges;
+mod namespaces;
 mod pods;
 mod review;

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::namespace::{Namespace, Namespaces, PodSecurity};
 use datakit_operator_core::version::KubernetesVersion;
 
 use super::source::Source as ConfigSource;
@@ -37,6 +39,11 @@ pub(super) struct ManifestArgs {
     /// their log sidecar as a native one.
     #[arg(long, value_name = "VERSION")]
     pub(super) kubernetes_version: Option<KubernetesVersion>,
+
+    /// The Pod Security level that the manifests' namespaces enforce: privileged, baseline or restricted. What such a
+    /// level forbids isn't injected.
+    #[arg(long, value_name = "LEVEL", default_value = "privileged")]
+    pub(super) pod_security: PodSecurity,
 }
 
 /// What the flags come to.
@@ -73,6 +80,10 @@ impl ManifestArgs {
             engine: Engine::new(&loaded.config),
             context: ReviewContext {
                 kubernetes_version: self.kubernetes_version,
+                namespaces: Arc::new(Namespaces::all_alike(Namespace {
+                    pod_security: self.pod_security,
+                    ..Namespace::default()
+                })),
             },
             sources: crate::manifest::read(&self.inputs, streams.stdin),
         })

@@ -170,3 +170,21 @@ fn json_for_machines() {
         }
     "#]].assert_eq(&ran.stdout);
 }
+
+#[test]
+fn the_pod_security_level_is_a_reason() {
+    let pod = r#"{"kind": "Pod", "metadata": {"annotations": {"admission.datakit/java-profiler.version": ""}},
+                  "spec": {"containers": [{"name": "web"}]}}"#;
+    let reason = |level: &str| {
+        let args = ["explain", "-f", "-", "-o", "json", "--pod-security", level];
+        let ran = run(&args, pod);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let profiler = &explained["templates"][0]["decisions"][2];
+        assert_eq!(profiler["feature"], "profiler");
+        profiler["reason"]["code"].as_str().map(str::to_owned)
+    };
+    assert_eq!(reason("privileged"), None);
+    assert_eq!(reason("baseline").as_deref(), Some("pod_security"));
+    assert_eq!(reason("restricted").as_deref(), Some("pod_security"));
+}

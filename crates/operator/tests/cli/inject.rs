@@ -333,6 +333,48 @@ fn the_kubernetes_version_decides_about_native_sidecars() {
 }
 
 #[test]
+fn what_the_pod_security_level_forbids_is_not_injected() {
+    let pod = "\
+kind: Pod
+metadata:
+  name: web
+  namespace: shop
+  annotations:
+    admission.datakit/java-lib.version: v1
+    admission.datakit/java-profiler.version: v1
+spec:
+  containers:
+  - name: web
+";
+    let check = |level: &[&str], expected: Expect| {
+        let ran = run(&[&["inject", "-f", "-"], level].concat(), pod);
+        assert_eq!(ran.code, 0);
+        expected.assert_eq(&ran.stderr);
+    };
+    check(
+        &["--pod-security", "privileged"],
+        expect![[r#"
+        -:1: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
+        -:1: Pod/web: profiler (java) injected, asked for by annotation admission.datakit/java-profiler.version
+    "#]],
+    );
+    check(
+        &["--pod-security", "baseline"],
+        expect![[r#"
+        -:1: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
+        -:1: Pod/web: profiler (java) skipped: namespace `shop` enforces Pod Security level baseline, which forbids capabilities SYS_PTRACE, SYS_ADMIN of `datakit-profiler` and the hostPath volume `timezone`; use it in a namespace that enforces privileged
+    "#]],
+    );
+    check(
+        &["--pod-security", "restricted"],
+        expect![[r#"
+        -:1: Pod/web: ddtrace (java) skipped: namespace `shop` enforces Pod Security level restricted, which forbids `datakit-lib-init` without allowPrivilegeEscalation, capabilities.drop, seccompProfile, runAsNonRoot; harden the pod's own containers, which it follows
+        -:1: Pod/web: profiler (java) skipped: namespace `shop` enforces Pod Security level restricted, which forbids capabilities SYS_PTRACE, SYS_ADMIN of `datakit-profiler` and the hostPath volume `timezone`; use it in a namespace that enforces privileged
+    "#]],
+    );
+}
+
+#[test]
 fn the_namespace_flag_is_for_objects_without_one() {
     let config = r#"{"admission_inject": {"ddtrace": {
         "images": {"java_agent_image": "lib:v0"}, "enabled_namespaces": [{"namespace": "^shop$", "language": "java"}]
@@ -371,6 +413,11 @@ fn wrong_use_is_told_apart_from_failure() {
             &["inject", "-f", "-", "--kubernetes-version", "x"],
             2,
             "something like 1.34",
+        ),
+        (
+            &["inject", "-f", "-", "--pod-security", "Baseline"],
+            2,
+            "expected privileged, baseline or restricted",
         ),
         (
             &["inject", "-f", "nope.yaml"],

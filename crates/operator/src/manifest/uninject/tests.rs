@@ -12,6 +12,7 @@ fn engine() -> Engine {
 fn context() -> ReviewContext {
     ReviewContext {
         kubernetes_version: "1.34".parse().ok(),
+        ..ReviewContext::default()
     }
 }
 

@@ -1,0 +1,314 @@
+//! Requests and limits as numbers, and what a pod's containers come to together.
+
+use std::collections::BTreeMap;
+
+use crate::namespace::LimitRange;
+use crate::pod::view::{ResourceSide, Resources};
+use crate::quantity::Quantity;
+
+/// An amount of a resource in thousandths, in which the API server compares.
+pub(crate) type Amount = i128;
+
+/// Stands for what no machine has, so that sums stay numbers.
+const ENDLESS: Amount = 1_000_000_000_000_000_000_000_000_000_000;
+
+/// Request and limit of one resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub request: Option<Amount>,
+    pub limit: Option<Amount>,
+}
+
+/// What a container needs, by resource.
+pub(crate) type Needs = BTreeMap<String, Need>;
+
+/// When a container runs, which decides what it is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Beside the other containers.
+    Container,
+    /// Before them, alone.
+    Init,
+    /// From its place among the init containers to the end.
+    NativeSidecar,
+}
+
+/// A container and what it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub role: Role,
+    pub needs: Needs,
+}
+
+/// All containers of a pod: init containers in their order, then the others.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    pub all: Vec<Slot>,
+    /// `spec.resources`, which replaces the sum of the containers.
+    pub budget: Needs,
+    /// Which containers run at the same time: the pod needs the greatest of these sums.
+    moments: Vec<Vec<usize>>,
+}
+
+impl Need {
+    pub(crate) fn side(&self, side: ResourceSide) -> Option<Amount> {
+        match side {
+            ResourceSide::Requests => self.request,
+            ResourceSide::Limits => self.limit,
+        }
+    }
+}
+
+impl Slots {
+    pub(crate) fn new(all: Vec<Slot>, budget: Needs) -> Self {
+        let moments = moments(&all);
+        Self {
+            all,
+            budget,
+            moments,
+        }
+    }
+
+    /// What the pod as a whole has of a resource, as the API server counts for LimitRanges
+    /// (<https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>).
+    pub(crate) fn total(&self, side: ResourceSide, resource: &str) -> Option<Amount> {
+        self.budgeted(side, resource).or_else(|| {
+            let sums = self.moments.iter().map(|moment| {
+                let amounts = moment.iter().filter_map(|at| self.get(*at, side, resource));
+                amounts.reduce(|sum, amount| sum + amount)
+            });
+            sums.flatten().max()
+        })
+    }
+
+    /// The greatest amount that the others have at a time when a container runs.
+    pub(crate) fn beside(&self, container: usize, side: ResourceSide, resource: &str) -> Amount {
+        let moments = self
+            .moments
+            .iter()
+            .filter(|moment| moment.contains(&container));
+        let sums = moments.map(|moment| -> Amount {
+            let others = moment.iter().filter(|at| **at != container);
+            others.filter_map(|at| self.get(*at, side, resource)).sum()
+        });
+        sums.max().unwrap_or_default()
+    }
+
+    /// What the pod as a whole is given, whatever its containers have.
+    pub(crate) fn budgeted(&self, side: ResourceSide, resource: &str) -> Option<Amount> {
+        self.budget.get(resource).and_then(|need| need.side(side))
+    }
+
+    fn get(&self, container: usize, side: ResourceSide, resource: &str) -> Option<Amount> {
+        let need = self.all[container].needs.get(resource)?;
+        need.side(side)
+    }
+}
+
+fn moments(all: &[Slot]) -> Vec<Vec<usize>> {
+    let at = |role: Role| {
+        let slots = all.iter().enumerate();
+        slots
+            .filter(move |(_, slot)| slot.role == role)
+            .map(|(at, _)| at)
+    };
+    let running: Vec<usize> = at(Role::Container).chain(at(Role::NativeSidecar)).collect();
+    let mut moments = vec![running];
+    for start in at(Role::Init).chain(at(Role::NativeSidecar)) {
+        let before = at(Role::NativeSidecar).filter(|native| *native < start);
+        moments.push(before.chain([start]).collect());
+    }
+    moments
+}
+
+/// What `resources` in JSON ask for.
+pub(crate) fn declared(resources: Resources<'_>) -> Needs {
+    let mut needs = Needs::new();
+    resources.visit(|side, resource, amount| {
+        let Ok(amount) = Quantity::parse(amount) else {
+            return;
+        };
+        let need = needs.entry(resource.to_owned()).or_default();
+        match side {
+            ResourceSide::Requests => need.request = Some(milli(&amount)),
+            ResourceSide::Limits => need.limit = Some(milli(&amount)),
+        }
+    });
+    needs
+}
+
+/// What a container ends up with: a request that isn't given is the limit, and what is still missing comes from the
+/// LimitRanges.
+pub(crate) fn with_defaults(mut needs: Needs, ranges: &[LimitRange]) -> Needs {
+    for need in needs.values_mut() {
+        need.request = need.request.or(need.limit);
+    }
+    for bounds in ranges.iter().flat_map(|range| &range.container) {
+        let (limit, request) = (&bounds.default, &bounds.default_request);
+        if limit.is_none() && request.is_none() {
+            continue;
+        }
+        let need = needs.entry(bounds.resource.clone()).or_default();
+        need.limit = need.limit.or(limit.as_ref().map(milli));
+        need.request = need.request.or(request.as_ref().map(milli));
+    }
+    needs
+}
+
+/// The amount of a quantity.
+pub(crate) fn milli(quantity: &Quantity) -> Amount {
+    let beyond = if quantity.is_negative() {
+        -ENDLESS
+    } else {
+        ENDLESS
+    };
+    quantity.milli().unwrap_or(beyond)
+}
+
+/// The smallest step of a resource: only CPU comes in thousandths.
+pub(crate) fn step(resource: &str) -> Amount {
+    if resource == "cpu" { 1 } else { 1000 }
+}
+
+/// An amount as Kubernetes writes it.
+pub(crate) fn written(resource: &str, amount: Amount) -> String {
+    if amount % 1000 != 0 {
+        return format!("{amount}m");
+    }
+    let amount = amount / 1000;
+    let units: &[(&str, Amount)] = match resource {
+        "memory" | "ephemeral-storage" => &[
+            ("Ti", 1 << 40),
+            ("Gi", 1 << 30),
+            ("Mi", 1 << 20),
+            ("Ki", 1 << 10),
+            ("G", 1_000_000_000),
+            ("M", 1_000_000),
+            ("k", 1000),
+        ],
+        _ => &[],
+    };
+    let unit = units
+        .iter()
+        .find(|(_, size)| amount != 0 && amount % size == 0);
+    match unit {
+        Some((unit, size)) => format!("{}{unit}", amount / size),
+        None => amount.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn amounts_are_written_and_read() {
+        for (resource, amount, expected) in [
+            ("cpu", 100, "100m"),
+            ("cpu", 2000, "2"),
+            ("cpu", 0, "0"),
+            ("memory", 512 << 20, "512Mi"),
+            ("memory", 1 << 40, "1Ti"),
+            ("memory", 3 << 29, "1536Mi"),
+            ("memory", 1_000_000_000, "1G"),
+            ("memory", 1500, "1500"),
+            ("example.com/gpu", 1024, "1024"),
+        ] {
+            let amount = if resource == "cpu" {
+                amount
+            } else {
+                amount * 1000
+            };
+            let text = written(resource, amount);
+            assert_eq!(text, expected);
+            let read = Quantity::parse(&text).map(|quantity| milli(&quantity));
+            assert_eq!(read, Ok(amount));
+        }
+    }
+
+    #[test]
+    fn declared_and_default_amounts() {
+        let json = r#"{"limits":{"cpu":1,"memory":"1Mi"},"requests":{"memory":"1Ki","x":null,"y":"?"},"claims":[]}"#;
+        let range = |item| LimitRange::from_spec("r", &json!({"limits": [item]}));
+        let ranges = [
+            range(
+                json!({"type": "Container", "default": {"cpu": 5, "x": 2}, "defaultRequest": {"x": 1}}),
+            ),
+            range(json!({"type": "Container", "default": {"x": 7, "y": 9}})),
+        ];
+        let needs = with_defaults(declared(Resources::of(json)), &ranges);
+        let shown: Vec<String> = needs
+            .iter()
+            .map(|(resource, need)| {
+                let show = |amount: Option<Amount>| amount.map(|amount| written(resource, amount));
+                format!("{resource} {:?} {:?}", show(need.request), show(need.limit))
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"cpu Some("1") Some("1")"#,
+                r#"memory Some("1Ki") Some("1Mi")"#,
+                r#"x Some("1") Some("2")"#,
+                r#"y Some("9") Some("9")"#,
+            ]
+        );
+    }
+
+    /// Containers as role and CPU limit.
+    fn check(slots: &[(Role, Option<Amount>)], total: Option<Amount>, beside: &[Amount]) {
+        let all = slots.iter().map(|(role, limit)| Slot {
+            role: *role,
+            needs: [(
+                "cpu".to_owned(),
+                Need {
+                    limit: *limit,
+                    request: None,
+                },
+            )]
+            .into(),
+        });
+        let slots = Slots::new(all.collect(), Needs::new());
+        assert_eq!(slots.total(ResourceSide::Limits, "cpu"), total);
+        assert_eq!(slots.total(ResourceSide::Requests, "cpu"), None);
+        let found: Vec<_> = (0..slots.all.len())
+            .map(|at| slots.beside(at, ResourceSide::Limits, "cpu"))
+            .collect();
+        assert_eq!(found, beside);
+    }
+
+    #[test]
+    fn a_pod_needs_what_runs_at_the_same_time() {
+        use Role::{Container, Init, NativeSidecar};
+        check(
+            &[(Container, Some(1)), (Container, Some(2))],
+            Some(3),
+            &[2, 1],
+        );
+        check(&[(Container, None)], None, &[0]);
+        check(
+            &[(Init, Some(5)), (Init, Some(7)), (Container, Some(2))],
+            Some(7),
+            &[0, 0, 0],
+        );
+        check(
+            &[
+                (NativeSidecar, Some(1)),
+                (Init, Some(5)),
+                (Container, Some(2)),
+            ],
+            Some(6),
+            &[5, 1, 1],
+        );
+        check(
+            &[
+                (Init, Some(5)),
+                (NativeSidecar, Some(1)),
+                (Container, Some(2)),
+            ],
+            Some(5),
+            &[0, 2, 1],
+        );
+    }
+}

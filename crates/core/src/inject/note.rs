@@ -1,0 +1,324 @@
+//! The closed list of notes: what was done differently than asked, or asked in vain.
+//!
+//! Like a [reason](super::reason), each has a code, a sentence with the values a person needs, and a remedy.
+
+use std::fmt;
+
+use crate::version::KubernetesVersion;
+
+/// What was done differently than asked, or asked in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The version is no image tag; the configured image was used.
+    VersionIgnored {
+        /// The annotation.
+        annotation: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A second language was asked for; a pod gets one.
+    LanguageIgnored {
+        /// The annotation that lost.
+        annotation: &'static str,
+        /// The language that won.
+        chosen: &'static str,
+    },
+    /// No volume can be mounted for a log path.
+    LogPathSkipped {
+        /// The path as written.
+        path: String,
+        /// Why.
+        problem: PathProblem,
+    },
+    /// A container has its own volume at a path whose content is collected or shared from another container.
+    NotShared {
+        /// The container.
+        container: String,
+        /// The path.
+        path: String,
+    },
+    /// The sidecar will keep a Job from completing.
+    KeepsJobRunning {
+        /// Why no native sidecar could be used.
+        because: NotNative,
+    },
+    /// A configured tag refers to a variable that the container defines too late.
+    TagLeftOut {
+        /// The container.
+        container: String,
+        /// The tag.
+        tag: String,
+    },
+    /// A key inside an annotation is probably misspelled.
+    UnknownKey {
+        /// The path of the key.
+        path: String,
+        /// What was probably meant.
+        suggestion: String,
+    },
+    /// An annotation under our prefix that has no meaning.
+    UnknownAnnotation {
+        /// Its name.
+        annotation: String,
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// An annotation that other versions of the operator act on.
+    AnnotationOfOtherVersion {
+        /// Its name.
+        annotation: String,
+    },
+    /// A LimitRange wants other requests or limits than configured.
+    ResourcesFitted {
+        /// The added container.
+        container: &'static str,
+        /// The LimitRange; of several, their names.
+        limit_range: String,
+        /// What it got.
+        changes: String,
+    },
+    /// A switch that holds no boolean, and therefore leaves the feature on.
+    SwitchUnreadable {
+        /// The annotation.
+        annotation: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// Why no volume can be mounted for a log path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathProblem {
+    /// Containers know absolute paths only.
+    Relative,
+    /// A colon or control character, which no mount path may have.
+    Unmountable,
+    /// A directory that the container's system needs.
+    System(String),
+    /// A directory that the sidecar itself needs.
+    Sidecar(String),
+    /// A container has something else mounted there or above.
+    Taken {
+        /// The container.
+        container: String,
+        /// What is mounted.
+        what: &'static str,
+        /// Where.
+        path: String,
+    },
+    /// A volume would hide the program or working directory of a container.
+    Hides {
+        /// The container.
+        container: String,
+        /// The directory of the volume.
+        directory: String,
+        /// What it would hide.
+        what: &'static str,
+    },
+}
+
+/// Why the log sidecar of a pod that is meant to end is no native sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNative {
+    /// The configuration says so.
+    Configured,
+    /// The cluster's version isn't known.
+    VersionUnknown,
+    /// The cluster may have nodes that don't know native sidecars.
+    OldNodes(KubernetesVersion),
+    /// The cluster has no native sidecars, although the configuration asks for one.
+    OldCluster(KubernetesVersion),
+}
+
+impl Note {
+    /// The code of the note.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::VersionIgnored { .. } => "version_ignored",
+            Self::LanguageIgnored { .. } => "language_ignored",
+            Self::LogPathSkipped { .. } => "log_path_skipped",
+            Self::NotShared { .. } => "not_shared",
+            Self::KeepsJobRunning { .. } => "keeps_job_running",
+            Self::TagLeftOut { .. } => "tag_left_out",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::UnknownAnnotation { .. } => "unknown_annotation",
+            Self::AnnotationOfOtherVersion { .. } => "annotation_of_other_version",
+            Self::ResourcesFitted { .. } => "resources_fitted",
+            Self::SwitchUnreadable { .. } => "switch_unreadable",
+        }
+    }
+
+    /// What a person can change.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::VersionIgnored { .. } => "give a tag such as `v1.2.3`".to_owned(),
+            Self::LanguageIgnored { annotation, .. } => format!("remove {annotation}"),
+            Self::LogPathSkipped { problem, .. } => problem.remedy().to_owned(),
+            Self::NotShared { .. } => "mount one emptyDir there in all containers".to_owned(),
+            Self::KeepsJobRunning { because } => because.remedy().to_owned(),
+            Self::TagLeftOut { .. } => "define the variable before DD_TAGS".to_owned(),
+            Self::UnknownKey { suggestion, .. } => format!("did you mean `{suggestion}`?"),
+            Self::UnknownAnnotation {
+                suggestion: Some(meant),
+                ..
+            } => format!("did you mean `{meant}`?"),
+            Self::UnknownAnnotation {
+                suggestion: None, ..
+            }
+            | Self::AnnotationOfOtherVersion { .. } => "remove it".to_owned(),
+            Self::ResourcesFitted { .. } => {
+                "set resources of the feature in the operator's configuration to choose".to_owned()
+            }
+            Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VersionIgnored { annotation, value } => write!(
+                f,
+                "{annotation} `{}` is no image tag, the configured image was used",
+                excerpt(value)
+            ),
+            Self::LanguageIgnored { annotation, chosen } => {
+                write!(
+                    f,
+                    "{annotation} was ignored, a pod gets one language and {chosen} comes first"
+                )
+            }
+            Self::LogPathSkipped { path, problem } => {
+                write!(f, "no volume for log path `{}`: {problem}", excerpt(path))
+            }
+            Self::NotShared { container, path } => {
+                write!(
+                    f,
+                    "container `{container}` has its own volume at {path}, which the sidecar does not see"
+                )
+            }
+            Self::KeepsJobRunning { because } => write!(
+                f,
+                "the sidecar is an ordinary container and keeps the pod of a Job running for ever, because {because}"
+            ),
+            Self::TagLeftOut { container, tag } => write!(
+                f,
+                "tag `{}` was not added to DD_TAGS of container `{container}`, its variable is defined later",
+                excerpt(tag)
+            ),
+            Self::UnknownKey { path, .. } => write!(f, "unknown key `{}`", excerpt(path)),
+            Self::UnknownAnnotation { annotation, .. } => {
+                write!(f, "annotation {} has no meaning", excerpt(annotation))
+            }
+            Self::AnnotationOfOtherVersion { annotation } => write!(
+                f,
+                "annotation {annotation} is not supported by this version of the operator"
+            ),
+            Self::ResourcesFitted {
+                container,
+                limit_range,
+                changes,
+            } => write!(
+                f,
+                "LimitRange `{limit_range}` gives container `{container}` {changes}"
+            ),
+            Self::SwitchUnreadable { annotation, value } => write!(
+                f,
+                "{annotation} is `{}`, which is no boolean and counts as true",
+                excerpt(value)
+            ),
+        }
+    }
+}
+
+impl PathProblem {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Relative => "write an absolute path",
+            Self::Unmountable | Self::System(_) | Self::Sidecar(_) => {
+                "log to a directory of its own, such as /var/log/app"
+            }
+            Self::Taken { .. } => "mount an emptyDir there, or log elsewhere",
+            Self::Hides { .. } => "log to a directory that holds nothing else",
+        }
+    }
+}
+
+impl NotNative {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Configured => "set sidecar_mode to auto in the operator's configuration",
+            Self::VersionUnknown => "start the operator with --kubernetes-version",
+            Self::OldNodes(_) => "set sidecar_mode to native if every node runs 1.29 or newer",
+            Self::OldCluster(_) => "upgrade the cluster to 1.29 or newer",
+        }
+    }
+}
+
+impl fmt::Display for PathProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relative => f.write_str("it is no absolute path"),
+            Self::Unmountable => {
+                f.write_str("a path with a colon or control character can't be mounted")
+            }
+            Self::System(directory) => {
+                write!(
+                    f,
+                    "{directory} is a system directory, which a volume would hide"
+                )
+            }
+            Self::Sidecar(directory) => write!(f, "the sidecar itself needs {directory}"),
+            Self::Taken {
+                container,
+                what,
+                path,
+            } => {
+                write!(
+                    f,
+                    "container `{container}` has something else at {path} ({what})"
+                )
+            }
+            Self::Hides {
+                container,
+                directory,
+                what,
+            } => {
+                write!(
+                    f,
+                    "a volume at {directory} would hide the {what} of container `{container}`"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for NotNative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("sidecar_mode is container"),
+            Self::VersionUnknown => f.write_str("the Kubernetes version is not known"),
+            Self::OldNodes(version) => {
+                write!(
+                    f,
+                    "Kubernetes {version} may have nodes without native sidecars"
+                )
+            }
+            Self::OldCluster(version) => write!(f, "Kubernetes {version} has no native sidecars"),
+        }
+    }
+}
+
+/// The beginning of a value of the user's, fit for one line.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
