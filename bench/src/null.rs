@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let names = Names {
             service: "null".to_owned(),
             namespace: "bench".to_owned(),
+            extra: Vec::new(),
         };
         let material = Source::Ephemeral(names).load()?;
         let acceptor = tls::acceptor(Arc::new(Identity::new(material.key)))?;

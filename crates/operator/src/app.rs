@@ -1,20 +1,41 @@
 //! The composition root: builds the parts of a running operator, and ends them in order.
 
+mod member;
+mod reloading;
+mod signals;
+mod tasks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datakit_operator_core::config::Config;
+use datakit_operator_core::election;
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
+use self::member::{LeaseTask, Member};
+pub use self::reloading::{ConfigFile, Configuration, ReadConfig, log_diagnostics};
+use self::signals::Signals;
+pub use self::signals::Stop;
+use self::tasks::Tasks;
+use crate::cluster::leaders::LeaseStore;
+use crate::cluster::{self, Access, ConnectError, certificates, lease};
+use crate::election::forward::Forwarder;
+use crate::election::leaders::{InMemory, Leaders, Store};
+use crate::election::{Bench, Office};
 use crate::http::body;
-use crate::http::probes::{Phase, Probes, Readiness};
+use crate::http::election::Election;
+use crate::http::probes::Probes;
+use crate::http::routes::Routes;
 use crate::http::webhook::{INJECT_PATH, Webhook};
 use crate::listen::{self, BindError, Bound, Running, Transport};
+use crate::reload;
+use crate::state::{Handover, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
+use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::replicas::Replicas;
 use crate::tls::{self, Identity, TlsError};
 
 /// Everything about a process that is not about pods.
@@ -32,12 +53,31 @@ pub struct Settings {
     pub limits: listen::Limits,
     /// What their request bodies may be.
     pub bodies: body::Limits,
+    /// How long to go on serving as before after the signal to end, while clients learn to go elsewhere.
+    pub shutdown_delay: Duration,
     /// How long requests in flight may take to finish at the end.
     pub grace_period: Duration,
+    /// The names under which this process is reached.
+    pub names: tls::Names,
+    /// How task election behaves.
+    pub election: election::Settings,
     /// What is known of the cluster.
     pub context: ReviewContext,
+    /// The cluster, if there is one.
+    pub cluster: Option<Cluster>,
     /// Labels of the build, for metrics and the log.
     pub build: Build,
+}
+
+/// What to do in a cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// How to reach it.
+    pub access: Access,
+    /// The Lease by which one replica is elected; without one, this process is the only one.
+    pub lease: Option<lease::Settings>,
+    /// The objects of self-managed certificates, if certificates are that.
+    pub certificates: Option<certificates::Settings>,
 }
 
 /// Which program this is.
@@ -58,6 +98,9 @@ pub enum StartError {
     /// There is no usable certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It can't be told how to reach the cluster that certificates are to be managed in.
+    #[error(transparent)]
+    Cluster(#[from] ConnectError),
     /// The operating system refuses to deliver signals.
     #[error("failed to listen for signals")]
     Signals(#[source] std::io::Error),
@@ -74,41 +117,18 @@ pub enum Ended {
     Broken,
 }
 
-/// The signals that end the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// SIGINT, as from Ctrl-C.
-    Interrupt,
-    /// SIGTERM, as from Kubernetes.
-    Terminate,
-}
-
-impl Stop {
-    /// What a shell reports for a process that died of the signal: 128 plus the signal's number.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        }
-    }
-}
-
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
     webhook: Running,
     probes: Running,
     readiness: Readiness,
+    shutdown_delay: Duration,
     grace_period: Duration,
     signals: Signals,
+    lease: Option<LeaseTask>,
+    /// Ended by dropping them.
+    _tasks: Tasks,
 }
 
 impl Operator {
@@ -116,9 +136,10 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// If an address is taken or there is no usable certificate.
+    /// If an address is taken, there is no usable certificate, or a cluster is needed and can't be found. A cluster that
+    /// doesn't answer is no error.
     pub async fn start(
-        config: &Config,
+        configuration: Configuration,
         settings: Settings,
         log: Sink,
         started: Instant,
@@ -126,37 +147,96 @@ impl Operator {
         // First of all: a signal that comes while starting must not be lost.
         let signals = Signals::subscribe().map_err(StartError::Signals)?;
         let metrics = Arc::new(Metrics::new(settings.build.version, settings.build.commit));
-        let readiness = Readiness::default();
+        let mut tasks = Tasks::default();
+        let certificate = settings.tls.files().map(reloading::certificate_seen);
         let material = settings.tls.load()?;
-        for warning in &material.warnings {
-            tracing::warn!("{warning}");
-        }
-        if let (Some(path), Some(pem)) = (&settings.write_ca, &material.ca_pem) {
-            tls::write_ca(path, pem)?;
-        }
-        let acceptor = tls::acceptor(Arc::new(Identity::new(material.key)))?;
+        tell(&material, &settings, &metrics)?;
+        let client = connect(&settings).await?;
+        let identity = Arc::new(Identity::new(material.key));
+        let acceptor = tls::acceptor(Arc::clone(&identity))?;
         let webhook = Bound::bind(settings.listen).await?;
         let probes = Bound::bind(settings.probe_listen).await?;
-        let handler = Webhook::new(
-            Engine::new(config),
-            settings.context.clone(),
-            settings.bodies,
-            Arc::clone(&metrics),
-            log,
-        );
+
+        let replicas = Arc::new(Replicas::new(Arc::clone(&identity), &settings.names));
+        replicas.trust(&material.authorities);
+        let shared = Shared {
+            readiness: Readiness::default(),
+            reviewing: Arc::new(Reviewing::new(
+                Engine::new(&configuration.config),
+                settings.context.clone(),
+            )),
+            handover: Arc::default(),
+            identity,
+            replicas,
+            metrics: Arc::clone(&metrics),
+        };
+        if let Some((pair, paths, seen)) = certificate {
+            let take_over = reloading::certificate(pair, &shared);
+            tasks.start(reload::on_change(paths, seen, take_over));
+        }
+        if let Some(file) = configuration.file {
+            let take_over = reloading::config(file.read, &shared);
+            let (paths, seen) = (vec![file.path], vec![file.bytes]);
+            tasks.start(reload::on_change(paths, seen, take_over));
+        }
+
+        let member = client
+            .zip(settings.cluster.clone())
+            .map(|(client, cluster)| {
+                Member::start(client, cluster, &settings, &shared, &mut tasks)
+            });
+        let election = task_election(member.as_ref(), &settings, &shared, &mut tasks);
+        let handler = Routes {
+            webhook: Webhook::new(
+                Arc::clone(&shared.reviewing),
+                settings.bodies,
+                Arc::clone(&metrics),
+                log,
+            ),
+            election,
+        };
         let counters = metrics.webhook.clone();
         let webhook = webhook.serve(Transport::Tls(acceptor), settings.limits, handler, counters);
         let counters = metrics.probes.clone();
-        let handler = Probes::new(readiness.clone(), metrics);
+        let handler = Probes::new(shared.readiness.clone(), metrics);
         let probes = probes.serve(Transport::Plain, probe_limits(), handler, counters);
-        readiness.enter(Phase::Ready);
-        log_ready(&settings, webhook.address(), probes.address(), started);
+
+        let addresses = (webhook.address(), probes.address());
+        let (lease, accepted) =
+            member.map_or((None, None), |member| (member.lease, member.accepted));
+        let (shutdown_delay, grace_period) = (settings.shutdown_delay, settings.grace_period);
+        let readiness = shared.readiness;
+        let become_ready = {
+            let readiness = readiness.clone();
+            move || {
+                if readiness.become_ready() {
+                    log_ready(&settings, addresses, started);
+                }
+            }
+        };
+        match accepted {
+            None => become_ready(),
+            Some(accepted) => {
+                tracing::info!(
+                    webhook = %addresses.0,
+                    probes = %addresses.1,
+                    "listening; ready when API servers accept the certificate"
+                );
+                tasks.start(async move {
+                    accepted.notified().await;
+                    become_ready();
+                });
+            }
+        }
         Ok(Self {
             webhook,
             probes,
             readiness,
-            grace_period: settings.grace_period,
+            shutdown_delay,
+            grace_period,
             signals,
+            lease,
+            _tasks: tasks,
         })
     }
 
@@ -166,12 +246,24 @@ impl Operator {
             stop = self.signals.next() => stop,
             () = self.webhook.broken() => return Ended::Broken,
             () = self.probes.broken() => return Ended::Broken,
+            () = member::broken(&mut self.lease) => return Ended::Broken,
         };
         self.readiness.enter(Phase::Draining);
         tracing::info!(
             signal = stop.name(),
+            delay_ms = u64::try_from(self.shutdown_delay.as_millis()).unwrap_or(u64::MAX),
             "shutting down: finishing requests in flight"
         );
+        let leave = async {
+            if let Some(lease) = self.lease.take() {
+                lease.release().await;
+            }
+            sleep(self.shutdown_delay).await;
+        };
+        tokio::select! {
+            () = leave => {}
+            again = self.signals.next() => return Ended::Forced(again),
+        }
         let drained = tokio::select! {
             drained = self.webhook.drain(self.grace_period) => drained,
             again = self.signals.next() => return Ended::Forced(again),
@@ -189,6 +281,87 @@ impl Operator {
     }
 }
 
+/// What the parts of this process share.
+#[derive(Debug)]
+struct Shared {
+    readiness: Readiness,
+    reviewing: Arc<Reviewing>,
+    handover: Arc<Handover>,
+    identity: Arc<Identity>,
+    replicas: Arc<Replicas>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is to be said about a certificate before it is used.
+fn tell(material: &tls::Material, settings: &Settings, metrics: &Metrics) -> Result<(), TlsError> {
+    for warning in &material.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(expires) = material.expires {
+        metrics.cluster.expires(Certificate::Leaf, expires);
+    }
+    match (&settings.write_ca, &material.ca_pem) {
+        (Some(path), Some(pem)) => tls::write_ca(path, pem),
+        _ => Ok(()),
+    }
+}
+
+/// Task election, decided by the holder of the Lease, or by this process if there is none.
+fn task_election(
+    member: Option<&Member>,
+    settings: &Settings,
+    shared: &Shared,
+    tasks: &mut Tasks,
+) -> Election {
+    let metrics = &shared.metrics;
+    let elected = member.and_then(|member| Some((member, member.lease.as_ref()?)));
+    let (name, bench, store): (_, _, Arc<dyn Store>) = match elected {
+        None => (
+            lease::identity(None),
+            Bench::Alone,
+            Arc::new(InMemory::default()),
+        ),
+        Some((member, lease)) => (
+            lease.identity.clone(),
+            Bench::Elected {
+                leadership: member.leadership.clone(),
+                handover: Arc::clone(&shared.handover),
+            },
+            Arc::new(LeaseStore::new(
+                member.client.clone_client(),
+                &lease.namespace,
+            )),
+        ),
+    };
+    let forwarder = elected.map(|_| Forwarder::new(Arc::clone(&shared.replicas)));
+    let counters = Arc::clone(&metrics.election);
+    let office = Arc::new(Office::new(
+        name,
+        bench,
+        settings.election.clone(),
+        counters,
+    ));
+    let ticking = Arc::clone(&office);
+    tasks.supervise("task election", move || Arc::clone(&ticking).run());
+    Election::new(office, forwarder, Leaders::new(store), Arc::clone(metrics))
+}
+
+/// A client for the cluster. Where nothing but facts would be read there, doing without them is better than not starting.
+async fn connect(settings: &Settings) -> Result<Option<kube::Client>, StartError> {
+    let Some(cluster) = &settings.cluster else {
+        return Ok(None);
+    };
+    match cluster::connect(&cluster.access).await {
+        Ok(client) => Ok(Some(client)),
+        Err(error) if cluster.certificates.is_some() => Err(error.into()),
+        Err(error) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error, "going on without what the cluster knows");
+            Ok(None)
+        }
+    }
+}
+
 /// Kubelet and scraper need few connections, and nobody else should be here.
 fn probe_limits() -> listen::Limits {
     listen::Limits {
@@ -198,10 +371,11 @@ fn probe_limits() -> listen::Limits {
 }
 
 /// The one line that says that all is well, where, and how to try it.
-fn log_ready(settings: &Settings, webhook: SocketAddr, probes: SocketAddr, started: Instant) {
+fn log_ready(settings: &Settings, (webhook, probes): (SocketAddr, SocketAddr), started: Instant) {
     let certificate = match &settings.tls {
         tls::Source::Files(pair) => pair.cert.display().to_string(),
         tls::Source::Ephemeral(_) => "made at start".to_owned(),
+        tls::Source::Cluster(..) => "of the installation's CA".to_owned(),
     };
     let trust = match &settings.write_ca {
         Some(path) => format!("--cacert {}", path.display()),
@@ -218,28 +392,4 @@ fn log_ready(settings: &Settings, webhook: SocketAddr, probes: SocketAddr, start
         start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
-}
-
-/// The signals that end the process, from now on in our hands.
-#[derive(Debug)]
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn subscribe() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for the next signal.
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.interrupt.recv() => Stop::Interrupt,
-            _ = self.terminate.recv() => Stop::Terminate,
-        }
-    }
 }

@@ -4,6 +4,8 @@
 //! adds to it.
 
 pub mod body;
+pub mod election;
 pub mod probes;
 pub mod respond;
+pub mod routes;
 pub mod webhook;

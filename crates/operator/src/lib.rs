@@ -9,6 +9,14 @@ pub mod tls;
 
 pub mod listen;
 
+pub mod reload;
+
+pub mod state;
+
+pub mod election;
+
+pub mod cluster;
+
 pub mod http;
 
 pub mod app;

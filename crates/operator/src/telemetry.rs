@@ -3,7 +3,9 @@
 //! Both are made for a path that is measured in microseconds. A log line is formatted into a buffer in memory and
 //! written by one thread of its own ([`sink`]); a counter is an atomic that was looked up before ([`metrics`]).
 
+pub mod cluster;
 pub mod counts;
+pub mod election;
 pub mod histogram;
 pub mod line;
 pub mod metrics;

@@ -1,23 +1,29 @@
 //! TLS on the server's side: which certificate, from where, and with which algorithms.
 //!
 //! A certificate comes from files named on the command line, else from the files a container image or a mounted
-//! Secret provides at a fixed place, else it is made at start by a certificate authority that lives in memory.
+//! Secret provides at a fixed place, else it is made: in a cluster by the installation's authority, which [`rotation`]
+//! renews, and elsewhere at start by one that lives in memory.
 
+pub mod authority;
+mod ephemeral;
 mod files;
 mod identity;
-mod mint;
-mod provider;
+pub mod keyring;
+pub mod provider;
+pub mod replicas;
+pub mod rotation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+pub use self::authority::{MintError, Names};
 pub use self::files::{FilesError, Pair};
 pub use self::identity::Identity;
-pub use self::mint::{MintError, Names};
 
 /// Where the certificate chain is looked for when no file is named.
 pub const DEFAULT_CERT_FILE: &str = "/usr/local/datakit-operator/certs/tls.crt";
@@ -31,13 +37,20 @@ pub enum Source {
     Files(Pair),
     /// A certificate authority made for this process.
     Ephemeral(Names),
+    /// The authority of an installation in a cluster. Until it is known, a certificate made for this process is
+    /// presented: whoever doesn't verify certificates is served from the start.
+    Cluster(Names, rotation::Policy),
 }
 
 /// A certificate with its key, and the authority that signed it where that was made here.
 #[derive(Debug)]
 pub struct Material {
     /// What the server presents.
-    pub key: CertifiedKey,
+    pub key: Arc<CertifiedKey>,
+    /// When that is no longer good, where it is known.
+    pub expires: Option<SystemTime>,
+    /// The authorities that other replicas' certificates are from, where they are known.
+    pub authorities: Vec<authority::Der>,
     /// The certificate of the ephemeral authority as PEM: what a client must trust.
     pub ca_pem: Option<String>,
     /// What a person should know although it is no reason to refuse: an expired certificate, for example.
@@ -67,20 +80,25 @@ pub enum TlsError {
 }
 
 impl Source {
-    /// Chooses: `named` files, else the default files if there, else an ephemeral authority for `names`.
+    /// The files at the default place, if there.
     ///
     /// # Errors
     ///
-    /// If just one of the two default files exists. Serving a made-up certificate then would hide a broken mount.
-    pub fn choose(named: Option<Pair>, names: Names) -> Result<Self, FilesError> {
-        let default = Pair {
+    /// If just one of the two exists. Serving a made-up certificate then would hide a broken mount.
+    pub fn default_files() -> Result<Option<Pair>, FilesError> {
+        let pair = Pair {
             cert: DEFAULT_CERT_FILE.into(),
             key: DEFAULT_KEY_FILE.into(),
         };
-        match named {
-            Some(pair) => Ok(Self::Files(pair)),
-            None if default.exists()? => Ok(Self::Files(default)),
-            None => Ok(Self::Ephemeral(names)),
+        Ok(pair.exists()?.then_some(pair))
+    }
+
+    /// The files, if the certificate comes from such.
+    #[must_use]
+    pub fn files(&self) -> Option<&Pair> {
+        match self {
+            Self::Files(pair) => Some(pair),
+            Self::Ephemeral(_) | Self::Cluster(..) => None,
         }
     }
 
@@ -92,12 +110,13 @@ impl Source {
     pub fn load(&self) -> Result<Material, TlsError> {
         Ok(match self {
             Self::Files(pair) => pair.load(&provider::ring())?,
-            Self::Ephemeral(names) => names.mint(&provider::ring())?,
+            Self::Ephemeral(names) | Self::Cluster(names, _) => ephemeral::mint(names)?,
         })
     }
 }
 
-/// Makes the acceptor: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1, no client certificates.
+/// Makes the acceptor: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1. Clients may present a certificate, which is how
+/// [`replicas`] know each other.
 ///
 /// # Errors
 ///
@@ -106,7 +125,7 @@ pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider::ring()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Setup)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(replicas::AnyClient::new())
         .with_cert_resolver(identity);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))

@@ -1,29 +1,33 @@
 //! `datakit-operator serve`.
 
+mod cluster;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use datakit_operator_core::config::LogLevel;
-use datakit_operator_core::diagnostic::{Diagnostic, Severity};
+use datakit_operator_core::election;
 use datakit_operator_core::inject::ReviewContext;
 use datakit_operator_core::version::KubernetesVersion;
 use tracing::Level;
 
-use super::source::Source;
+use self::cluster::Resolved;
+pub use self::cluster::{CertificateArgs, ClusterArgs, TlsSource};
+use super::source::{Loaded, Source};
 use super::values::{bytes, duration, header_bytes, positive_duration};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
-use crate::app::{Build, Ended, Operator, Settings, StartError};
+use crate::app::{
+    Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
+};
 use crate::http::body;
 use crate::listen;
 use crate::telemetry::{self, Format};
-use crate::tls::{self, Names, Pair, TlsError};
+use crate::tls::TlsError;
 
 /// The port of probes and metrics.
 const PROBE_PORT: u16 = 9544;
-/// The variable by which a process knows that it runs in a Kubernetes cluster.
-const ENV_IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// More worker threads than this gain nothing: a core does tens of thousands of reviews a second.
 const MAX_DEFAULT_WORKERS: usize = 4;
 /// How long the last log lines may take at the end.
@@ -58,7 +62,8 @@ pub struct Args {
     )]
     pub log_format: Format,
 
-    /// Version of the cluster's API server, for what depends on it (native sidecars for Jobs)
+    /// Version of the cluster's API server, for what depends on it (native sidecars for Jobs) [default: asked from
+    /// the cluster, if there is one]
     #[arg(long, value_name = "VERSION")]
     pub kubernetes_version: Option<KubernetesVersion>,
 
@@ -66,7 +71,11 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
-    /// How long requests in flight may take to finish after SIGTERM or SIGINT
+    /// How long to go on as before after SIGTERM or SIGINT, while clients learn to go elsewhere
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub shutdown_delay: Duration,
+
+    /// How long requests in flight may take to finish then
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     pub grace_period: Duration,
 
@@ -74,40 +83,35 @@ pub struct Args {
     #[command(flatten)]
     pub certificate: CertificateArgs,
 
+    /// Cluster options.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Task election options.
+    #[command(flatten)]
+    pub election: ElectionArgs,
+
     /// Limit options.
     #[command(flatten)]
     pub limits: LimitArgs,
 }
 
-/// Options about the server's certificate.
+/// Options about task election.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Certificate")]
-pub struct CertificateArgs {
-    /// Certificate chain (PEM) [default: /usr/local/datakit-operator/certs/tls.crt if it exists, else
-    /// one made at start]
-    #[arg(long, value_name = "FILE", requires = "tls_key_file")]
-    pub tls_cert_file: Option<PathBuf>,
+#[command(next_help_heading = "Task election")]
+pub struct ElectionArgs {
+    /// An agent that is silent for longer is dead, and its inputs go to others; agents poll every 4s
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub agent_timeout: Duration,
 
-    /// Its private key (PEM) [default: tls.key beside the default certificate]
-    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
-    pub tls_key_file: Option<PathBuf>,
+    /// How long to listen to what agents run, after a start or a change of the replica that decides, before anything
+    /// is given out
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub election_listening: Duration,
 
-    /// Save the CA certificate (PEM) of a certificate made at start: what clients must trust
-    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert_file")]
-    pub write_ca: Option<PathBuf>,
-
-    /// Service name in a certificate made at start
-    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
-    pub service_name: String,
-
-    /// Namespace of that Service
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "POD_NAMESPACE",
-        default_value = "datakit"
-    )]
-    pub service_namespace: String,
+    /// Agents at once
+    #[arg(long, value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_agents: u32,
 }
 
 /// What clients of the HTTPS server may do. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
@@ -165,6 +169,8 @@ Examples:
       runs outside a cluster; then: curl --cacert ca.pem https://localhost:9543/ping
   datakit-operator serve --config config.json --tls-cert-file tls.crt --tls-key-file tls.key
   datakit-operator serve --log-format json --listen '[::]:9543'
+  datakit-operator serve --kubeconfig ~/.kube/config --tls-source cluster --tls-extra-name dev.example
+      from a desk, for a webhook that is registered with the URL https://dev.example:9543/v1/webhooks/inject
 
 Environment:
   ENV_CONFIG_FILE          configuration file, if --config is not given
@@ -175,7 +181,9 @@ Environment:
   ENV_DD_AGENT_HOST, ENV_DD_TRACE_AGENT_PORT, ENV_DD_JAVA_AGENT_IMAGE, ENV_DD_PYTHON_AGENT_IMAGE,
   ENV_DD_JS_AGENT_IMAGE, ENV_LOGFWD_IMAGE
                            deprecated; override their counterparts in the configuration
-  KUBERNETES_SERVICE_HOST  set in every pod: probes are then served on all addresses
+  KUBERNETES_SERVICE_HOST  set in every pod: probes are then served on all addresses, and the certificate is
+                           that of the installation's CA unless there are files
+  POD_NAME, POD_IP         the name of this replica, and the address at which others reach it
 
 Signals:
   SIGTERM or SIGINT        not ready any more, finishes requests in flight, then exits
@@ -191,14 +199,17 @@ Exit codes:
 /// Runs the webhook until a signal comes.
 pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let loaded = Source::choose(args.config.as_deref())?.load()?;
-    let config = loaded.config;
+    let source = Source::choose(args.config.as_deref())?;
+    let file = config_file(&source);
+    let Loaded {
+        config,
+        diagnostics,
+    } = source.load()?;
     let settings = settings(args, config.server_listen)?;
     let level = level(config.log_level);
     let log = telemetry::start_logging(args.log_format, level, Box::new(std::io::stderr()));
-    for diagnostic in &loaded.diagnostics {
-        log_diagnostic(diagnostic);
-    }
+    log_diagnostics(&diagnostics);
+    let configuration = Configuration { config, file };
     let workers = args.workers.map_or_else(default_workers, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -207,7 +218,7 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         .build()
         .context("failed to start worker threads")?;
     let result = runtime.block_on(async {
-        let operator = Operator::start(&config, settings, log.clone(), started).await?;
+        let operator = Operator::start(configuration, settings, log.clone(), started).await?;
         Ok::<_, StartError>(operator.run().await)
     });
     runtime.shutdown_background();
@@ -220,41 +231,41 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         Err(StartError::Tls(error @ TlsError::Files(_))) => {
             Err(Usage::from(anyhow::Error::from(error)).into())
         }
+        Err(StartError::Cluster(error)) => Err(Usage::from(anyhow::Error::from(error)).into()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settings> {
-    let CertificateArgs {
-        tls_cert_file,
-        tls_key_file,
-        write_ca,
-        service_name,
-        service_namespace,
-    } = args.certificate.clone();
-    let named = tls_cert_file
-        .zip(tls_key_file)
-        .map(|(cert, key)| Pair { cert, key });
-    let names = Names {
-        service: service_name,
-        namespace: service_namespace,
+/// How to read the configuration again, if it is in a file.
+fn config_file(source: &Source) -> Option<ConfigFile> {
+    let Source::File(path) = source else {
+        return None;
     };
-    let tls = tls::Source::choose(named, names)
-        .map_err(anyhow::Error::from)
-        .map_err(Usage::from)?;
-    if let (tls::Source::Files(pair), Some(_)) = (&tls, &write_ca) {
-        let place = pair.cert.display();
-        let why = anyhow::anyhow!(
-            "--write-ca saves the CA of a certificate made at start, but there is one in `{place}`"
-        );
-        return Err(Usage::from(why).into());
-    }
+    let source = source.clone();
+    Some(ConfigFile {
+        path: path.clone(),
+        bytes: std::fs::read(path).ok(),
+        read: Box::new(move || {
+            let loaded = source.load();
+            let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            Ok((loaded.config, loaded.diagnostics))
+        }),
+    })
+}
+
+fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settings> {
+    let listen = args.listen.unwrap_or(configured_listen);
+    let Resolved {
+        tls,
+        names,
+        cluster,
+    } = cluster::resolve(&args.certificate, &args.cluster, listen)?;
     let limits = &args.limits;
     Ok(Settings {
-        listen: args.listen.unwrap_or(configured_listen),
+        listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
         tls,
-        write_ca,
+        write_ca: args.certificate.write_ca.clone(),
         limits: listen::Limits {
             connections: limits.max_connections as usize,
             streams: limits.max_streams,
@@ -270,10 +281,15 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
             buffered: limits.max_buffered_size,
             time: limits.body_timeout,
         },
+        shutdown_delay: args.shutdown_delay,
         grace_period: args.grace_period,
         context: ReviewContext {
             kubernetes_version: args.kubernetes_version,
+            ..ReviewContext::default()
         },
+        names,
+        election: election_settings(&args.election),
+        cluster,
         build: Build {
             version: version::VERSION,
             commit: version::COMMIT,
@@ -281,10 +297,22 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
     })
 }
 
+fn election_settings(args: &ElectionArgs) -> election::Settings {
+    let settings = election::Settings::default();
+    election::Settings {
+        agent_timeout: args.agent_timeout,
+        relearning: args.election_listening,
+        limits: election::Limits {
+            agents: args.max_agents as usize,
+            ..settings.limits
+        },
+        ..settings
+    }
+}
+
 /// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else should.
 fn default_probe_listen() -> SocketAddr {
-    let in_cluster = std::env::var_os(ENV_IN_CLUSTER).is_some_and(|host| !host.is_empty());
-    let address = if in_cluster {
+    let address = if cluster::in_pod() {
         Ipv4Addr::UNSPECIFIED
     } else {
         Ipv4Addr::LOCALHOST
@@ -304,12 +332,5 @@ fn level(level: LogLevel) -> Level {
         LogLevel::Info => Level::INFO,
         LogLevel::Warn => Level::WARN,
         LogLevel::Error => Level::ERROR,
-    }
-}
-
-fn log_diagnostic(diagnostic: &Diagnostic) {
-    match diagnostic.severity {
-        Severity::Warning => tracing::warn!("configuration: {diagnostic}"),
-        Severity::Error => tracing::error!("configuration: {diagnostic}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads a time such as `250ms`, `10s`, `2m` or `1h`.
+/// Reads a time such as `250ms`, `10s`, `2m`, `1h` or `7d`.
 ///
 /// # Errors
 ///
@@ -14,11 +14,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "s" => Some(1_000),
         "m" => Some(60_000),
         "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
         _ => None,
     };
     let Some(millis) = millis else {
         return Err(format!(
-            "expected a unit of ms, s, m or h, for example `{number}s`"
+            "expected a unit of ms, s, m, h or d, for example `{number}s`"
         ));
     };
     let millis = number.checked_mul(millis).ok_or("that is too long")?;
@@ -35,6 +36,19 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("expected more than zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// Reads the duration of a Lease, which holds whole seconds and is renewed every quarter of it.
+///
+/// # Errors
+///
+/// As [`duration`], and for anything but whole seconds from 2 on.
+pub fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < Duration::from_secs(2) || duration.subsec_nanos() != 0 {
+        return Err("expected whole seconds, 2s or more".to_owned());
+    }
+    Ok(duration)
 }
 
 /// Reads a size in bytes such as `512`, `16KiB` or `6MiB`; zero is refused.
@@ -110,11 +124,11 @@ mod tests {
         check("0s", Ok(0));
         check(
             "10",
-            Err("expected a unit of ms, s, m or h, for example `10s`"),
+            Err("expected a unit of ms, s, m, h or d, for example `10s`"),
         );
         check(
             "10 s",
-            Err("expected a unit of ms, s, m or h, for example `10s`"),
+            Err("expected a unit of ms, s, m, h or d, for example `10s`"),
         );
         check("-1s", Err("expected a number with a unit"));
         check("", Err("expected a number with a unit"));

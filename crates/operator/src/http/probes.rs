@@ -1,7 +1,6 @@
 //! The plain listener for kubelet and scraper: `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -9,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::respond::{self, TEXT};
 use crate::listen::{Answer, Handler};
+use crate::state::{Phase, Readiness};
 use crate::telemetry::metrics::Metrics;
 
 /// The content type of the OpenMetrics text format.
@@ -17,39 +17,6 @@ const OPENMETRICS: HeaderValue =
 /// The content type of the Prometheus text format.
 const PROMETHEUS: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-
-/// Whether requests should be sent here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// Not serving yet.
-    Starting,
-    /// Serving.
-    Ready,
-    /// Finishing what was begun, accepting nothing new.
-    Draining,
-}
-
-/// The phase of the process, shared between whoever changes it and `/readyz`.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
-
-impl Readiness {
-    /// Enters a phase.
-    pub fn enter(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
-    }
-
-    /// The current phase.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Ready,
-            _ => Phase::Draining,
-        }
-    }
-}
 
 /// Answers the plain listener.
 #[derive(Debug)]
@@ -67,7 +34,14 @@ impl Probes {
 
     fn ready(&self) -> Answer {
         match self.readiness.phase() {
-            Phase::Starting => respond::text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Phase::Starting => {
+                let waiting_for = self.readiness.waiting_for();
+                let line = match waiting_for.as_str() {
+                    "" => "starting".to_owned(),
+                    why => format!("starting: {why}"),
+                };
+                respond::text(StatusCode::SERVICE_UNAVAILABLE, &line)
+            }
             Phase::Ready => respond::text(StatusCode::OK, "ok"),
             Phase::Draining => respond::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
         }

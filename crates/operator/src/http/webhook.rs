@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::review::{self, Record, Reviewed};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::{Bytes, Incoming};
 
 use super::body;
-use super::respond::{self, JSON, TEXT};
-use crate::listen::{Answer, Handler};
+use super::respond::{self, JSON};
+use crate::listen::Answer;
+use crate::state::Reviewing;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Sink, review_line};
 
@@ -22,7 +22,7 @@ pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 /// up the other requests of their connection: an API server sends all its reviews over one.
 const LARGE: usize = 32 * 1024;
 
-/// Answers the HTTPS listener.
+/// Answers admission reviews.
 #[derive(Debug)]
 pub struct Webhook {
     reviewer: Arc<Reviewer>,
@@ -33,26 +33,23 @@ pub struct Webhook {
 /// Reviews, and tells log and metrics about it.
 #[derive(Debug)]
 struct Reviewer {
-    engine: Engine,
-    context: ReviewContext,
+    reviewing: Arc<Reviewing>,
     metrics: Arc<Metrics>,
     log: Sink,
 }
 
 impl Webhook {
-    /// Reviews with `engine` and what is known of the cluster.
+    /// Reviews with what is shared in `reviewing`.
     #[must_use]
     pub fn new(
-        engine: Engine,
-        context: ReviewContext,
+        reviewing: Arc<Reviewing>,
         bodies: body::Limits,
         metrics: Arc<Metrics>,
         log: Sink,
     ) -> Self {
         let bodies = body::Reader::new(bodies);
         let reviewer = Reviewer {
-            engine,
-            context,
+            reviewing,
             metrics: Arc::clone(&metrics),
             log,
         };
@@ -63,7 +60,8 @@ impl Webhook {
         }
     }
 
-    async fn inject(&self, request: Request<Incoming>) -> Answer {
+    /// Answers a request for [`INJECT_PATH`].
+    pub async fn inject(&self, request: Request<Incoming>) -> Answer {
         if request.method() != Method::POST {
             return respond::method_not_allowed(request.method(), "POST");
         }
@@ -100,7 +98,10 @@ impl Webhook {
 impl Reviewer {
     fn review(&self, body: &[u8]) -> Answer {
         let started = Instant::now();
-        let Reviewed { answer, record } = review::review(body, &self.engine, &self.context);
+        let Reviewed { answer, record } = {
+            let (engine, context) = (self.reviewing.engine(), self.reviewing.context());
+            review::review(body, &engine, &context)
+        };
         let took = started.elapsed();
         self.metrics.review_duration.observe(took);
         self.count(&record);
@@ -115,24 +116,6 @@ impl Reviewer {
         self.metrics.reviews.count(record.disposition);
         for decision in &record.decisions {
             self.metrics.injections.count(decision);
-        }
-    }
-}
-
-impl Handler for Webhook {
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
-        match request.uri().path() {
-            INJECT_PATH => self.inject(request).await,
-            // Agents decide by this one path, once, whether task election is to be had here.
-            "/ping" => respond::readable(request.method(), || {
-                respond::with_body(StatusCode::OK, TEXT, "OK\n")
-            }),
-            "/v1/ping" => respond::readable(request.method(), || {
-                const UTF8: HeaderValue =
-                    HeaderValue::from_static("application/json; charset=utf-8");
-                respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)
-            }),
-            _ => respond::not_found(),
         }
     }
 }
@@ -155,6 +138,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

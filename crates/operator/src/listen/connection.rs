@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::places::{Activity, Close};
 use super::streams::{Begun, Driven};
-use super::{Answer, Handler, Limits, Transport};
+use super::{Answer, Handler, Limits, PeerCertificates, Transport};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 
 /// How long an idle connection may take to say goodbye when its place is needed.
@@ -88,7 +88,7 @@ impl<H: Handler> Server<H> {
         // Answers are small and complete: never wait to fill a packet.
         let _ = stream.set_nodelay(true);
         let ended = match self.transport.clone() {
-            Transport::Plain => self.serve_http1(stream, activity, close).await,
+            Transport::Plain => self.serve_http1(stream, None, activity, close).await,
             Transport::Tls(acceptor) => self.serve_tls(acceptor, stream, activity, close).await,
         };
         if let Err(error) = ended {
@@ -122,20 +122,24 @@ impl<H: Handler> Server<H> {
                 return Err(elapsed.into());
             }
         };
-        if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
-            self.serve_http2(stream, activity, close).await
+        let session = stream.get_ref().1;
+        let peer = session.peer_certificates();
+        let peer = peer.map(|chain| PeerCertificates(chain.into()));
+        if session.alpn_protocol() == Some(ALPN_H2) {
+            self.serve_http2(stream, peer, activity, close).await
         } else {
-            self.serve_http1(stream, activity, close).await
+            self.serve_http1(stream, peer, activity, close).await
         }
     }
 
     async fn serve_http1<S: Stream>(
         self: Arc<Self>,
         stream: S,
+        peer: Option<PeerCertificates>,
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
-        let service = service_fn(|request| Arc::clone(&self).answer(request, &activity));
+        let service = service_fn(|request| Arc::clone(&self).answer(request, &peer, &activity));
         let connection = self.http1.serve_connection(TokioIo::new(stream), service);
         let connection = pin!(connection);
         let ended = drive(connection, http1::Connection::graceful_shutdown, close).await;
@@ -150,6 +154,7 @@ impl<H: Handler> Server<H> {
     async fn serve_http2<S: Stream>(
         self: Arc<Self>,
         stream: S,
+        peer: Option<PeerCertificates>,
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
@@ -161,7 +166,8 @@ impl<H: Handler> Server<H> {
             .max_header_list_size(self.limits.header_bytes)
             .keep_alive_interval(self.limits.ping_interval)
             .keep_alive_timeout(self.limits.ping_timeout);
-        let service = service_fn(move |request| Arc::clone(&self).answer(request, &activity));
+        let service =
+            service_fn(move |request| Arc::clone(&self).answer(request, &peer, &activity));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = pin!(Driven::new(connection, begun));
         let shut_down = |mut connection: Pin<&mut Driven<_>>| {
@@ -172,10 +178,14 @@ impl<H: Handler> Server<H> {
 
     fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        peer: &Option<PeerCertificates>,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Answer, Infallible>> + Send + use<H> {
         let in_flight = Arc::clone(activity).begin();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         async move {
             let is_head = request.method() == Method::HEAD;
             let answer = self.handler.handle(request).await;

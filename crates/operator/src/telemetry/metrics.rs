@@ -4,7 +4,7 @@
 //! the number of series is fixed and a stranger can't add to it.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::cluster::ClusterMetrics;
 use super::counts::{InjectionCounts, ReviewCounts};
+use super::election::ElectionMetrics;
 use super::histogram::DurationHistogram;
 
 /// Panics anywhere in the process. Global because the panic hook is.
@@ -99,6 +101,31 @@ impl ListenerMetrics {
     }
 }
 
+/// Changed files that were read anew.
+#[derive(Clone, Debug)]
+pub struct ReloadCounts {
+    /// Taken into use.
+    pub taken: Counter,
+    /// Unusable: what was in use before stayed.
+    pub refused: Counter,
+}
+
+impl ReloadCounts {
+    fn new(registry: &mut Registry) -> Self {
+        let family = Family::<Labels<1>, Counter>::default();
+        registry.register(
+            "config_reloads",
+            "Changed configuration files that were read anew",
+            family.clone(),
+        );
+        let count = |outcome| family.get_or_create_owned(&[("outcome", outcome)]);
+        Self {
+            taken: count("taken"),
+            refused: count("refused"),
+        }
+    }
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -109,6 +136,12 @@ pub struct Metrics {
     pub reviews: ReviewCounts,
     /// Features that were asked for, by what became of them.
     pub injections: InjectionCounts,
+    /// Certificates, the Lease and the API server.
+    pub cluster: ClusterMetrics,
+    /// Task election.
+    pub election: Arc<ElectionMetrics>,
+    /// Configurations that were read anew, by what became of them.
+    pub reloads: ReloadCounts,
     /// The HTTPS listener.
     pub webhook: ListenerMetrics,
     /// The plain listener for probes and this very page.
@@ -133,6 +166,9 @@ impl Metrics {
             "Features that were asked for, by what became of them",
             injections.clone(),
         );
+        let cluster = ClusterMetrics::new(&mut registry);
+        let election = Arc::new(ElectionMetrics::new(&mut registry));
+        let reloads = ReloadCounts::new(&mut registry);
         let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
         registry.register("panics", "Panics caught", PANICS.clone());
         registry.register(
@@ -147,6 +183,9 @@ impl Metrics {
             review_duration,
             reviews,
             injections,
+            cluster,
+            election,
+            reloads,
             webhook,
             probes,
         }

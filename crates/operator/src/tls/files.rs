@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
 use rustls::client::WebPkiServerVerifier;
@@ -13,8 +13,13 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Material;
+use super::authority::{Der, read_bundle};
+
+/// The name of the file with the authorities, if there is one.
+const CA_FILE: &str = "ca.crt";
 
 /// The two files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +153,18 @@ impl Pair {
         let warnings = validity_problem(&key.cert, provider)
             .map(|problem| format!("the certificate in `{}` {problem}", self.cert.display()));
         Ok(Material {
-            key,
+            expires: expiry(&key.cert),
+            key: Arc::new(key),
+            authorities: self.authorities(),
             ca_pem: None,
             warnings: warnings.into_iter().collect(),
         })
+    }
+
+    /// The authorities in `ca.crt` beside the certificate, which is where cert-manager puts them.
+    fn authorities(&self) -> Vec<Der> {
+        let pem = std::fs::read(self.cert.with_file_name(CA_FILE));
+        pem.map(|pem| read_bundle(&pem).0).unwrap_or_default()
     }
 
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, FilesError> {
@@ -223,6 +236,13 @@ fn validity_problem(
         })) => Some(format!("is not valid before {}", timestamp(not_before))),
         _ => None,
     }
+}
+
+/// When the first certificate is no longer good.
+fn expiry(chain: &[CertificateDer<'static>]) -> Option<SystemTime> {
+    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    let seconds = u64::try_from(leaf.validity().not_after.timestamp()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// The last second that has a four-digit year.

@@ -3,28 +3,42 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 /// What the server presents to every client, whatever name the client asks for: the API server verifies the Service's
 /// name, agents and sidecars call by address.
+///
+/// It can be replaced at any time. Handshakes from then on see the new one; connections that are open stay open.
 pub struct Identity {
-    current: Arc<CertifiedKey>,
+    current: ArcSwap<CertifiedKey>,
 }
 
 impl Identity {
     /// Presents `key`.
     #[must_use]
-    pub fn new(key: CertifiedKey) -> Self {
+    pub fn new(key: Arc<CertifiedKey>) -> Self {
         Self {
-            current: Arc::new(key),
+            current: ArcSwap::new(key),
         }
+    }
+
+    /// Presents `key` from now on.
+    pub fn replace(&self, key: Arc<CertifiedKey>) {
+        self.current.store(key);
+    }
+
+    /// What is presented now.
+    #[must_use]
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.current.load_full()
     }
 }
 
 impl ResolvesServerCert for Identity {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current))
+        Some(self.current())
     }
 }
 

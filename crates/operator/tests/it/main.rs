@@ -14,6 +14,7 @@ mod frames;
 mod golden;
 mod hostile;
 mod limits;
+mod reload;
 mod routes;
 mod serve;
 mod support;

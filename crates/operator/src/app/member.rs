@@ -1,0 +1,141 @@
+//! This process as a member of a cluster: the tasks that talk to the API server.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::tasks::Tasks;
+use super::{Cluster, Settings, Shared};
+use crate::cluster::{certificates, facts, lease};
+use crate::state::Leadership;
+
+/// What the rest of the process needs to know of it.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) client: ClientHandle,
+    /// The task that holds the Lease, if one takes part in that.
+    pub(super) lease: Option<LeaseTask>,
+    /// Which replica holds it.
+    pub(super) leadership: watch::Receiver<Leadership>,
+    /// Tells when API servers accept the certificate, where it is the cluster's.
+    pub(super) accepted: Option<Arc<Notify>>,
+}
+
+/// A client; its own type can't be printed.
+#[derive(Clone)]
+pub(super) struct ClientHandle(Client);
+
+/// The task that holds the Lease, which must be given up in time.
+#[derive(Debug)]
+pub(super) struct LeaseTask {
+    /// The name of this replica.
+    pub(super) identity: String,
+    /// The namespace of the Lease.
+    pub(super) namespace: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Member {
+    /// Starts the tasks.
+    pub(super) fn start(
+        client: Client,
+        cluster: Cluster,
+        settings: &Settings,
+        shared: &Shared,
+        tasks: &mut Tasks,
+    ) -> Self {
+        tracing::info!(cluster = %cluster.access, "working with a cluster");
+        let counters = &shared.metrics.cluster;
+        let (holder, leadership) = lease::channel();
+        let lease = cluster.lease.map(|settings| {
+            let (stop, stopped) = oneshot::channel();
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            let (identity, namespace) = (settings.identity.clone(), settings.namespace.clone());
+            let handover = Arc::clone(&shared.handover);
+            let (client, counters) = (client.clone(), counters.clone());
+            LeaseTask {
+                identity,
+                namespace,
+                stop,
+                task: tokio::spawn(lease::run(
+                    client, settings, counters, holder, handover, stopped,
+                )),
+            }
+        });
+        let reading = (
+            client.clone(),
+            Arc::clone(&shared.reviewing),
+            counters.clone(),
+        );
+        // What the user says about the version wins.
+        if settings.context.kubernetes_version.is_none() {
+            let reading = reading.clone();
+            tasks.supervise("server version", move || {
+                let (client, reviewing, counters) = reading.clone();
+                facts::version(client, reviewing, counters)
+            });
+        }
+        tasks.supervise("namespaces", move || {
+            let (client, reviewing, counters) = reading.clone();
+            facts::namespaces(client, reviewing, counters)
+        });
+        let accepted = cluster.certificates.map(|managed| {
+            let accepted = Arc::new(Notify::new());
+            let keeping = certificates::Shared {
+                identity: Arc::clone(&shared.identity),
+                replicas: Arc::clone(&shared.replicas),
+                readiness: shared.readiness.clone(),
+                metrics: counters.clone(),
+                leadership: leadership.clone(),
+                accepted: Arc::clone(&accepted),
+            };
+            let client = client.clone();
+            tasks.supervise("certificates", move || {
+                certificates::run(client.clone(), managed.clone(), keeping.clone())
+            });
+            accepted
+        });
+        Self {
+            client: ClientHandle(client),
+            lease,
+            leadership,
+            accepted,
+        }
+    }
+}
+
+impl LeaseTask {
+    /// Gives the Lease up.
+    pub(super) async fn release(self) {
+        // Fails only if the task is gone, which the join tells as well.
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// Resolves if the task ends by itself, which only a bug in it makes it do.
+pub(super) async fn broken(lease: &mut Option<LeaseTask>) {
+    match lease {
+        Some(lease) => {
+            let _ = (&mut lease.task).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl ClientHandle {
+    pub(super) fn clone_client(&self) -> Client {
+        self.0.clone()
+    }
+}
+
+impl std::fmt::Debug for ClientHandle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Client(…)")
+    }
+}

@@ -1,0 +1,124 @@
+//! What is read again while the process runs: the configuration and the certificate, where they are files.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datakit_operator_core::config::Config;
+use datakit_operator_core::diagnostic::{Diagnostic, Severity};
+use datakit_operator_core::inject::Engine;
+
+use super::Shared;
+use crate::reload;
+use crate::telemetry::cluster::Certificate;
+use crate::tls;
+
+/// The configuration in use, and how to read it again.
+pub struct Configuration {
+    /// What it says.
+    pub config: Config,
+    /// The file it is in, if it is in one.
+    pub file: Option<ConfigFile>,
+}
+
+/// Reads a configuration again. The error says everything.
+pub type ReadConfig = Box<dyn Fn() -> Result<(Config, Vec<Diagnostic>), String> + Send>;
+
+/// A configuration file.
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes when `config` was read from it.
+    pub bytes: Option<Vec<u8>>,
+    /// Reads it again.
+    pub read: ReadConfig,
+}
+
+impl fmt::Debug for Configuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Configuration(…)")
+    }
+}
+
+/// The certificate's files, and their bytes before they are loaded: a change in between is then seen as one.
+pub(super) fn certificate_seen(pair: &tls::Pair) -> (tls::Pair, Vec<PathBuf>, reload::Contents) {
+    let paths = vec![pair.cert.clone(), pair.key.clone()];
+    let seen = reload::contents(&paths);
+    (pair.clone(), paths, seen)
+}
+
+/// Takes changed certificate files into use.
+pub(super) fn certificate(pair: tls::Pair, shared: &Shared) -> impl FnMut() -> bool + Send + use<> {
+    let identity = Arc::clone(&shared.identity);
+    let replicas = Arc::clone(&shared.replicas);
+    let metrics = Arc::clone(&shared.metrics);
+    let mut said = String::new();
+    let source = tls::Source::Files(pair);
+    move || match source.load() {
+        Ok(material) => {
+            identity.replace(material.key);
+            replicas.trust(&material.authorities);
+            if let Some(expires) = material.expires {
+                metrics.cluster.expires(Certificate::Leaf, expires);
+            }
+            for warning in &material.warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!("presenting the certificate that has changed on disk");
+            said.clear();
+            true
+        }
+        Err(error) => {
+            let text = error.to_string();
+            if said != text {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(
+                    error,
+                    "the certificate has changed on disk but can't be used; presenting the one before"
+                );
+                said = text;
+            }
+            false
+        }
+    }
+}
+
+/// Takes a changed configuration file into use.
+pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool + Send + use<> {
+    let reviewing = Arc::clone(&shared.reviewing);
+    let metrics = Arc::clone(&shared.metrics);
+    let mut said = String::new();
+    move || match read() {
+        Ok((config, diagnostics)) => {
+            log_diagnostics(&diagnostics);
+            reviewing.replace_engine(Engine::new(&config));
+            metrics.reloads.taken.inc();
+            tracing::info!(
+                "took over the changed configuration; `log_level` and `server_listen` wait for the next start"
+            );
+            said.clear();
+            true
+        }
+        Err(error) => {
+            if said != error {
+                metrics.reloads.refused.inc();
+                tracing::error!(
+                    cause = error,
+                    "the configuration has changed but can't be used; going on with the one before"
+                );
+                said = error;
+            }
+            false
+        }
+    }
+}
+
+/// Logs what is doubtful about a configuration.
+pub fn log_diagnostics(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Warning => tracing::warn!("configuration: {diagnostic}"),
+            Severity::Error => tracing::error!("configuration: {diagnostic}"),
+        }
+    }
+}

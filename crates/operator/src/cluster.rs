@@ -1,0 +1,24 @@
+//! The Kubernetes side: everything that talks to the API server, in tasks of its own.
+//!
+//! Nothing here is needed to answer an admission review. Each task watches or asks, puts what it learns into
+//! [`crate::state`], and goes on trying when the API server can't be reached or refuses; the last known facts stay.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`connect`](mod@connect) | finds the cluster and the credentials |
+//! | [`lease`] | keeps one replica elected |
+//! | [`leaders`] | keeps the records of agents' leader election in Leases |
+//! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
+//! | [`facts`] | the server's version, the namespaces' Pod Security levels and LimitRanges |
+
+pub mod certificates;
+pub mod connect;
+pub mod facts;
+pub mod leaders;
+pub mod lease;
+mod trouble;
+
+pub use connect::{Access, ConnectError, connect};
+
+/// The name under which this program appears in the API server's records of who set what.
+const MANAGER: &str = "datakit-operator";

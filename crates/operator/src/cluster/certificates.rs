@@ -1,0 +1,430 @@
+//! Carries out what [`rotation`] decides: writes authorities into the Secret and certificates into the registration if
+//! this replica holds the Lease, and gives this replica its own certificate.
+//!
+//! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs and upgrades it keeps
+//! everything else.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::MANAGER;
+use super::trouble::Trouble;
+use crate::state::{Leadership, Readiness};
+use crate::telemetry::cluster::{Certificate, ClusterMetrics, Operation};
+use crate::tls::Identity;
+use crate::tls::authority::{Authority, Der, Names, read_bundle, to_pem};
+use crate::tls::keyring::Keyring;
+use crate::tls::replicas::Replicas;
+use crate::tls::rotation::{
+    Action, Event, Known, Policy, Registration, Rotation, Stored, Unaccepted,
+};
+
+/// The longest wait for an answer to a write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often to look at the clock when nothing else happens. The clock may have been set, or the machine suspended.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What belongs to this installation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace of the Secret.
+    pub namespace: String,
+    /// The Secret with the authorities.
+    pub secret: String,
+    /// The MutatingWebhookConfiguration.
+    pub webhook: String,
+    /// The names in this replica's certificate.
+    pub names: Names,
+    /// Lifetimes.
+    pub policy: Policy,
+}
+
+/// What the keeper acts on besides the API server.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What the server presents.
+    pub identity: Arc<Identity>,
+    /// Told which authorities replicas have their certificates from.
+    pub replicas: Arc<Replicas>,
+    /// Told when the registration accepts it.
+    pub readiness: Readiness,
+    /// Counts and dates.
+    pub metrics: ClusterMetrics,
+    /// Whether this replica writes.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Told when the registration accepts what is presented for the first time.
+    pub accepted: Arc<Notify>,
+}
+
+/// Keeps the certificates of the installation and of this replica, for ever.
+pub async fn run(client: Client, settings: Settings, shared: Shared) {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &settings.namespace);
+    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client);
+    let mut secret = pin!(watch_object(secrets.clone(), &settings.secret).default_backoff());
+    let mut webhook = pin!(watch_object(webhooks.clone(), &settings.webhook).default_backoff());
+    let Shared {
+        identity,
+        replicas,
+        readiness,
+        metrics,
+        mut leadership,
+        accepted,
+    } = shared;
+    let trouble = |operation| Trouble::new(operation, &metrics);
+    let mut secret_trouble = trouble(Operation::Secret);
+    let mut webhook_trouble = trouble(Operation::Registration);
+    let mut keeper = Keeper {
+        rotation: Rotation::new(settings.policy),
+        store_trouble: trouble(Operation::Store),
+        register_trouble: trouble(Operation::Register),
+        secrets,
+        webhooks,
+        settings,
+        identity,
+        replicas,
+        readiness,
+        metrics,
+        accepted: Some(accepted),
+        secret: None,
+        webhook: None,
+        keyring: None,
+        seen: Vec::new(),
+        damage: None,
+    };
+    let mut wait = Duration::ZERO;
+    loop {
+        let event = tokio::select! {
+            Some(seen) = secret.next() => match seen {
+                Ok(seen) => {
+                    secret_trouble.worked();
+                    keeper.see_secret(seen)
+                }
+                Err(error) => {
+                    secret_trouble.failed(&error);
+                    continue;
+                }
+            },
+            Some(seen) = webhook.next() => match seen {
+                Ok(seen) => {
+                    webhook_trouble.worked();
+                    keeper.see_webhook(seen)
+                }
+                Err(error) => {
+                    webhook_trouble.failed(&error);
+                    continue;
+                }
+            },
+            Ok(()) = leadership.changed() => {
+                Event::Holding(leadership.borrow_and_update().is_mine())
+            }
+            () = sleep(wait) => Event::Tick,
+        };
+        // The Lease is looked at again before each write, since a write may come long after the last news of it.
+        let may_write = || leadership.borrow().is_mine();
+        wait = keeper.follow(event, may_write).await;
+    }
+}
+
+struct Keeper {
+    rotation: Rotation,
+    secrets: Api<Secret>,
+    webhooks: Api<MutatingWebhookConfiguration>,
+    settings: Settings,
+    identity: Arc<Identity>,
+    replicas: Arc<Replicas>,
+    readiness: Readiness,
+    metrics: ClusterMetrics,
+    accepted: Option<Arc<Notify>>,
+    store_trouble: Trouble,
+    register_trouble: Trouble,
+    /// As last seen: what a write must not be older than.
+    secret: Option<Secret>,
+    webhook: Option<MutatingWebhookConfiguration>,
+    /// What the Secret holds, if it is usable.
+    keyring: Option<Keyring>,
+    /// Every authority that was ever in it; the keys are kept only of those that are still there.
+    seen: Vec<Arc<Authority>>,
+    /// What was last said to be wrong with the Secret.
+    damage: Option<String>,
+}
+
+impl Keeper {
+    /// Takes an event in, and acts until there is nothing left to do now. Returns how long to wait for another event.
+    async fn follow(&mut self, event: Event, may_write: impl Fn() -> bool) -> Duration {
+        let mut event = event;
+        loop {
+            let now = SystemTime::now();
+            let plan = self.rotation.next(event, now);
+            self.tell(plan.accepted);
+            let wake = plan
+                .wake
+                .and_then(|wake| wake.duration_since(now).ok())
+                .unwrap_or(LONGEST_WAIT)
+                .min(LONGEST_WAIT);
+            let mut following = None;
+            let mut pause = wake;
+            for action in plan.actions {
+                let done = match action {
+                    Action::Renew { keep } if may_write() => self.renew(&keep).await,
+                    Action::Register(bundle) if may_write() => self.register(&bundle).await,
+                    Action::Issue(authority) => self.issue(&authority),
+                    Action::Renew { .. } | Action::Register(_) => Ok(None),
+                };
+                match done {
+                    // What was done changes the plan.
+                    Ok(Some(event)) => {
+                        following = Some(event);
+                        break;
+                    }
+                    Ok(None) => {}
+                    Err(retry) => pause = pause.min(retry),
+                }
+            }
+            match following {
+                Some(next) => event = next,
+                None => return pause,
+            }
+        }
+    }
+
+    fn tell(&mut self, accepted: Result<(), Unaccepted>) {
+        self.metrics.accepted.set(i64::from(accepted.is_ok()));
+        match accepted {
+            Ok(()) => {
+                if let Some(accepted) = self.accepted.take() {
+                    accepted.notify_one();
+                }
+            }
+            Err(why) => self.readiness.wait_for(why.to_string()),
+        }
+    }
+
+    fn see_secret(&mut self, secret: Option<Secret>) -> Event {
+        let data: Option<BTreeMap<String, Vec<u8>>> = secret.as_ref().map(|secret| {
+            let data = secret.data.iter().flatten();
+            data.map(|(key, value)| (key.clone(), value.0.clone()))
+                .collect()
+        });
+        self.secret = secret;
+        let stored = match data.as_ref().map(Keyring::read) {
+            None => {
+                self.keyring = None;
+                Stored::Absent
+            }
+            Some(Ok(keyring)) => {
+                self.damage = None;
+                let known = keyring.authorities().iter().map(known).collect();
+                self.keyring = Some(keyring);
+                Stored::Authorities(known)
+            }
+            Some(Err(error)) => {
+                let damage = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                if self.damage.as_ref() != Some(&damage) {
+                    tracing::warn!(
+                        secret = self.settings.secret,
+                        cause = damage,
+                        "the Secret with the CA is damaged; the replica that holds the Lease makes a new CA"
+                    );
+                    self.damage = Some(damage);
+                }
+                self.keyring = None;
+                Stored::Damaged
+            }
+        };
+        self.remember();
+        Event::Stored(stored)
+    }
+
+    /// Keeps the certificates of authorities that are gone from the Secret, without their keys.
+    fn remember(&mut self) {
+        let now = SystemTime::now();
+        let stored = self.keyring.as_ref().map(Keyring::authorities);
+        let stored = stored.unwrap_or_default();
+        let gone = |old: &&Arc<Authority>| {
+            !stored.iter().any(|new| new.der() == old.der()) && old.validity().contains(now)
+        };
+        let gone = self.seen.iter().filter(gone);
+        let gone: Vec<_> = gone.map(|old| Arc::new(old.without_key())).collect();
+        self.seen = stored.iter().cloned().chain(gone).collect();
+        let trusted = self
+            .seen
+            .iter()
+            .map(|authority| Arc::clone(authority.der()));
+        self.replicas.trust(&trusted.collect::<Vec<_>>());
+    }
+
+    fn see_webhook(&mut self, webhook: Option<MutatingWebhookConfiguration>) -> Event {
+        let registration = match &webhook {
+            None => Registration::Absent,
+            Some(webhook) => {
+                let entries = webhook.webhooks.iter().flatten();
+                let bundles = entries.map(|entry| match &entry.client_config.ca_bundle {
+                    Some(bundle) => read_bundle(&bundle.0),
+                    None => (Vec::new(), true),
+                });
+                Registration::Bundles(bundles.collect())
+            }
+        };
+        self.webhook = webhook;
+        Event::Registered(registration)
+    }
+
+    /// Makes an authority and stores it.
+    async fn renew(&mut self, keep: &[Der]) -> Result<Option<Event>, Duration> {
+        let now = SystemTime::now();
+        let made = Authority::make(now, self.settings.policy.authority);
+        let authority = made.map_err(|error| self.store_trouble.failed(&error))?;
+        let kept = self
+            .seen
+            .iter()
+            .filter(|authority| keep.contains(authority.der()));
+        let kept: Vec<_> = kept.cloned().collect();
+        let keyring = Keyring::new(authority, &kept, now);
+        let written = timeout(WRITE_TIMEOUT, self.write_secret(&keyring)).await;
+        match written {
+            Ok(Ok(secret)) => {
+                self.store_trouble.worked();
+                self.metrics.made(Certificate::Ca);
+                tracing::info!(
+                    secret = self.settings.secret,
+                    previous = kept.len(),
+                    "made a new CA"
+                );
+                Ok(Some(self.see_secret(Some(secret))))
+            }
+            // Somebody else has written it; the watch will tell what.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                Err(Duration::from_secs(1))
+            }
+            Ok(Err(error)) => Err(self.store_trouble.failed(&error)),
+            Err(elapsed) => Err(self.store_trouble.failed(&elapsed)),
+        }
+    }
+
+    async fn write_secret(&self, keyring: &Keyring) -> kube::Result<Secret> {
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let mut secret = self.secret.clone().unwrap_or_else(|| Secret {
+            metadata: ObjectMeta {
+                name: Some(self.settings.secret.clone()),
+                namespace: Some(self.settings.namespace.clone()),
+                labels: Some(BTreeMap::from([(
+                    "app.kubernetes.io/managed-by".to_owned(),
+                    MANAGER.to_owned(),
+                )])),
+                ..ObjectMeta::default()
+            },
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        });
+        let data = secret.data.get_or_insert_default();
+        for key in Keyring::KEYS {
+            data.remove(*key);
+        }
+        let ours = keyring.data().into_iter();
+        data.extend(ours.map(|(key, value)| (key, ByteString(value))));
+        // Either fails if another replica has written meanwhile, so there is never more than one first CA.
+        if secret.metadata.resource_version.is_none() {
+            self.secrets.create(&params, &secret).await
+        } else {
+            let name = &self.settings.secret;
+            self.secrets.replace(name, &params, &secret).await
+        }
+    }
+
+    /// Registers the bundle, and nothing else.
+    async fn register(&mut self, bundle: &[Der]) -> Result<Option<Event>, Duration> {
+        let Some(webhook) = &self.webhook else {
+            return Ok(None);
+        };
+        let pem: String = bundle.iter().map(|der| to_pem(der)).collect();
+        let pem = ByteString(pem.into_bytes());
+        let entries = webhook.webhooks.iter().flatten();
+        let entries: Vec<_> = entries
+            .map(|entry| json!({"name": entry.name, "clientConfig": {"caBundle": pem}}))
+            .collect();
+        let patch = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            // With the version, an object that was deleted meanwhile is not made anew.
+            "metadata": {
+                "name": self.settings.webhook,
+                "resourceVersion": webhook.metadata.resource_version,
+            },
+            "webhooks": entries,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&patch);
+        let patched = self.webhooks.patch(&self.settings.webhook, &params, &patch);
+        match timeout(WRITE_TIMEOUT, patched).await {
+            Ok(Ok(webhook)) => {
+                self.register_trouble.worked();
+                tracing::info!(
+                    webhook_configuration = self.settings.webhook,
+                    certificates = bundle.len(),
+                    "registered the caBundle"
+                );
+                Ok(Some(self.see_webhook(Some(webhook))))
+            }
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                Err(Duration::from_secs(1))
+            }
+            Ok(Err(error)) => Err(self.register_trouble.failed(&error)),
+            Err(elapsed) => Err(self.register_trouble.failed(&elapsed)),
+        }
+    }
+
+    /// Makes this replica's certificate and presents it.
+    fn issue(&mut self, authority: &Der) -> Result<Option<Event>, Duration> {
+        let Some(authority) = self.keyring.as_ref().and_then(|ring| ring.find(authority)) else {
+            return Ok(None);
+        };
+        let settings = &self.settings;
+        let issued = authority.issue(&settings.names, SystemTime::now(), settings.policy.leaf);
+        match issued {
+            Ok(leaf) => {
+                self.identity.replace(leaf.key);
+                self.metrics.made(Certificate::Leaf);
+                self.metrics.expires(Certificate::Leaf, leaf.validity.until);
+                self.metrics
+                    .expires(Certificate::Ca, authority.validity().until);
+                tracing::info!(
+                    expires = %humantime::format_rfc3339_seconds(leaf.validity.until),
+                    "presenting a new certificate"
+                );
+                Ok(Some(Event::Presented {
+                    issuer: leaf.issuer,
+                    validity: leaf.validity,
+                }))
+            }
+            Err(error) => Err(self.store_trouble.failed(&error)),
+        }
+    }
+}
+
+fn known(authority: &Arc<Authority>) -> Known {
+    Known {
+        id: Arc::clone(authority.der()),
+        validity: authority.validity(),
+        can_sign: authority.can_sign(),
+    }
+}

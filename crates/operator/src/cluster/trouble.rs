@@ -1,0 +1,78 @@
+//! Says once what doesn't work, now and then that it still doesn't, and once that it works again.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use crate::telemetry::cluster::{ClusterMetrics, Operation};
+
+/// How long to say nothing more about the same operation.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// The state of one operation against the API server.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    operation: Operation,
+    metrics: ClusterMetrics,
+    said: Option<Instant>,
+    failures: u32,
+}
+
+impl Trouble {
+    pub(super) fn new(operation: Operation, metrics: &ClusterMetrics) -> Self {
+        Self {
+            operation,
+            metrics: metrics.clone(),
+            said: None,
+            failures: 0,
+        }
+    }
+
+    /// It failed. Returns how long to wait before trying again.
+    pub(super) fn failed(&mut self, error: &dyn Error) -> Duration {
+        self.metrics.failed(self.operation);
+        self.failures += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
+            self.said = Some(Instant::now());
+            tracing::warn!(
+                operation = self.operation.as_str(),
+                cause = %Chain(error),
+                "failed to talk to the API server; trying again"
+            );
+        }
+        let doublings = (self.failures - 1).min(5);
+        (Duration::from_millis(500) * 2_u32.pow(doublings)).min(Duration::from_secs(10))
+    }
+
+    /// It worked.
+    pub(super) fn worked(&mut self) {
+        if self.said.take().is_some() {
+            tracing::info!(
+                operation = self.operation.as_str(),
+                failures = self.failures,
+                "the API server answers again"
+            );
+        }
+        self.failures = 0;
+    }
+}
+
+/// An error with what caused it, each said once.
+struct Chain<'a>(&'a dyn Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut said = self.0.to_string();
+        formatter.write_str(&said)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Libraries tend to repeat the cause in the message.
+            if !said.contains(&text) {
+                write!(formatter, ": {text}")?;
+                said = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Task election on this replica: the state machine of [`datakit_operator_core::election`] behind a lock, a clock for it,
+//! and the question who decides.
+//!
+//! ```text
+//! an agent's poll ──▶ this replica holds the Lease ──▶ decides
+//!                 ├─▶ another one does             ──▶ forwarded to it, its answer passed on ([`forward`])
+//!                 └─▶ nobody, or it can't be told  ──▶ 503: the agent keeps what it has
+//! ```
+//!
+//! There is never a second opinion: whoever can't be sure to hold the Lease at the moment of answering doesn't answer.
+//! docs/election.md has the whole model.
+
+pub mod forward;
+pub mod leaders;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use datakit_operator_core::election::{Election, Event, Outcome, Poll, Settings, Start, Table};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::state::{Handover, Leadership};
+use crate::telemetry::election::ElectionMetrics;
+
+/// How often to look whether there is anything to do, at least.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Who decides.
+#[derive(Clone, Debug)]
+pub enum Bench {
+    /// This process, which is the only one.
+    Alone,
+    /// The replica that holds the Lease.
+    Elected {
+        /// Which one that is.
+        leadership: watch::Receiver<Leadership>,
+        /// What is left for the next one.
+        handover: Arc<Handover>,
+    },
+}
+
+/// What a poll comes to.
+#[derive(Debug)]
+pub enum Ruling<T> {
+    /// The answer of the one who decides.
+    Here(T),
+    /// Another replica decides.
+    Elsewhere {
+        /// Where it is reached.
+        address: Arc<str>,
+    },
+    /// Nobody does at the moment, for this reason.
+    Nobody(String),
+}
+
+/// The election as this replica sees it.
+#[derive(Debug)]
+pub struct Office {
+    name: String,
+    bench: Bench,
+    settings: Settings,
+    origin: Instant,
+    sitting: Mutex<Option<Sitting>>,
+    metrics: Arc<ElectionMetrics>,
+}
+
+/// One uninterrupted time as the one who decides.
+#[derive(Debug)]
+struct Sitting {
+    term: i32,
+    election: Election,
+}
+
+impl Office {
+    /// An office of the replica of this name, that has not decided anything yet.
+    #[must_use]
+    pub fn new(
+        name: String,
+        bench: Bench,
+        settings: Settings,
+        metrics: Arc<ElectionMetrics>,
+    ) -> Self {
+        Self {
+            name,
+            bench,
+            settings,
+            origin: Instant::now(),
+            sitting: Mutex::new(None),
+            metrics,
+        }
+    }
+
+    /// How it was set up.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Answers a poll.
+    pub fn poll(&self, poll: &Poll<'_>) -> Ruling<Outcome> {
+        let ruling = self.rule(|election, now| {
+            let outcome = election.poll(poll, now);
+            log(election.take_events());
+            outcome
+        });
+        match &ruling {
+            Ruling::Here(outcome) => self.metrics.answered(outcome),
+            Ruling::Elsewhere { .. } => {}
+            Ruling::Nobody(_) => {
+                self.metrics.nobody.inc();
+            }
+        }
+        ruling
+    }
+
+    /// The name of this replica.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How things stand, for people.
+    pub fn table(&self) -> Ruling<Table> {
+        self.rule(|election, now| election.table(now))
+    }
+
+    /// Does something in the election if this replica decides.
+    fn rule<T>(&self, act: impl FnOnce(&mut Election, Duration) -> T) -> Ruling<T> {
+        let (until, term, full_owners) = match self.leadership() {
+            Leadership::Mine {
+                until,
+                term,
+                inherited,
+            } => (until, term, inherited),
+            Leadership::Other {
+                address: Some(address),
+                ..
+            } => return Ruling::Elsewhere { address },
+            Leadership::Other {
+                holder,
+                address: None,
+                ..
+            } => {
+                return Ruling::Nobody(format!(
+                    "the replica `{holder}` decides, but doesn't say where it is reached"
+                ));
+            }
+            Leadership::Nobody { why } => return Ruling::Nobody(why.to_owned()),
+        };
+        let now = self.origin.elapsed();
+        let mut sitting = self.sitting();
+        let start = || {
+            tracing::info!(term, "deciding about task election from now on");
+            self.metrics.failed_over();
+            let start = Start::Relearn {
+                full_owners: full_owners.to_vec(),
+            };
+            Sitting {
+                term,
+                election: Election::new(self.settings.clone(), now, start),
+            }
+        };
+        if sitting.as_ref().is_none_or(|sitting| sitting.term != term) {
+            *sitting = Some(start());
+        }
+        let Some(sitting) = sitting.as_mut() else {
+            return Ruling::Nobody("this replica is about to decide".to_owned());
+        };
+        let done = act(&mut sitting.election, now);
+        // The process may have been stopped in between, for any length of time.
+        if Instant::now() >= until {
+            return Ruling::Nobody(
+                "this replica can't be sure any more that it holds the Lease".to_owned(),
+            );
+        }
+        Ruling::Here(done)
+    }
+
+    fn leadership(&self) -> Leadership {
+        match &self.bench {
+            Bench::Alone => Leadership::Mine {
+                until: Instant::now() + Duration::from_secs(3600),
+                term: 0,
+                inherited: Arc::default(),
+            },
+            Bench::Elected { leadership, .. } => {
+                let leadership = leadership.borrow().clone();
+                match leadership {
+                    Leadership::Mine { until, .. } | Leadership::Other { until, .. }
+                        if Instant::now() >= until =>
+                    {
+                        Leadership::Nobody {
+                            why: "nobody has renewed the Lease in time",
+                        }
+                    }
+                    leadership => leadership,
+                }
+            }
+        }
+    }
+
+    /// Declares agents dead in time and tells log, metrics and the next one who decides. Runs for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let next = self.tick();
+            sleep(next).await;
+        }
+    }
+
+    /// Does what is due; returns how long that was everything.
+    fn tick(&self) -> Duration {
+        let leadership = self.leadership();
+        match &leadership {
+            Leadership::Mine { .. } => {}
+            Leadership::Other { .. } => {
+                // What it decides from now on is not known here.
+                if self.sitting().take().is_some() {
+                    tracing::info!("another replica decides about task election from now on");
+                    self.metrics.clear();
+                }
+                return LONGEST_WAIT;
+            }
+            // Whoever gets the Lease next: if it is this replica again, nobody has decided in between.
+            Leadership::Nobody { .. } => return LONGEST_WAIT,
+        }
+        let ruling = self.rule(|election, now| {
+            election.tick(now);
+            log(election.take_events());
+            self.metrics.update(&election.gauges(), &election.totals());
+            if let Bench::Elected { handover, .. } = &self.bench {
+                handover.leave(election.full_owners());
+            }
+            election.next_deadline().saturating_sub(now)
+        });
+        match ruling {
+            Ruling::Here(next) => next.min(LONGEST_WAIT),
+            Ruling::Elsewhere { .. } | Ruling::Nobody(_) => LONGEST_WAIT,
+        }
+    }
+
+    fn sitting(&self) -> MutexGuard<'_, Option<Sitting>> {
+        // A panic in there is a bug; the state machine itself is still whole enough to go on with.
+        self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(events: Vec<Event>) {
+    for event in events {
+        match event {
+            Event::Joined { agent, returned } => {
+                tracing::info!(agent = &*agent, returned, "agent joined");
+            }
+            Event::Died { agent, orphaned } => {
+                tracing::warn!(agent = &*agent, orphaned, "agent has fallen silent");
+            }
+            Event::Assigned { agent, inputs } => {
+                tracing::info!(agent = &*agent, inputs = list(&inputs), "inputs assigned");
+            }
+            Event::Adopted { agent, inputs } => {
+                tracing::info!(agent = &*agent, inputs = list(&inputs), "inputs adopted");
+            }
+            Event::Contested { agent, inputs } => tracing::warn!(
+                agent = &*agent,
+                inputs = list(&inputs),
+                "agent says that it runs inputs which another one has"
+            ),
+            Event::TakenBack { from, to, inputs } => tracing::info!(
+                from = &*from,
+                to = &*to,
+                inputs = list(&inputs),
+                "inputs that can't have started are moved"
+            ),
+            Event::Released { agent, inputs } => {
+                tracing::info!(agent = &*agent, inputs = list(&inputs), "inputs released");
+            }
+            Event::Forgotten { inputs } => {
+                tracing::info!(inputs = list(&inputs), "inputs that nobody offers any more");
+            }
+            Event::SharedId { agent } => tracing::warn!(
+                agent = &*agent,
+                "two agents seem to have this host name; both are told to run the same inputs"
+            ),
+            Event::SharedIdEnded { agent } => {
+                tracing::info!(agent = &*agent, "the host name is no longer shared");
+            }
+            Event::Decides { agents, adopted } => {
+                tracing::info!(agents, adopted, "listened long enough; giving out inputs");
+            }
+            Event::Stalled { milliseconds } => tracing::warn!(
+                milliseconds,
+                "this process was stopped; agents get the time back"
+            ),
+        }
+    }
+}
+
+/// The names in one text, as many as a log line bears.
+fn list(inputs: &[Arc<str>]) -> String {
+    const SHOWN: usize = 20;
+    let shown: Vec<&str> = inputs.iter().take(SHOWN).map(|name| &**name).collect();
+    let mut text = shown.join(",");
+    if inputs.len() > SHOWN {
+        text.push_str(&format!(" and {} more", inputs.len() - SHOWN));
+    }
+    text
+}

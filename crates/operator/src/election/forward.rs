@@ -1,0 +1,220 @@
+//! Passes requests on to the replica that decides, over one connection that is kept.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::tls::replicas::Replicas;
+
+/// Marks a request as passed on, so that it is never passed on again. Only heeded from replicas.
+pub const FORWARDED: HeaderName = HeaderName::from_static("x-datakit-operator-forwarded");
+/// How long the other replica may take. Agents wait for ever, and poll again every few seconds.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait for a connection to it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The largest answer that is passed on: a table of very many agents.
+const MAX_ANSWER: usize = 64 << 20;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A request could not be passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// Replicas can't recognise each other.
+    #[error("this replica knows no CA by which it could recognise the one that decides")]
+    NoTrust,
+    /// No connection.
+    #[error("failed to connect to the replica that decides, at {address}")]
+    Connect {
+        /// Where.
+        address: Arc<str>,
+        /// Why.
+        source: BoxError,
+    },
+    /// No answer.
+    #[error("failed to ask the replica that decides, at {address}")]
+    Ask {
+        /// Where.
+        address: Arc<str>,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+/// What is passed on.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: &'static str,
+    /// The `Accept` header, if any.
+    pub accept: Option<HeaderValue>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The connection to the replica that decides.
+#[derive(Debug)]
+pub struct Forwarder {
+    replicas: Arc<Replicas>,
+    connection: Mutex<Option<Connection>>,
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    address: Arc<str>,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Forwarder {
+    /// Connects when it is used first.
+    #[must_use]
+    pub fn new(replicas: Arc<Replicas>) -> Self {
+        Self {
+            replicas,
+            connection: Mutex::new(None),
+        }
+    }
+
+    /// The other replicas.
+    #[must_use]
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
+    /// Asks the replica at `address` and returns its whole answer.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be reached, isn't a replica of this installation, or doesn't answer in time.
+    pub async fn ask(
+        &self,
+        address: &Arc<str>,
+        request: &Forwarded,
+    ) -> Result<Response<Bytes>, ForwardError> {
+        let asked = async {
+            // A connection that was kept may have ended meanwhile; a new one tells whether the other replica has.
+            let kept = self.kept(address).await;
+            if let Some(mut sender) = kept
+                && let Ok(answer) = send(&mut sender, address, request).await
+            {
+                return Ok(answer);
+            }
+            let mut sender = self.connected(address).await?;
+            send(&mut sender, address, request).await
+        };
+        match timeout(TIMEOUT, asked).await {
+            Ok(answer) => answer,
+            Err(elapsed) => {
+                *self.connection.lock().await = None;
+                Err(ForwardError::Ask {
+                    address: Arc::clone(address),
+                    source: elapsed.into(),
+                })
+            }
+        }
+    }
+
+    async fn kept(&self, address: &Arc<str>) -> Option<SendRequest<Full<Bytes>>> {
+        let connection = self.connection.lock().await;
+        let usable = |connection: &&Connection| {
+            connection.address == *address && !connection.sender.is_closed()
+        };
+        let connection = connection.as_ref().filter(usable)?;
+        Some(connection.sender.clone())
+    }
+
+    /// A connection made since this was called, by whoever was first.
+    async fn connected(
+        &self,
+        address: &Arc<str>,
+    ) -> Result<SendRequest<Full<Bytes>>, ForwardError> {
+        // Held while connecting: all who wait want the same connection.
+        let mut connection = self.connection.lock().await;
+        if let Some(connection) = &*connection
+            && connection.address == *address
+            && !connection.sender.is_closed()
+        {
+            return Ok(connection.sender.clone());
+        }
+        *connection = None;
+        let sender = match timeout(CONNECT_TIMEOUT, self.connect(address)).await {
+            Ok(sender) => sender?,
+            Err(elapsed) => {
+                return Err(ForwardError::Connect {
+                    address: Arc::clone(address),
+                    source: elapsed.into(),
+                });
+            }
+        };
+        *connection = Some(Connection {
+            address: Arc::clone(address),
+            sender: sender.clone(),
+        });
+        Ok(sender)
+    }
+
+    async fn connect(&self, address: &Arc<str>) -> Result<SendRequest<Full<Bytes>>, ForwardError> {
+        let fail = |source: BoxError| ForwardError::Connect {
+            address: Arc::clone(address),
+            source,
+        };
+        let (connector, host) = self.replicas.connector().ok_or(ForwardError::NoTrust)?;
+        let stream = TcpStream::connect(&**address).await;
+        let stream = stream.map_err(|error| fail(error.into()))?;
+        // Requests are small and complete: never wait to fill a packet.
+        let _ = stream.set_nodelay(true);
+        let stream = connector.connect(host, stream).await;
+        let stream = TokioIo::new(stream.map_err(|error| fail(error.into()))?);
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(TIMEOUT)
+            .keep_alive_timeout(TIMEOUT);
+        let made = builder.handshake(stream).await;
+        let (sender, connection) = made.map_err(|error| fail(error.into()))?;
+        // Ends with the connection, which ends with its last sender.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the replica that decides has ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    address: &Arc<str>,
+    request: &Forwarded,
+) -> Result<Response<Bytes>, ForwardError> {
+    let fail = |source: BoxError| ForwardError::Ask {
+        address: Arc::clone(address),
+        source,
+    };
+    let mut copy = Request::builder()
+        .method(request.method.clone())
+        .uri(format!("https://{address}{}", request.path))
+        .header(FORWARDED, "1")
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(accept) = &request.accept {
+        copy = copy.header(ACCEPT, accept);
+    }
+    let copy = copy.body(Full::new(request.body.clone()));
+    let copy = copy.map_err(|error| fail(error.into()))?;
+    let answer = sender.send_request(copy).await;
+    let (parts, body) = answer.map_err(|error| fail(error.into()))?.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    Ok(Response::from_parts(parts, body.map_err(fail)?.to_bytes()))
+}

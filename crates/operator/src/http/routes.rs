@@ -1,0 +1,37 @@
+//! The HTTPS listener: which path goes where.
+
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::election::Election;
+use super::respond::{self, TEXT};
+use super::webhook::{INJECT_PATH, Webhook};
+use crate::listen::{Answer, Handler};
+
+/// Everything that is answered over HTTPS.
+#[derive(Debug)]
+pub struct Routes {
+    /// Admission reviews.
+    pub webhook: Webhook,
+    /// Agents.
+    pub election: Election,
+}
+
+impl Handler for Routes {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            INJECT_PATH => self.webhook.inject(request).await,
+            // Agents decide by this one path, once, whether task election is to be had here.
+            "/ping" => respond::readable(request.method(), || {
+                respond::with_body(StatusCode::OK, TEXT, "OK\n")
+            }),
+            "/v1/ping" => respond::readable(request.method(), || {
+                const UTF8: HeaderValue =
+                    HeaderValue::from_static("application/json; charset=utf-8");
+                respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)
+            }),
+            path if Election::has(path) => self.election.handle(request).await,
+            _ => respond::not_found(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the Kubernetes side counts.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::metrics::Labels;
+
+/// What was asked of the API server; the value of the label `operation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Getting, taking and renewing the Lease.
+    Lease,
+    /// Watching LimitRanges.
+    LimitRanges,
+    /// Watching namespaces.
+    Namespaces,
+    /// Registering the `caBundle`.
+    Register,
+    /// Watching the webhook's registration.
+    Registration,
+    /// Watching the Secret with the authorities.
+    Secret,
+    /// Storing an authority in it.
+    Store,
+    /// Asking for the server's version.
+    Version,
+}
+
+impl Operation {
+    const ALL: [Self; 8] = [
+        Self::Lease,
+        Self::LimitRanges,
+        Self::Namespaces,
+        Self::Register,
+        Self::Registration,
+        Self::Secret,
+        Self::Store,
+        Self::Version,
+    ];
+
+    /// The value of the label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::LimitRanges => "watch_limit_ranges",
+            Self::Namespaces => "watch_namespaces",
+            Self::Register => "register_ca_bundle",
+            Self::Registration => "watch_webhook_configuration",
+            Self::Secret => "watch_ca_secret",
+            Self::Store => "write_ca_secret",
+            Self::Version => "server_version",
+        }
+    }
+}
+
+/// A certificate; the value of the label `certificate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// The authority's.
+    Ca,
+    /// The one that is presented.
+    Leaf,
+}
+
+impl Certificate {
+    const ALL: [Self; 2] = [Self::Ca, Self::Leaf];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ca => "ca",
+            Self::Leaf => "leaf",
+        }
+    }
+}
+
+/// Certificates, the Lease and the API server.
+#[derive(Clone, Debug)]
+pub struct ClusterMetrics {
+    expiry: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    made: [Counter; Certificate::ALL.len()],
+    failures: [Counter; Operation::ALL.len()],
+    /// Whether this replica holds the Lease: 0 or 1.
+    pub lease_held: Gauge,
+    /// Whether the registration accepts what this replica presents: 0 or 1.
+    pub accepted: Gauge,
+}
+
+impl ClusterMetrics {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let expiry = Family::<Labels<1>, Gauge<f64, AtomicU64>>::default();
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When certificates expire, in seconds since 1970",
+            expiry.clone(),
+        );
+        let made = Family::<Labels<1>, Counter>::default();
+        registry.register(
+            "certificates_made",
+            "Certificates made by this replica",
+            made.clone(),
+        );
+        let failures = Family::<Labels<1>, Counter>::default();
+        registry.register(
+            "cluster_errors",
+            "Requests to the API server that failed",
+            failures.clone(),
+        );
+        let lease_held = Gauge::default();
+        registry.register(
+            "lease_held",
+            "Whether this replica holds the Lease",
+            lease_held.clone(),
+        );
+        let accepted = Gauge::default();
+        registry.register(
+            "ca_bundle_accepts_certificate",
+            "Whether the registered caBundle accepts what this replica presents",
+            accepted.clone(),
+        );
+        Self {
+            expiry,
+            made: Certificate::ALL.map(|certificate| {
+                made.get_or_create_owned(&[("certificate", certificate.as_str())])
+            }),
+            failures: Operation::ALL.map(|operation| {
+                failures.get_or_create_owned(&[("operation", operation.as_str())])
+            }),
+            lease_held,
+            accepted,
+        }
+    }
+
+    /// A certificate was made.
+    pub fn made(&self, certificate: Certificate) {
+        self.made[certificate as usize].inc();
+    }
+
+    /// A certificate in use expires at this time. Until this is said of one, the metric has no value for it.
+    pub fn expires(&self, certificate: Certificate, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.expiry
+            .get_or_create_owned(&[("certificate", certificate.as_str())])
+            .set(since.as_secs_f64());
+    }
+
+    /// A request to the API server failed.
+    pub(crate) fn failed(&self, operation: Operation) {
+        self.failures[operation as usize].inc();
+    }
+}

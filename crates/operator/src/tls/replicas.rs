@@ -1,0 +1,213 @@
+//! How replicas of one installation know each other: each presents its own certificate, as a server and as a client, and
+//! accepts what the installation's authorities have signed.
+//!
+//! The listener asks every client for a certificate but accepts any or none, since most clients are no replicas.
+//! [`Replicas::recognises`] tells who is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+};
+use tokio_rustls::TlsConnector;
+
+use super::authority::{Der, Names};
+use super::{Identity, provider};
+
+/// The other replicas, as far as certificates go.
+pub struct Replicas {
+    identity: Arc<Identity>,
+    host: Option<ServerName<'static>>,
+    trust: ArcSwapOption<Trust>,
+}
+
+struct Trust {
+    authorities: Vec<Der>,
+    connector: TlsConnector,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Replicas {
+    /// Recognises nobody until told [whom to trust](Self::trust).
+    #[must_use]
+    pub fn new(identity: Arc<Identity>, names: &Names) -> Self {
+        Self {
+            identity,
+            host: ServerName::try_from(names.host()).ok(),
+            trust: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Recognises from now on what these authorities have signed; with none of them, nobody.
+    pub fn trust(&self, authorities: &[Der]) {
+        let current = self.trust.load();
+        if (current.as_ref()).is_some_and(|trust| trust.authorities == authorities) {
+            return;
+        }
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            // One that can't be used is trusted by nobody else either.
+            let _ = roots.add(CertificateDer::from(authority.to_vec()));
+        }
+        self.trust
+            .store(self.trust_in(roots, authorities).map(Arc::new));
+    }
+
+    fn trust_in(&self, roots: RootCertStore, authorities: &[Der]) -> Option<Trust> {
+        let (roots, provider) = (Arc::new(roots), Arc::new(provider::ring()));
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                .build()
+                .ok()?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .ok()?
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(Arc::new(AsClient(Arc::clone(&self.identity))));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Some(Trust {
+            authorities: authorities.to_vec(),
+            connector: TlsConnector::from(Arc::new(config)),
+            clients,
+        })
+    }
+
+    /// What connects to another replica, and the name that it must prove to have.
+    #[must_use]
+    pub fn connector(&self) -> Option<(TlsConnector, ServerName<'static>)> {
+        let trust = self.trust.load();
+        Some((trust.as_ref()?.connector.clone(), self.host.clone()?))
+    }
+
+    /// Whether a client with these certificates is a replica of this installation.
+    #[must_use]
+    pub fn recognises(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let trust = self.trust.load();
+        let (Some(trust), Some((leaf, rest))) = (trust.as_ref(), chain.split_first()) else {
+            return false;
+        };
+        let verified = trust
+            .clients
+            .verify_client_cert(leaf, rest, UnixTime::now());
+        verified.is_ok()
+    }
+}
+
+impl fmt::Debug for Replicas {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Replicas(…)")
+    }
+}
+
+/// Presents the server's own certificate as a client.
+#[derive(Debug)]
+struct AsClient(Arc<Identity>);
+
+impl ResolvesClientCert for AsClient {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Lets clients present any certificate whose key they have, or none.
+#[derive(Debug)]
+pub(super) struct AnyClient(CryptoProvider);
+
+impl AnyClient {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(provider::ring()))
+    }
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        // API servers may be set up with a client certificate that only they know what it is good for.
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::authority::Authority;
+    use super::*;
+
+    #[test]
+    fn replicas_are_those_of_the_same_authority() {
+        let now = SystemTime::now();
+        let hour = Duration::from_secs(3600);
+        let names = Names {
+            service: "hook".to_owned(),
+            namespace: "obs".to_owned(),
+            extra: Vec::new(),
+        };
+        let authority = || Authority::make(now, hour).unwrap();
+        let (ours, theirs) = (authority(), authority());
+        let leaf = |authority: &Authority| authority.issue(&names, now, hour).unwrap().key;
+        let replicas = Replicas::new(Arc::new(Identity::new(leaf(&ours))), &names);
+        assert!(!replicas.recognises(&leaf(&ours).cert));
+        assert!(replicas.connector().is_none());
+        replicas.trust(&[Arc::clone(ours.der())]);
+        assert!(replicas.connector().is_some());
+        assert!(replicas.recognises(&leaf(&ours).cert));
+        assert!(!replicas.recognises(&leaf(&theirs).cert));
+        assert!(!replicas.recognises(&[]));
+        replicas.trust(&[]);
+        assert!(!replicas.recognises(&leaf(&ours).cert));
+    }
+}

@@ -1,0 +1,136 @@
+//! Files that change while the operator runs: taken into use without a restart, or refused without harm.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+
+use crate::support::{JAVA_REVIEW, Operator, Protocol, connect, get, within};
+
+/// Puts files into place as Kubernetes does in a volume: a new directory, and one link that is swapped for another.
+fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
+    let data = volume.join(format!("..{version}"));
+    std::fs::create_dir_all(&data).expect("a directory");
+    for (name, text) in files {
+        std::fs::write(data.join(name), text).expect("written");
+        let link = volume.join(name);
+        if !link.exists() {
+            symlink(Path::new("..data").join(name), link).expect("a link");
+        }
+    }
+    let next = volume.join("..data_tmp");
+    symlink(format!("..{version}"), &next).expect("a link");
+    std::fs::rename(next, volume.join("..data")).expect("renamed");
+}
+
+fn path(volume: &Path, name: &str) -> String {
+    volume.join(name).to_str().expect("UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn a_configuration() {
+    let volume = tempfile::tempdir().expect("a directory");
+    let config = |image: &str| {
+        json!({"admission_inject": {"ddtrace": {"images": {"java_agent_image": image}}}})
+            .to_string()
+    };
+    swap(volume.path(), "1", &[("jsonconfig", &config("reg/java:1"))]);
+    let file = path(volume.path(), "jsonconfig");
+    let operator = Operator::start(&["--config", &file]);
+    let injected = async || {
+        let answer = operator.review(JAVA_REVIEW.clone()).await.json();
+        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        String::from_utf8(BASE64_STANDARD.decode(patch).expect("base64")).expect("UTF-8")
+    };
+    assert!(injected().await.contains("reg/java:1"));
+
+    // A document that can't be used leaves the one before in use, and says so once.
+    swap(volume.path(), "2", &[("jsonconfig", "{")]);
+    let refused = operator
+        .logged("the configuration has changed but can't be used; going on with the one before")
+        .await;
+    let cause = refused["cause"].as_str().expect("a cause");
+    assert!(cause.contains(&file), "{cause}");
+    assert!(injected().await.contains("reg/java:1"));
+
+    swap(volume.path(), "3", &[("jsonconfig", &config("reg/java:3"))]);
+    within(async {
+        while !injected().await.contains("reg/java:3") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for outcome in ["refused", "taken"] {
+        let series = format!("datakit_operator_config_reloads_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(operator.metric(&series).await, 1.0, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate() {
+    let make = || {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    };
+    let trust = |pem: &str| {
+        let mut roots = RootCertStore::empty();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        roots.add(der).expect("a certificate");
+        roots
+    };
+    let volume = tempfile::tempdir().expect("a directory");
+    let (old, old_key) = make();
+    swap(
+        volume.path(),
+        "1",
+        &[("tls.crt", &old), ("tls.key", &old_key)],
+    );
+    let (cert, key) = (
+        path(volume.path(), "tls.crt"),
+        path(volume.path(), "tls.key"),
+    );
+    let mut operator = Operator::start(&["--tls-cert-file", &cert, "--tls-key-file", &key]);
+    operator.roots = trust(&old);
+    let mut open = operator.client(Protocol::Http2).await;
+
+    // The key of another certificate can't be used.
+    let (new, new_key) = make();
+    swap(
+        volume.path(),
+        "2",
+        &[("tls.crt", &new), ("tls.key", &old_key)],
+    );
+    operator
+        .logged("the certificate has changed on disk but can't be used; presenting the one before")
+        .await;
+    connect(operator.https, &operator.roots, "localhost", &["h2"])
+        .await
+        .expect("the old one is still presented");
+
+    swap(
+        volume.path(),
+        "3",
+        &[("tls.crt", &new), ("tls.key", &new_key)],
+    );
+    let roots = trust(&new);
+    within(async {
+        while connect(operator.https, &roots, "localhost", &["h2"])
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // A connection that was open before is none the worse for it.
+    let answer = open.ask(get("/ping")).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
