@@ -1,0 +1,258 @@
+//! Installing, upgrading and uninstalling, with releases side by side.
+
+use std::path::Path;
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use datakit_operator_e2e::cluster::Cluster;
+use datakit_operator_e2e::helm::{chart, helm, helm_with};
+use datakit_operator_e2e::kubectl::{kubectl, kubectl_with};
+use datakit_operator_e2e::plane::Plane;
+use serde_json::{Value, json};
+
+use super::Objects;
+use super::single_file::{
+    assert_replaced, called, earlier_deployment, earlier_registration, register, registered,
+    single_file,
+};
+
+/// Where something of an installation could be.
+const KINDS: &str = "serviceaccounts,configmaps,secrets,services,deployments.apps,poddisruptionbudgets.policy,\
+    horizontalpodautoscalers.autoscaling,networkpolicies.networking.k8s.io,leases.coordination.k8s.io,\
+    roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io,clusterroles.rbac.authorization.k8s.io,\
+    clusterrolebindings.rbac.authorization.k8s.io,mutatingwebhookconfigurations.admissionregistration.k8s.io";
+
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn side_by_side() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let plane = cluster.plane();
+    let (one, two) = ("chart-install-one", "chart-install-two");
+    for namespace in [one, two] {
+        cluster.namespace(namespace, &json!({})).await?;
+    }
+
+    // Two in one namespace and a third elsewhere, which is called after its release.
+    install(plane, one, "first", "chart-first")?;
+    install(plane, one, "second", "chart-second")?;
+    install(plane, two, "chart-third", "")?;
+    let third = "chart-third-datakit-operator";
+    for (namespace, name) in [(one, "chart-first"), (one, "chart-second"), (two, third)] {
+        assert_eq!(installed(plane, namespace, name)?, everything(name));
+    }
+    // What belongs to the cluster is there once for each name. A second of the same name is refused, and changes nothing.
+    let refused = install(plane, two, "fourth", "chart-first")
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("chart-first"), "{refused}");
+    assert!(
+        refused.contains("cannot be imported into the current release"),
+        "{refused}"
+    );
+
+    // What the operator makes when it runs.
+    register(&cluster, "chart-first")?;
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chart-first-ca"}, "stringData": {"ca.crt": "x"}}),
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "chart-first"}, "spec": {}}),
+    ] {
+        kubectl_with(plane, one, &["create", "-f=-"], &object.to_string())?;
+    }
+
+    // An upgrade leaves that alone, and changes what it is to change.
+    let authority = json!(BASE64.encode("the authority"));
+    let chart = chart();
+    let upgrade = ["upgrade".as_ref(), "first".as_ref(), chart.as_os_str(), "--reuse-values".as_ref(),
+        "--set=replicaCount=3,autoscaling.enabled=false,networkPolicy.enabled=true,webhook.timeoutSeconds=7".as_ref()];
+    helm(plane, one, &upgrade)?;
+    assert_eq!(registered(&cluster, "chart-first").await?, authority);
+    let path =
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/chart-first-mutation";
+    assert_eq!(cluster.get(path).await?["webhooks"][0]["timeoutSeconds"], 7);
+    let deployment = cluster
+        .get(&format!(
+            "/apis/apps/v1/namespaces/{one}/deployments/chart-first"
+        ))
+        .await?;
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let mut more = everything("chart-first");
+    more.extend([
+        "NetworkPolicy/chart-first".to_owned(),
+        "Secret/chart-first-ca".to_owned(),
+        "Lease/chart-first".to_owned(),
+    ]);
+    more.sort();
+    assert_eq!(installed(plane, one, "chart-first")?, more);
+
+    // Uninstalling takes all but what the operator made, and nothing of the others.
+    helm(plane, one, &["uninstall", "first", "--cascade=foreground"])?;
+    assert_eq!(
+        installed(plane, one, "chart-first")?,
+        ["Lease/chart-first", "Secret/chart-first-ca"]
+    );
+    assert_eq!(
+        installed(plane, one, "chart-second")?,
+        everything("chart-second")
+    );
+    // The command of the notes takes that, too.
+    kubectl(
+        plane,
+        one,
+        &["delete", "secret/chart-first-ca", "lease/chart-first"],
+    )?;
+    helm(plane, one, &["uninstall", "second", "--cascade=foreground"])?;
+    helm(
+        plane,
+        two,
+        &["uninstall", "chart-third", "--cascade=foreground"],
+    )?;
+    for (namespace, name) in [(one, "chart-first"), (one, "chart-second"), (two, third)] {
+        assert_eq!(installed(plane, namespace, name)?, [""; 0]);
+    }
+    Ok(())
+}
+
+/// A release of an earlier chart is upgraded in place: its Deployment keeps its selector, and its certificate goes.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn upgrades_a_release_of_an_earlier_chart() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let (plane, name) = (cluster.plane(), "chart-earlier-release");
+    cluster.namespace(name, &json!({})).await?;
+    let selector = json!({"app": name, "app.kubernetes.io/name": "datakit-operator", "app.kubernetes.io/instance": "earlier"});
+    let earlier = plane.directory().join("earlier-chart");
+    write_chart(
+        &earlier,
+        &[
+            (
+                "deployment.yaml",
+                earlier_deployment(name, "datakit-operator", &selector),
+            ),
+            ("webhook.yaml", earlier_registration(name)),
+        ],
+    )?;
+    helm(
+        plane,
+        name,
+        &["install".as_ref(), "earlier".as_ref(), earlier.as_os_str()],
+    )?;
+
+    let chart = chart();
+    let upgrade = [
+        "upgrade".as_ref(),
+        "earlier".as_ref(),
+        chart.as_os_str(),
+        "--values".as_ref(),
+        "-".as_ref(),
+    ];
+    let values = json!({"fullnameOverride": name, "webhook": nowhere(),
+        "admissionregistration": {"webhooks": {"caBundle": BASE64.encode("an earlier certificate")}}});
+    helm_with(plane, name, &upgrade, &values.to_string())?;
+    assert_replaced(&cluster, name).await?;
+    helm(plane, name, &["uninstall", "earlier"])?;
+    Ok(())
+}
+
+/// An installation from the single file becomes a release, and later gets its certificates from elsewhere.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn takes_over_from_the_single_file() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let (plane, name) = (cluster.plane(), "chart-taken-over");
+    cluster.namespace(name, &json!({})).await?;
+    kubectl_with(
+        plane,
+        name,
+        &["apply", "-f=-"],
+        &called(name, &single_file()?),
+    )?;
+    register(&cluster, name)?;
+
+    let chart = chart();
+    let mut values =
+        json!({"fullnameOverride": name, "legacySelector": true, "webhook": nowhere()});
+    let path = chart.display().to_string();
+    let args = ["taken-over", &path, "--values=-", "--force-conflicts"];
+    let install = [&["install", "--take-ownership"], &args[..]].concat();
+    helm_with(plane, name, &install, &values.to_string())?;
+    let authority = json!(BASE64.encode("the authority"));
+    assert_eq!(registered(&cluster, name).await?, authority);
+
+    values["certificates"] = json!({"source": "files", "secretName": "mine"});
+    values["admissionregistration"] = json!({"webhooks": {"caBundle": BASE64.encode("mine")}});
+    let upgrade = [&["upgrade"], &args[..]].concat();
+    let unforced = &upgrade[..upgrade.len() - 1];
+    let refused = helm_with(plane, name, unforced, &values.to_string());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("caBundle"), "{refused}");
+    helm_with(plane, name, &upgrade, &values.to_string())?;
+    assert_eq!(
+        registered(&cluster, name).await?,
+        json!(BASE64.encode("mine"))
+    );
+    helm(plane, name, &["uninstall", "taken-over"])?;
+    Ok(())
+}
+
+fn install(plane: &Plane, namespace: &str, release: &str, name: &str) -> Result<()> {
+    let chart = chart();
+    let args = [
+        "install".as_ref(),
+        release.as_ref(),
+        chart.as_os_str(),
+        "--values".as_ref(),
+        "-".as_ref(),
+    ];
+    let values = json!({"fullnameOverride": name, "webhook": nowhere()});
+    helm_with(plane, namespace, &args, &values.to_string())?;
+    Ok(())
+}
+
+/// Nothing answers here, and other tests need not wait for it.
+fn nowhere() -> Value {
+    json!({"namespaceSelector": {"matchLabels": {"no-such": "namespace"}}})
+}
+
+/// What there is of an installation: everything whose name is this, or begins with it and a dash.
+fn installed(plane: &Plane, namespace: &str, name: &str) -> Result<Vec<String>> {
+    let listed = kubectl(plane, namespace, &["get", KINDS, "-o=json"])?;
+    let mut objects = Objects::parse(&listed.stdout)?;
+    objects.0.retain(|object| {
+        let called = object["metadata"]["name"].as_str().unwrap_or_default();
+        // Being deleted, and waiting only for what depends on it.
+        let going = !object["metadata"]["deletionTimestamp"].is_null();
+        !going && (called == name || called.starts_with(&format!("{name}-")))
+    });
+    Ok(objects.names())
+}
+
+fn everything(name: &str) -> Vec<String> {
+    let mut all: Vec<_> = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Deployment",
+        "PodDisruptionBudget",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+    ]
+    .iter()
+    .map(|kind| format!("{kind}/{name}"))
+    .collect();
+    all.push(format!("ConfigMap/{name}-config"));
+    all.push(format!("MutatingWebhookConfiguration/{name}-mutation"));
+    all.sort();
+    all
+}
+
+fn write_chart(directory: &Path, templates: &[(&str, Value)]) -> Result<()> {
+    std::fs::create_dir_all(directory.join("templates"))?;
+    let description = json!({"apiVersion": "v2", "name": "datakit-operator", "version": "1.4.3", "appVersion": "1.4.3"});
+    std::fs::write(directory.join("Chart.yaml"), description.to_string())?;
+    for (file, template) in templates {
+        std::fs::write(directory.join("templates").join(file), template.to_string())?;
+    }
+    Ok(())
+}
