@@ -5,6 +5,7 @@
 
 pub mod check_config;
 pub mod config;
+pub mod election;
 pub mod explain;
 pub mod inject;
 mod manifests;
@@ -52,6 +53,8 @@ pub enum Command {
     CheckConfig(check_config::Args),
     /// Print the configuration in effect.
     Config(config::Args),
+    /// Print which agent runs which input, as a running operator knows it.
+    Election(election::Args),
     /// Print the version, the commit it was built from and the platform it was built for.
     Version(version::Args),
 }
@@ -114,6 +117,7 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::Explain(args) => explain::run(&args, streams),
         Command::CheckConfig(args) => check_config::run(&args, streams),
         Command::Config(args) => config::run(&args, streams),
+        Command::Election(args) => election::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),
     };
     match result.and_then(|code| Ok(streams.stdout.flush().map(|()| code)?)) {

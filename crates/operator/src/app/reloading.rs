@@ -42,7 +42,7 @@ impl fmt::Debug for Configuration {
 
 /// The certificate's files, and their bytes before they are loaded: a change in between is then seen as one.
 pub(super) fn certificate_seen(pair: &tls::Pair) -> (tls::Pair, Vec<PathBuf>, reload::Contents) {
-    let paths = vec![pair.cert.clone(), pair.key.clone()];
+    let paths = vec![pair.cert.clone(), pair.key.clone(), pair.authorities_file()];
     let seen = reload::contents(&paths);
     (pair.clone(), paths, seen)
 }

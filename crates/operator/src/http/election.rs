@@ -34,6 +34,15 @@ const BUFFERED: usize = 32 << 20;
 /// Time for one of them.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// An agent or a person.
+    Client,
+    /// Another replica, on behalf of one.
+    Replica,
+}
+
 /// Answers agents.
 #[derive(Debug)]
 pub struct Election {
@@ -101,7 +110,9 @@ impl Election {
     }
 
     async fn poll(&self, request: Request<Incoming>) -> Answer {
-        let forwarded = self.is_forwarded(&request);
+        let Some(origin) = self.origin(&request) else {
+            return no_replica();
+        };
         let body = match self.bodies.read(request.into_body()).await {
             Ok(body) => body,
             Err(unreadable) => {
@@ -136,13 +147,16 @@ impl Election {
                     accept: None,
                     body,
                 };
-                self.pass_on(&address, forwarded, copy).await
+                self.pass_on(&address, origin, copy).await
             }
         }
     }
 
     async fn table(&self, request: &Request<Incoming>) -> Answer {
         let accept = request.headers().get(ACCEPT);
+        let Some(origin) = self.origin(request) else {
+            return no_replica();
+        };
         match self.office.table() {
             Ruling::Here(table) if wants_text(request.headers()) => respond::with_body(
                 StatusCode::OK,
@@ -167,23 +181,24 @@ impl Election {
                     accept: accept.cloned(),
                     body: Bytes::new(),
                 };
-                self.pass_on(&address, self.is_forwarded(request), copy)
-                    .await
+                self.pass_on(&address, origin, copy).await
             }
         }
     }
 
-    /// Whether another replica has passed this on. Anybody could write the header; only replicas have the certificate.
-    fn is_forwarded(&self, request: &Request<Incoming>) -> bool {
-        request.headers().contains_key(FORWARDED)
-            && self.forwarder.as_ref().is_some_and(|forwarder| {
-                let peer = request.extensions().get::<PeerCertificates>();
-                peer.is_some_and(|peer| forwarder.replicas().recognises(peer.chain()))
-            })
+    /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the header; only replicas
+    /// have the certificate.
+    fn origin(&self, request: &Request<Incoming>) -> Option<Origin> {
+        if !request.headers().contains_key(FORWARDED) {
+            return Some(Origin::Client);
+        }
+        let peer = request.extensions().get::<PeerCertificates>()?;
+        let replicas = self.forwarder.as_ref()?.replicas();
+        replicas.recognises(peer.chain()).then_some(Origin::Replica)
     }
 
-    async fn pass_on(&self, address: &Arc<str>, forwarded: bool, copy: Forwarded) -> Answer {
-        if forwarded {
+    async fn pass_on(&self, address: &Arc<str>, origin: Origin, copy: Forwarded) -> Answer {
+        if origin == Origin::Replica {
             return keep_what_you_have(
                 "this replica was taken for the one that decides, but another one holds the Lease",
             );
@@ -263,6 +278,14 @@ fn keep_what_you_have(why: &str) -> Answer {
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("4"));
     answer
+}
+
+/// For who says that it passes on a request but isn't a replica of this installation.
+fn no_replica() -> Answer {
+    let line = format!(
+        "`{FORWARDED}` is for replicas of this installation, which prove it by their certificate"
+    );
+    respond::text(StatusCode::FORBIDDEN, &line)
 }
 
 fn wants_text(headers: &HeaderMap) -> bool {

@@ -161,9 +161,15 @@ impl Pair {
         })
     }
 
-    /// The authorities in `ca.crt` beside the certificate, which is where cert-manager puts them.
+    /// Where the authorities are that other replicas' certificates are from, if they are given: beside the certificate,
+    /// as cert-manager puts them.
+    #[must_use]
+    pub fn authorities_file(&self) -> PathBuf {
+        self.cert.with_file_name(CA_FILE)
+    }
+
     fn authorities(&self) -> Vec<Der> {
-        let pem = std::fs::read(self.cert.with_file_name(CA_FILE));
+        let pem = std::fs::read(self.authorities_file());
         pem.map(|pem| read_bundle(&pem).0).unwrap_or_default()
     }
 

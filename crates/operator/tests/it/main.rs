@@ -10,6 +10,7 @@
 
 mod certificates;
 mod drain;
+mod election;
 mod frames;
 mod golden;
 mod hostile;

@@ -422,7 +422,7 @@ async fn install_definitions(plane: &Plane) -> Result<()> {
         "isCA": {"type": "boolean"}, "commonName": text, "secretName": text,
         "duration": {"type": "string", "pattern": "^([0-9]+(ns|us|ms|s|m|h))+$"},
         "dnsNames": strings,
-        "usages": {"type": "array", "items": {"type": "string", "enum": ["digital signature", "key encipherment", "server auth"]}},
+        "usages": {"type": "array", "items": {"type": "string", "enum": ["digital signature", "key encipherment", "server auth", "client auth"]}},
         "privateKey": object(json!({
             "algorithm": {"type": "string", "enum": ["RSA", "ECDSA", "Ed25519"]}, "size": {"type": "integer"},
             "rotationPolicy": {"type": "string", "enum": ["Never", "Always"]}})),
