@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -17,12 +17,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+/// The path of reviews, as an API server asks for it.
+pub(crate) const REVIEW_PATH: &str = "/v1/webhooks/inject?timeout=5s";
+
 /// Connections to one server.
 pub(crate) struct Client {
     connections: Vec<SendRequest<Full<Bytes>>>,
     streams: usize,
     request: Request<()>,
-    review: Bytes,
+    bodies: Arc<[Bytes]>,
 }
 
 /// When to stop.
@@ -47,8 +50,10 @@ impl Client {
         address: SocketAddr,
         roots: &RootCertStore,
         (connections, streams): (usize, usize),
-        review: Vec<u8>,
+        path: &str,
+        bodies: Arc<[Bytes]>,
     ) -> anyhow::Result<Self> {
+        ensure!(!bodies.is_empty(), "there is nothing to send");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -70,7 +75,7 @@ impl Client {
             tokio::spawn(connection);
             open.push(sender);
         }
-        let request = Request::post(format!("https://{address}/v1/webhooks/inject?timeout=5s"))
+        let request = Request::post(format!("https://{address}{path}"))
             .header("content-type", "application/json")
             .header("user-agent", "kube-apiserver-admission")
             .body(())?;
@@ -78,29 +83,74 @@ impl Client {
             connections: open,
             streams,
             request,
-            review: review.into(),
+            bodies,
         })
     }
 
-    /// Sends one review and returns the answer.
+    /// Sends the first body and returns the answer.
     pub(crate) async fn once(&self) -> anyhow::Result<Bytes> {
         let connection = self.connections.first().context("no connection")?;
-        send(&mut connection.clone(), self.request(&self.review)).await
+        let body = self.bodies[0].clone();
+        let request = self.request.clone().map(|()| Full::new(body));
+        send(&mut connection.clone(), request).await
     }
 
-    /// Keeps all streams busy until told otherwise.
-    pub(crate) async fn run(&self, until: &Until) -> anyhow::Result<Seen> {
-        let started = Instant::now();
+    /// Sends every body once and returns the answers in the order of the bodies.
+    pub(crate) async fn each(&self) -> anyhow::Result<Vec<Bytes>> {
+        let turn = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for connection in &self.connections {
             for _ in 0..self.streams {
+                let (mut connection, request) = (connection.clone(), self.request.clone());
+                let (bodies, turn) = (Arc::clone(&self.bodies), Arc::clone(&turn));
+                tasks.spawn(async move {
+                    let mut answers = Vec::new();
+                    loop {
+                        let index = turn.fetch_add(1, Ordering::Relaxed);
+                        let Some(body) = bodies.get(index) else {
+                            return anyhow::Ok(answers);
+                        };
+                        let request = request.clone().map(|()| Full::new(body.clone()));
+                        answers.push((index, send(&mut connection, request).await?));
+                    }
+                });
+            }
+        }
+        let mut answers = Vec::with_capacity(self.bodies.len());
+        while let Some(some) = tasks.join_next().await {
+            answers.extend(some??);
+        }
+        answers.sort_unstable_by_key(|(index, _)| *index);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// What is sent.
+    pub(crate) fn bodies(&self) -> Arc<[Bytes]> {
+        Arc::clone(&self.bodies)
+    }
+
+    /// Changes what is sent.
+    pub(crate) fn send_from_now_on(&mut self, bodies: Arc<[Bytes]>) {
+        self.bodies = bodies;
+    }
+
+    /// Keeps all streams busy until told otherwise. Bodies are sent in turn, over and over.
+    pub(crate) async fn run(&self, until: &Until) -> anyhow::Result<Seen> {
+        let started = Instant::now();
+        let mut tasks = JoinSet::new();
+        let turn = Arc::new(AtomicUsize::new(0));
+        for connection in &self.connections {
+            for _ in 0..self.streams {
                 let (mut connection, until) = (connection.clone(), until.clone());
-                let (request, review) = (self.request.clone(), self.review.clone());
+                let (request, bodies) = (self.request.clone(), Arc::clone(&self.bodies));
+                let turn = Arc::clone(&turn);
                 tasks.spawn(async move {
                     let mut latencies = Vec::new();
                     while until.goes_on() {
                         let sent = Instant::now();
-                        let request = request.clone().map(|()| Full::new(review.clone()));
+                        let body =
+                            bodies[turn.fetch_add(1, Ordering::Relaxed) % bodies.len()].clone();
+                        let request = request.clone().map(|()| Full::new(body));
                         send(&mut connection, request).await?;
                         latencies.push(sent.elapsed());
                     }
@@ -114,10 +164,6 @@ impl Client {
         }
         seen.elapsed = started.elapsed();
         Ok(seen)
-    }
-
-    fn request(&self, review: &Bytes) -> Request<Full<Bytes>> {
-        self.request.clone().map(|()| Full::new(review.clone()))
     }
 }
 

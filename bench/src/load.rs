@@ -1,12 +1,14 @@
 //! `load`: rounds in which the operator and the null server take turns.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use hyper::body::Bytes;
 
 use crate::Target;
-use crate::client::{Client, Seen, Until};
+use crate::client::{Client, REVIEW_PATH, Seen, Until};
 use crate::server::Server;
 
 /// Options of `load`.
@@ -25,11 +27,11 @@ pub(crate) struct Args {
 }
 
 /// Part of each measurement that is thrown away: connections, caches and clocks warm up.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What a server did over all rounds.
 #[derive(Default)]
-struct Totals {
+pub(crate) struct Totals {
     rates: Vec<f64>,
     cpu_micros: Vec<f64>,
     latencies: Vec<Duration>,
@@ -37,21 +39,20 @@ struct Totals {
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    let review = args.target.review()?;
     let operator = Server::operator(&args.target.operator()?, args.target.log.as_deref()).await?;
-    let answer = Client::connect(operator.address, &operator.roots, (1, 1), review.clone())
-        .await?
-        .once()
-        .await?;
+    let bodies = args.target.bodies()?;
+    let (address, roots) = (operator.address, &operator.roots);
+    let client = Client::connect(address, roots, (1, 1), REVIEW_PATH, Arc::clone(&bodies)).await?;
+    let answer = client.once().await?;
     ensure!(
         answer.windows(9).any(|window| window == b"JSONPatch"),
         "the operator did not patch the pod; this would measure nothing"
     );
-    let null = Server::null(answer.len()).await?;
+    let null = Server::null(answer.len(), 0).await?;
     writeln!(
         out,
         "review {} bytes, answer {} bytes, {} connections x {} streams, {} rounds of {} s each",
-        review.len(),
+        bodies[0].len(),
         answer.len(),
         args.target.connections,
         args.target.streams,
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
             pairs.reverse();
         }
         for (server, totals) in pairs {
-            measure(server, totals, args, &review).await?;
+            measure(server, totals, args, &bodies).await?;
         }
         let (ours, theirs) = (last(&ours.rates), last(&theirs.rates));
         writeln!(
@@ -108,27 +109,36 @@ async fn measure(
     server: &Server,
     totals: &mut Totals,
     args: &Args,
-    review: &[u8],
+    bodies: &Arc<[Bytes]>,
 ) -> anyhow::Result<()> {
     let shape = (args.target.connections, args.target.streams);
-    let client = Client::connect(server.address, &server.roots, shape, review.to_vec()).await?;
+    let (address, roots) = (server.address, &server.roots);
+    let client = Client::connect(address, roots, shape, REVIEW_PATH, Arc::clone(bodies)).await?;
     client
         .run(&Until::Deadline(Instant::now() + WARM_UP))
         .await?;
     let cpu = server.cpu_seconds()?;
     let deadline = Instant::now() + Duration::from_secs(args.seconds);
     let seen: Seen = client.run(&Until::Deadline(deadline)).await?;
-    let cpu = server.cpu_seconds()? - cpu;
-    totals.rates.push(seen.rate());
-    totals
-        .cpu_micros
-        .push(cpu * 1e6 / seen.latencies.len() as f64);
-    totals.latencies.extend(seen.latencies);
+    totals.add(seen, server.cpu_seconds()? - cpu);
     Ok(())
 }
 
 impl Totals {
-    fn print(&mut self, out: &mut impl Write, name: &str) -> std::io::Result<()> {
+    /// Adds a measurement that cost the server this many seconds of processor time.
+    pub(crate) fn add(&mut self, seen: Seen, cpu: f64) {
+        self.rates.push(seen.rate());
+        self.cpu_micros
+            .push(cpu * 1e6 / seen.latencies.len() as f64);
+        self.latencies.extend(seen.latencies);
+    }
+
+    /// Requests a second, in each round.
+    pub(crate) fn rates(&self) -> &[f64] {
+        &self.rates
+    }
+
+    pub(crate) fn print(&mut self, out: &mut impl Write, name: &str) -> std::io::Result<()> {
         self.latencies.sort_unstable();
         let micros = |share: f64| {
             let index = ((self.latencies.len() as f64 - 1.0) * share) as usize;
@@ -143,11 +153,11 @@ impl Totals {
     }
 }
 
-fn last(values: &[f64]) -> f64 {
+pub(crate) fn last(values: &[f64]) -> f64 {
     values.last().copied().unwrap_or_default()
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -5,14 +5,17 @@
 //! the null server's throughput is what a review costs.
 
 mod client;
+mod election;
 mod load;
 mod memory;
 mod null;
 mod server;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
+use hyper::body::Bytes;
 
 #[derive(Debug, Parser)]
 #[command(name = "datakit-operator-bench", about, max_term_width = 100)]
@@ -27,7 +30,9 @@ enum Command {
     Load(load::Args),
     /// Resident memory of the operator while it answers many reviews
     Memory(memory::Args),
-    /// The server to compare with; started by `load`
+    /// What agents that share out inputs cost: joining, and polling beside the null server
+    Election(election::Args),
+    /// The server to compare with; started by `load` and `election`
     #[command(hide = true)]
     NullServer(null::Args),
 }
@@ -65,11 +70,12 @@ impl Target {
         self.operator.clone().map_or_else(beside, Ok)
     }
 
-    fn review(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(match &self.review {
-            Some(path) => std::fs::read(path)?,
-            None => JAVA_REVIEW.to_vec(),
-        })
+    fn bodies(&self) -> anyhow::Result<Arc<[Bytes]>> {
+        let review = match &self.review {
+            Some(path) => std::fs::read(path)?.into(),
+            None => Bytes::from_static(JAVA_REVIEW),
+        };
+        Ok(Arc::new([review]))
     }
 }
 
@@ -84,6 +90,7 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Load(args) => load::run(&args).await,
+            Command::Election(args) => election::run(&args).await,
             Command::Memory(args) => memory::run(&args).await,
             Command::NullServer(_) => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::Target;
-use crate::client::{Client, Until};
+use crate::client::{Client, REVIEW_PATH, Until};
 use crate::server::Server;
 
 /// Options of `memory`.
@@ -33,8 +33,14 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         0,
         operator.resident_kib()?
     )?;
-    let client =
-        Client::connect(operator.address, &operator.roots, shape, target.review()?).await?;
+    let client = Client::connect(
+        operator.address,
+        &operator.roots,
+        shape,
+        REVIEW_PATH,
+        target.bodies()?,
+    );
+    let client = client.await?;
     for step in 1..=STEPS {
         let left = Arc::new(AtomicU64::new(args.requests / STEPS));
         client.run(&Until::Count(left)).await?;

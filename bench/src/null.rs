@@ -21,6 +21,8 @@ pub(crate) struct Args {
     write_ca: PathBuf,
     #[arg(long)]
     answer_bytes: usize,
+    #[arg(long)]
+    workers: usize,
 }
 
 struct Null {
@@ -40,9 +42,12 @@ impl Handler for Null {
 /// Serves until killed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // As many threads as the operator takes by default.
-    let workers = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(4);
+    let workers = match args.workers {
+        0 => std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4),
+        workers => workers,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("worker")

@@ -33,6 +33,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the operator with the default configuration.
     pub(crate) async fn operator(program: &Path, log: Option<&Path>) -> anyhow::Result<Self> {
+        Self::operator_with(program, log, &[]).await
+    }
+
+    /// Starts the operator with these flags, too.
+    pub(crate) async fn operator_with(
+        program: &Path,
+        log: Option<&Path>,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let (listen, probes) = (free_address()?, free_address()?);
         let mut command = Command::new(program);
         command
@@ -43,13 +52,15 @@ impl Server {
                 "--probe-listen",
                 &probes.to_string(),
             ])
+            .args(flags)
+            .env_remove("KUBECONFIG")
             .env_remove("ENV_CONFIG_FILE")
             .env_remove("ENV_JSON_CONFIG");
         Self::start(command, listen, Some(probes), log).await
     }
 
-    /// Starts the null server.
-    pub(crate) async fn null(answer_bytes: usize) -> anyhow::Result<Self> {
+    /// Starts the null server, with this many worker threads; 0 for as many as the operator takes by default.
+    pub(crate) async fn null(answer_bytes: usize, workers: usize) -> anyhow::Result<Self> {
         let listen = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("null-server").args([
@@ -57,6 +68,8 @@ impl Server {
             &listen.to_string(),
             "--answer-bytes",
             &answer_bytes.to_string(),
+            "--workers",
+            &workers.to_string(),
         ]);
         Self::start(command, listen, None, None).await
     }
@@ -122,6 +135,17 @@ impl Server {
             anyhow::Ok(value.context("no such metric")?.parse::<f64>()?)
         };
         Ok((value("sum")?, value("count")?))
+    }
+
+    /// The first lines of what the operator says about task election.
+    pub(crate) async fn election(&self) -> anyhow::Result<String> {
+        let page = get(self.probes.context("no metrics")?, "/metrics").await?;
+        let lines = page.lines().filter(|line| {
+            line.starts_with("datakit_operator_election_inputs")
+                || line.starts_with("datakit_operator_election_moves")
+                || line.starts_with("datakit_operator_election_agents")
+        });
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// Processor time so far, of all threads, in seconds.

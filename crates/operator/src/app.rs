@@ -254,6 +254,7 @@ impl Operator {
             delay_ms = u64::try_from(self.shutdown_delay.as_millis()).unwrap_or(u64::MAX),
             "shutting down: finishing requests in flight"
         );
+        self.webhook.leave();
         let leave = async {
             if let Some(lease) = self.lease.take() {
                 lease.release().await;
@@ -312,7 +313,7 @@ fn task_election(
     settings: &Settings,
     shared: &Shared,
     tasks: &mut Tasks,
-) -> Election {
+) -> Arc<Election> {
     let metrics = &shared.metrics;
     let elected = member.and_then(|member| Some((member, member.lease.as_ref()?)));
     let (name, bench, store): (_, _, Arc<dyn Store>) = match elected {
@@ -333,7 +334,10 @@ fn task_election(
             )),
         ),
     };
-    let forwarder = elected.map(|_| Forwarder::new(Arc::clone(&shared.replicas)));
+    let forwarder = elected.map(|(_, lease)| {
+        let address = lease.address.as_deref().map(Into::into);
+        Forwarder::new(Arc::clone(&shared.replicas), address)
+    });
     let counters = Arc::clone(&metrics.election);
     let office = Arc::new(Office::new(
         name,
@@ -343,7 +347,12 @@ fn task_election(
     ));
     let ticking = Arc::clone(&office);
     tasks.supervise("task election", move || Arc::clone(&ticking).run());
-    Election::new(office, forwarder, Leaders::new(store), Arc::clone(metrics))
+    let leaders = Leaders::new(store);
+    let election = Election::new(office, forwarder, leaders, Arc::clone(metrics));
+    let election = Arc::new(election);
+    let known = Arc::clone(&election);
+    tasks.supervise("replicas", move || Arc::clone(&known).stay_known());
+    election
 }
 
 /// A client for the cluster. Where nothing but facts would be read there, doing without them is better than not starting.
@@ -366,6 +375,7 @@ async fn connect(settings: &Settings) -> Result<Option<kube::Client>, StartError
 fn probe_limits() -> listen::Limits {
     listen::Limits {
         connections: 64,
+        headers: Duration::from_secs(10),
         ..listen::Limits::default()
     }
 }

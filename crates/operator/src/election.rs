@@ -4,8 +4,12 @@
 //! ```text
 //! an agent's poll ──▶ this replica holds the Lease ──▶ decides
 //!                 ├─▶ another one does             ──▶ forwarded to it, its answer passed on ([`forward`])
-//!                 └─▶ nobody, or it can't be told  ──▶ 503: the agent keeps what it has
+//!                 └─▶ nobody, or it can't be told  ──▶ asked of other replicas, which may know better;
+//!                                                      else 503: the agent keeps what it has
 //! ```
+//!
+//! Passing on is no opinion: a replica that can't read the Lease any more goes on doing it. Its agents would otherwise
+//! look dead to the one who decides.
 //!
 //! There is never a second opinion: whoever can't be sure to hold the Lease at the moment of answering doesn't answer.
 //! docs/election.md has the whole model.
@@ -114,6 +118,15 @@ impl Office {
         ruling
     }
 
+    /// Where the replica that decides is reached, as far as this one knows.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<Arc<str>> {
+        match self.leadership() {
+            Leadership::Other { address, .. } => address,
+            Leadership::Mine { .. } | Leadership::Nobody { .. } => None,
+        }
+    }
+
     /// The name of this replica.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -187,11 +200,9 @@ impl Office {
             Bench::Elected { leadership, .. } => {
                 let leadership = leadership.borrow().clone();
                 match leadership {
-                    Leadership::Mine { until, .. } | Leadership::Other { until, .. }
-                        if Instant::now() >= until =>
-                    {
+                    Leadership::Mine { until, .. } if Instant::now() >= until => {
                         Leadership::Nobody {
-                            why: "nobody has renewed the Lease in time",
+                            why: "this replica could not renew the Lease in time",
                         }
                     }
                     leadership => leadership,

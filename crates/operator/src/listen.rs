@@ -1,7 +1,7 @@
 //! A listener of our own: accepts connections, keeps clients within [`Limits`], and drains.
 //!
 //! ```text
-//! Bound ──serve──▶ Running ──drain──▶ Drained
+//! Bound ──serve──▶ Running ──(leave)──drain──▶ Drained
 //!                    │ one task accepts; it alone knows all connections, so there is nothing to lock
 //!                    └─ one task per connection: TLS handshake, HTTP/1.1 or HTTP/2 by ALPN, and its requests
 //! ```
@@ -19,6 +19,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -26,7 +27,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -66,6 +67,11 @@ impl PeerCertificates {
         &self.0
     }
 }
+
+/// An extension of an answer: the client had better make a new connection for its next request, which may lead it to a
+/// server that can do more for it. Heeded over HTTP/1.1.
+#[derive(Clone, Copy, Debug)]
+pub struct GoElsewhere;
 
 /// What the bytes on a connection are.
 #[derive(Clone)]
@@ -121,12 +127,44 @@ impl Bound {
     ) -> Running {
         let (stop, stopped) = oneshot::channel();
         let address = self.address;
-        let server = Arc::new(connection::Server::new(transport, limits, handler, metrics));
+        let leaving = Arc::new(Leaving::default());
+        let told = Arc::clone(&leaving);
+        let server = connection::Server::new(transport, limits, handler, metrics, told);
+        let server = Arc::new(server);
         let task = tokio::spawn(accept(self.listener, server, stopped));
         Running {
             address,
+            leaving,
             stop,
             task,
+        }
+    }
+}
+
+/// Tells all connections of a listener that it is going to end, so that clients go elsewhere by themselves.
+#[derive(Debug, Default)]
+struct Leaving {
+    begun: AtomicBool,
+    news: Notify,
+}
+
+impl Leaving {
+    fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Resolves when it begins; never, if it has begun before this was called.
+    async fn begins(&self) {
+        let news = self.news.notified();
+        if self.has_begun() {
+            std::future::pending::<()>().await;
+        } else {
+            news.await;
         }
     }
 }
@@ -136,6 +174,7 @@ impl Bound {
 #[must_use = "a listener that nobody drains is cut off in mid-request"]
 pub struct Running {
     address: SocketAddr,
+    leaving: Arc<Leaving>,
     stop: oneshot::Sender<Duration>,
     task: JoinHandle<Drained>,
 }
@@ -152,6 +191,13 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Goes on answering, new connections included, but asks clients to go elsewhere: by `Connection: close` with each
+    /// HTTP/1.1 answer, by GOAWAY over HTTP/2. A client that is busy has left when [`drain`](Self::drain) comes, which
+    /// otherwise would close a connection under a request that is on its way.
+    pub fn leave(&self) {
+        self.leaving.begin();
     }
 
     /// Refuses new connections from now on, lets requests in flight finish for up to `grace`, then cuts off the rest.

@@ -124,8 +124,6 @@ pub enum Leadership {
         holder: Arc<str>,
         /// Where it answers other replicas, if it says.
         address: Option<Arc<str>>,
-        /// After this it may have lost it without our knowing.
-        until: Instant,
     },
     /// This one.
     Mine {

@@ -9,9 +9,7 @@ use super::poll::Poll;
 /// An agent's number. Never reused, so that a stale one can't mean somebody else.
 pub(super) type AgentId = u64;
 
-/// How long an id whose agents offer different lists is treated as the union of both.
-const UNION: u64 = 60_000;
-
+/// One agent, from its first poll until it is dead.
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) id: Arc<str>,
@@ -65,6 +63,7 @@ pub(super) struct Sharing {
     /// The checksum of the offers last seen.
     last: u64,
 }
+
 impl Agent {
     /// Where it stands in its list: the first is given work first.
     pub(super) fn key(&self, agent: AgentId) -> (u64, usize, Arc<str>, AgentId) {
@@ -128,7 +127,8 @@ impl Sharing {
         }
     }
 
-    /// An agent changes what it offers by restarting. One that changes it back within so short a time is two agents.
+    /// An agent changes what it offers by restarting. One that changes it back within so short a time is two agents, or one
+    /// whose last request before the restart was late; which it is shows within the same time.
     pub(super) fn offered(&mut self, sum: u64, now: u64, timeout: u64) {
         if sum == self.last {
             return;
@@ -137,12 +137,13 @@ impl Sharing {
             .before
             .is_some_and(|(before, at)| before == sum && now - at <= timeout);
         if back || self.union_until.is_some() {
-            self.union_until = Some(now + UNION);
+            self.union_until = Some(now + timeout);
         }
         self.before = Some((self.last, now));
         self.last = sum;
     }
 }
+
 /// FNV-1a over numbers.
 pub(super) fn checksum(ids: &[InputId]) -> u64 {
     ids.iter().fold(0xcbf2_9ce4_8422_2325, |sum, id| {

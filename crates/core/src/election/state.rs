@@ -45,6 +45,7 @@ pub struct Election {
     pub(super) tentative: usize,
     pub(super) shared_ids: usize,
 }
+
 impl Election {
     /// An election that begins `now`.
     pub fn new(settings: Settings, now: Duration, start: Start) -> Self {
@@ -124,6 +125,7 @@ impl Election {
     pub fn totals(&self) -> Totals {
         self.totals
     }
+
     fn advance(&mut self, now: u64) -> u64 {
         let now = now.max(self.last_event);
         let silence = now - self.last_event;
@@ -211,6 +213,7 @@ impl Election {
         });
         self.forget(dead.list);
     }
+
     /// Gives a free input to an agent.
     pub(super) fn give(&mut self, input: InputId, agent: AgentId) {
         let Some(mut known) = self.take_out(agent) else {
@@ -334,6 +337,7 @@ impl Election {
         self.events.push_back(event);
     }
 }
+
 pub(super) fn millis(time: Duration) -> u64 {
     // A time that doesn't fit is 584 million years away.
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

@@ -32,6 +32,8 @@ pub(super) struct ClientHandle(Client);
 pub(super) struct LeaseTask {
     /// The name of this replica.
     pub(super) identity: String,
+    /// Where other replicas reach it.
+    pub(super) address: Option<String>,
     /// The namespace of the Lease.
     pub(super) namespace: String,
     stop: oneshot::Sender<()>,
@@ -56,10 +58,12 @@ impl Member {
                 let _ = stopped.await;
             };
             let (identity, namespace) = (settings.identity.clone(), settings.namespace.clone());
+            let address = settings.address.clone();
             let handover = Arc::clone(&shared.handover);
             let (client, counters) = (client.clone(), counters.clone());
             LeaseTask {
                 identity,
+                address,
                 namespace,
                 stop,
                 task: tokio::spawn(lease::run(

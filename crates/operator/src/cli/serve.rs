@@ -142,8 +142,9 @@ pub struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,
 
-    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection, of which API servers keep
+    /// theirs for 90s
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
     pub header_timeout: Duration,
 
     /// Time for a whole body

@@ -126,14 +126,13 @@ impl Holder {
                     inherited: Arc::clone(&self.inherited),
                 }
             }
-            Step::Wait { until } => {
+            Step::Wait => {
                 self.held = None;
                 let record = record.map(|record| (record.holder, record.address));
                 let (holder, address) = record.unwrap_or_default();
                 Leadership::Other {
                     holder: holder.into(),
                     address: address.map(Into::into),
-                    until,
                 }
             }
         })
@@ -186,11 +185,12 @@ impl Holder {
         }
     }
 
-    fn failed(&mut self, error: &dyn std::error::Error) {
+    fn failed(&mut self, error: &(dyn std::error::Error + 'static)) {
         self.trouble.failed(error);
-        let now = Instant::now();
+        // Who held it before may hold it still, and is the best address there is for what this replica can't decide.
         let over = match &*self.leadership.borrow() {
-            Leadership::Mine { until, .. } | Leadership::Other { until, .. } => now >= *until,
+            Leadership::Mine { until, .. } => Instant::now() >= *until,
+            Leadership::Other { .. } => false,
             Leadership::Nobody { .. } => true,
         };
         if over {

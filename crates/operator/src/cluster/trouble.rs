@@ -28,7 +28,7 @@ impl Trouble {
     }
 
     /// It failed. Returns how long to wait before trying again.
-    pub(super) fn failed(&mut self, error: &dyn Error) -> Duration {
+    pub(super) fn failed(&mut self, error: &(dyn Error + 'static)) -> Duration {
         self.metrics.failed(self.operation);
         self.failures += 1;
         if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
@@ -56,11 +56,26 @@ impl Trouble {
     }
 }
 
+/// What the API server itself says, which names everything.
+fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
+            return Some(&status.message);
+        }
+        error = cause.source();
+    }
+    None
+}
+
 /// An error with what caused it, each said once.
-struct Chain<'a>(&'a dyn Error);
+struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(refusal) = refusal(self.0) {
+            return formatter.write_str(refusal);
+        }
         let mut said = self.0.to_string();
         formatter.write_str(&said)?;
         let mut cause = self.0.source();

@@ -1,7 +1,7 @@
 //! Passes requests on to the replica that decides, over one connection that is kept.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -16,10 +16,19 @@ use tokio::time::timeout;
 
 use crate::tls::replicas::Replicas;
 
-/// Marks a request as passed on, so that it is never passed on again. Only heeded from replicas.
+/// Marks a request as passed on, and says how many replicas have done so. Only heeded from replicas.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-datakit-operator-forwarded");
+/// Where the replica that passes a request on is reached itself.
+pub const FORWARDER: HeaderName = HeaderName::from_static("x-datakit-operator-forwarder");
+/// Which other replicas the one that answers knows, as addresses separated by commas.
+pub const REPLICAS: HeaderName = HeaderName::from_static("x-datakit-operator-replicas");
+/// How many replicas may pass a request on, one after the other. Two: a replica that is cut off from the API server knows
+/// a former holder, or only some other replica, and that one knows the present holder.
+pub const MAX_HOPS: u8 = 2;
+/// How many other replicas are remembered.
+const MAX_REPLICAS: usize = 16;
 /// How long the other replica may take. Agents wait for ever, and poll again every few seconds.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest answer that is passed on: a table of very many agents.
@@ -62,13 +71,18 @@ pub struct Forwarded {
     pub accept: Option<HeaderValue>,
     /// The body.
     pub body: Bytes,
+    /// How many replicas have passed it on, this one included.
+    pub hops: u8,
 }
 
-/// The connection to the replica that decides.
+/// The connections to other replicas, usually one: to the one that decides.
 #[derive(Debug)]
 pub struct Forwarder {
     replicas: Arc<Replicas>,
+    address: Option<Arc<str>>,
     connection: Mutex<Option<Connection>>,
+    /// Other replicas that were heard of, the latest last.
+    known: std::sync::Mutex<Vec<Arc<str>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,13 +92,35 @@ struct Connection {
 }
 
 impl Forwarder {
-    /// Connects when it is used first.
+    /// Connects when it is used first. `address` is where other replicas reach this one.
     #[must_use]
-    pub fn new(replicas: Arc<Replicas>) -> Self {
+    pub fn new(replicas: Arc<Replicas>, address: Option<Arc<str>>) -> Self {
         Self {
             replicas,
+            address,
             connection: Mutex::new(None),
+            known: std::sync::Mutex::default(),
         }
+    }
+
+    /// Remembers another replica.
+    pub fn learn(&self, address: &str) {
+        if address.is_empty() || Some(address) == self.address.as_deref() {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| **known != *address);
+        known.push(address.into());
+        if known.len() > MAX_REPLICAS {
+            known.remove(0);
+        }
+    }
+
+    /// The other replicas that were heard of, the latest first.
+    #[must_use]
+    pub fn known(&self) -> Vec<Arc<str>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().rev().cloned().collect()
     }
 
     /// The other replicas.
@@ -107,12 +143,12 @@ impl Forwarder {
             // A connection that was kept may have ended meanwhile; a new one tells whether the other replica has.
             let kept = self.kept(address).await;
             if let Some(mut sender) = kept
-                && let Ok(answer) = send(&mut sender, address, request).await
+                && let Ok(answer) = self.send(&mut sender, address, request).await
             {
                 return Ok(answer);
             }
             let mut sender = self.connected(address).await?;
-            send(&mut sender, address, request).await
+            self.send(&mut sender, address, request).await
         };
         match timeout(TIMEOUT, asked).await {
             Ok(answer) => answer,
@@ -192,29 +228,43 @@ impl Forwarder {
         });
         Ok(sender)
     }
-}
 
-async fn send(
-    sender: &mut SendRequest<Full<Bytes>>,
-    address: &Arc<str>,
-    request: &Forwarded,
-) -> Result<Response<Bytes>, ForwardError> {
-    let fail = |source: BoxError| ForwardError::Ask {
-        address: Arc::clone(address),
-        source,
-    };
-    let mut copy = Request::builder()
-        .method(request.method.clone())
-        .uri(format!("https://{address}{}", request.path))
-        .header(FORWARDED, "1")
-        .header(CONTENT_TYPE, "application/json");
-    if let Some(accept) = &request.accept {
-        copy = copy.header(ACCEPT, accept);
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Full<Bytes>>,
+        address: &Arc<str>,
+        request: &Forwarded,
+    ) -> Result<Response<Bytes>, ForwardError> {
+        let fail = |source: BoxError| ForwardError::Ask {
+            address: Arc::clone(address),
+            source,
+        };
+        let mut copy = Request::builder()
+            .method(request.method.clone())
+            .uri(format!("https://{address}{}", request.path))
+            .header(FORWARDED, u16::from(request.hops))
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(own) = &self.address {
+            copy = copy.header(FORWARDER, &**own);
+        }
+        if let Some(accept) = &request.accept {
+            copy = copy.header(ACCEPT, accept);
+        }
+        let copy = copy.body(Full::new(request.body.clone()));
+        let copy = copy.map_err(|error| fail(error.into()))?;
+        let answer = sender.send_request(copy).await;
+        let (parts, body) = answer.map_err(|error| fail(error.into()))?.into_parts();
+        self.learn(address);
+        let others = parts.headers.get(REPLICAS);
+        let others = others.and_then(|value| value.to_str().ok());
+        for other in others
+            .iter()
+            .flat_map(|others| others.split(','))
+            .take(MAX_REPLICAS)
+        {
+            self.learn(other.trim());
+        }
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        Ok(Response::from_parts(parts, body.map_err(fail)?.to_bytes()))
     }
-    let copy = copy.body(Full::new(request.body.clone()));
-    let copy = copy.map_err(|error| fail(error.into()))?;
-    let answer = sender.send_request(copy).await;
-    let (parts, body) = answer.map_err(|error| fail(error.into()))?.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await;
-    Ok(Response::from_parts(parts, body.map_err(fail)?.to_bytes()))
 }

@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::body::{self, Unreadable};
 use super::respond::{self, JSON};
-use crate::election::forward::{FORWARDED, Forwarded, Forwarder};
+use crate::election::forward::{FORWARDED, FORWARDER, Forwarded, Forwarder, MAX_HOPS, REPLICAS};
 use crate::election::leaders::{Leaders, Reply};
 use crate::election::{Office, Ruling};
-use crate::listen::{Answer, PeerCertificates};
+use crate::listen::{Answer, GoElsewhere, PeerCertificates};
 use crate::telemetry::metrics::Metrics;
 
 /// The path of task election.
@@ -27,10 +28,16 @@ pub const ELECTION_PATH: &str = "/v1/datakit/election";
 const CAMPAIGN_PATH: &str = "/v1/dk-election";
 /// The path of a leader's heartbeat.
 const HEARTBEAT_PATH: &str = "/v1/dk-election/heartbeat";
+/// The path by which replicas get to know each other.
+const REPLICAS_PATH: &str = "/v1/datakit/election/replicas";
 /// The path that tells whether leadership can be decided.
 const STATUS_PATH: &str = "/v1/dk-election/status";
 /// All bodies of agents that are being received, together, in bytes.
 const BUFFERED: usize = 32 << 20;
+/// How many replicas are asked what can't be decided here.
+const MAX_ASKED: usize = 3;
+/// How often a replica tells the one that decides that it is there.
+const HELLO_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for one of them.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -40,7 +47,10 @@ enum Origin {
     /// An agent or a person.
     Client,
     /// Another replica, on behalf of one.
-    Replica,
+    Replica {
+        /// How many replicas have passed it on.
+        hops: u8,
+    },
 }
 
 /// Answers agents.
@@ -81,7 +91,7 @@ impl Election {
     pub fn has(path: &str) -> bool {
         matches!(
             path,
-            ELECTION_PATH | CAMPAIGN_PATH | HEARTBEAT_PATH | STATUS_PATH
+            ELECTION_PATH | REPLICAS_PATH | CAMPAIGN_PATH | HEARTBEAT_PATH | STATUS_PATH
         )
     }
 
@@ -89,11 +99,21 @@ impl Election {
     pub async fn handle(&self, request: Request<Incoming>) -> Answer {
         let method = request.method();
         match request.uri().path() {
-            ELECTION_PATH => match *method {
-                Method::POST => self.poll(request).await,
-                Method::GET | Method::HEAD => self.table(&request).await,
-                _ => respond::method_not_allowed(method, "GET, HEAD, POST"),
-            },
+            path @ (ELECTION_PATH | REPLICAS_PATH) => {
+                let Some(origin) = self.origin(&request) else {
+                    return no_replica();
+                };
+                let mut answer = match (path, method) {
+                    (REPLICAS_PATH, _) => respond::text(StatusCode::OK, self.office.name()),
+                    (_, &Method::POST) => self.poll(request, origin).await,
+                    (_, &(Method::GET | Method::HEAD)) => self.table(&request, origin).await,
+                    _ => return respond::method_not_allowed(method, "GET, HEAD, POST"),
+                };
+                if origin != Origin::Client {
+                    self.introduce_others(&mut answer);
+                }
+                answer
+            }
             STATUS_PATH => match *method {
                 Method::GET | Method::HEAD => self.status().await,
                 _ => respond::method_not_allowed(method, "GET, HEAD"),
@@ -109,10 +129,30 @@ impl Election {
         }
     }
 
-    async fn poll(&self, request: Request<Incoming>) -> Answer {
-        let Some(origin) = self.origin(&request) else {
-            return no_replica();
+    /// Makes this replica known to the one that decides, and others known to this one, again and again. A replica that
+    /// can't read the Lease any more asks those it knows.
+    pub async fn stay_known(self: Arc<Self>) {
+        let Some(forwarder) = &self.forwarder else {
+            return std::future::pending().await;
         };
+        loop {
+            if let Some(address) = self.office.elsewhere() {
+                let hello = Forwarded {
+                    method: Method::GET,
+                    path: REPLICAS_PATH,
+                    accept: None,
+                    body: Bytes::new(),
+                    hops: MAX_HOPS,
+                };
+                if let Err(error) = forwarder.ask(&address, &hello).await {
+                    tracing::debug!(cause = chain(&error), "the replica that decides is away");
+                }
+            }
+            sleep(HELLO_INTERVAL).await;
+        }
+    }
+
+    async fn poll(&self, request: Request<Incoming>, origin: Origin) -> Answer {
         let body = match self.bodies.read(request.into_body()).await {
             Ok(body) => body,
             Err(unreadable) => {
@@ -138,25 +178,21 @@ impl Election {
             Ruling::Here(Outcome::Refused(refusal)) => {
                 respond::text(StatusCode::TOO_MANY_REQUESTS, &refusal.to_string())
             }
-            Ruling::Nobody(why) => keep_what_you_have(&format!("nobody decides: {why}")),
-            Ruling::Elsewhere { address } => {
-                drop(poll);
+            undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
                 let copy = Forwarded {
                     method: Method::POST,
                     path: ELECTION_PATH,
                     accept: None,
-                    body,
+                    body: body.clone(),
+                    hops: 0,
                 };
-                self.pass_on(&address, origin, copy).await
+                self.ask_others(undecided, origin, copy).await
             }
         }
     }
 
-    async fn table(&self, request: &Request<Incoming>) -> Answer {
+    async fn table(&self, request: &Request<Incoming>, origin: Origin) -> Answer {
         let accept = request.headers().get(ACCEPT);
-        let Some(origin) = self.origin(request) else {
-            return no_replica();
-        };
         match self.office.table() {
             Ruling::Here(table) if wants_text(request.headers()) => respond::with_body(
                 StatusCode::OK,
@@ -173,15 +209,15 @@ impl Election {
                 });
                 respond::with_body(StatusCode::OK, JSON, json.to_string())
             }
-            Ruling::Nobody(why) => keep_what_you_have(&format!("nobody decides: {why}")),
-            Ruling::Elsewhere { address } => {
+            undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
                 let copy = Forwarded {
                     method: Method::GET,
                     path: ELECTION_PATH,
                     accept: accept.cloned(),
                     body: Bytes::new(),
+                    hops: 0,
                 };
-                self.pass_on(&address, origin, copy).await
+                self.ask_others(undecided, origin, copy).await
             }
         }
     }
@@ -189,44 +225,89 @@ impl Election {
     /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the header; only replicas
     /// have the certificate.
     fn origin(&self, request: &Request<Incoming>) -> Option<Origin> {
-        if !request.headers().contains_key(FORWARDED) {
-            return Some(Origin::Client);
-        }
+        let headers = request.headers();
+        let Some(hops) = headers.get(FORWARDED) else {
+            return (request.uri().path() != REPLICAS_PATH).then_some(Origin::Client);
+        };
         let peer = request.extensions().get::<PeerCertificates>()?;
-        let replicas = self.forwarder.as_ref()?.replicas();
-        replicas.recognises(peer.chain()).then_some(Origin::Replica)
+        let forwarder = self.forwarder.as_ref()?;
+        if !forwarder.replicas().recognises(peer.chain()) {
+            return None;
+        }
+        if let Some(address) = headers.get(FORWARDER) {
+            forwarder.learn(address.to_str().unwrap_or_default());
+        }
+        let hops = hops.to_str().ok().and_then(|hops| hops.parse().ok());
+        Some(Origin::Replica {
+            hops: hops.unwrap_or(MAX_HOPS),
+        })
     }
 
-    async fn pass_on(&self, address: &Arc<str>, origin: Origin, copy: Forwarded) -> Answer {
-        if origin == Origin::Replica {
-            return keep_what_you_have(
-                "this replica was taken for the one that decides, but another one holds the Lease",
-            );
+    fn introduce_others(&self, answer: &mut Answer) {
+        let known = self.forwarder.as_ref().map(Forwarder::known);
+        let known = known.unwrap_or_default().join(",");
+        if let Ok(value) = HeaderValue::from_str(&known) {
+            answer.headers_mut().insert(REPLICAS, value);
         }
-        let Some(forwarder) = &self.forwarder else {
-            self.metrics.election.unreachable.inc();
-            return keep_what_you_have(
-                "another replica decides, and this one knows no CA by which it could recognise it; run one replica, or give the certificate's CA as `ca.crt` beside it",
-            );
+    }
+
+    /// Passes on what can't be decided here: to the replica that decides, or to one that may know it.
+    async fn ask_others<T>(&self, ruling: Ruling<T>, origin: Origin, copy: Forwarded) -> Answer {
+        let (holder, why) = match ruling {
+            Ruling::Elsewhere { address } => (Some(address), String::new()),
+            Ruling::Nobody(why) => (None, why),
+            Ruling::Here(_) => (None, String::new()),
         };
-        match forwarder.ask(address, &copy).await {
-            Ok(answer) => {
-                self.metrics.election.forwarded.inc();
-                let mut copied = http::Response::new(Full::new(answer.body().clone()));
-                *copied.status_mut() = answer.status();
-                for name in [CONTENT_TYPE, RETRY_AFTER] {
-                    if let Some(value) = answer.headers().get(&name) {
-                        copied.headers_mut().insert(name, value.clone());
-                    }
-                }
-                copied
+        let hops = match origin {
+            Origin::Client => 0,
+            Origin::Replica { hops } => hops,
+        };
+        let mut said = format!("nobody decides: {why}");
+        let Some(forwarder) = &self.forwarder else {
+            if holder.is_some() {
+                "another replica decides, and this one knows no CA by which it could recognise it; run one replica, or give the certificate's CA as `ca.crt` beside it".clone_into(&mut said);
             }
-            Err(error) => {
-                self.metrics.election.unreachable.inc();
-                tracing::debug!(cause = chain(&error), "failed to pass a poll on");
-                keep_what_you_have(&chain(&error))
+            return self.unreachable(&said);
+        };
+        if hops >= MAX_HOPS {
+            return self.unreachable("this replica was asked by another one, but doesn't decide");
+        }
+        let others = match hops {
+            0 => forwarder.known(),
+            // Who asks has asked the others as well, or will.
+            _ => Vec::new(),
+        };
+        let others = others
+            .into_iter()
+            .filter(|other| Some(other) != holder.as_ref());
+        let copy = Forwarded {
+            hops: hops + 1,
+            ..copy
+        };
+        for address in holder.iter().cloned().chain(others).take(MAX_ASKED) {
+            match forwarder.ask(&address, &copy).await {
+                Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    said = String::from_utf8_lossy(answer.body()).trim_end().to_owned();
+                }
+                Ok(answer) => {
+                    self.metrics.election.forwarded.inc();
+                    return passed_on(&answer);
+                }
+                Err(error) => {
+                    said = chain(&error);
+                    tracing::debug!(cause = said, "failed to pass a request on");
+                }
             }
         }
+        self.unreachable(&said)
+    }
+
+    fn unreachable(&self, why: &str) -> Answer {
+        self.metrics.election.unreachable.inc();
+        let mut answer = keep_what_you_have(why);
+        // Another replica may know better.
+        answer.extensions_mut().insert(GoElsewhere);
+        answer
     }
 
     async fn leader(&self, kind: leader::Request, uri: &Uri) -> Answer {
@@ -269,6 +350,18 @@ impl Election {
         let body = json!({ "content": content }).to_string();
         respond::with_body(status, JSON, body)
     }
+}
+
+/// The answer of another replica.
+fn passed_on(answer: &http::Response<Bytes>) -> Answer {
+    let mut copied = http::Response::new(Full::new(answer.body().clone()));
+    *copied.status_mut() = answer.status();
+    for name in [CONTENT_TYPE, RETRY_AFTER] {
+        if let Some(value) = answer.headers().get(&name) {
+            copied.headers_mut().insert(name, value.clone());
+        }
+    }
+    copied
 }
 
 /// 503: an agent that gets it goes on as it is and asks again at its next poll.

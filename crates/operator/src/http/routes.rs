@@ -1,5 +1,7 @@
 //! The HTTPS listener: which path goes where.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -14,7 +16,7 @@ pub struct Routes {
     /// Admission reviews.
     pub webhook: Webhook,
     /// Agents.
-    pub election: Election,
+    pub election: Arc<Election>,
 }
 
 impl Handler for Routes {

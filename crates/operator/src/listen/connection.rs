@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::places::{Activity, Close};
 use super::streams::{Begun, Driven};
-use super::{Answer, Handler, Limits, PeerCertificates, Transport};
+use super::{Answer, GoElsewhere, Handler, Leaving, Limits, PeerCertificates, Transport};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 
 /// How long an idle connection may take to say goodbye when its place is needed.
@@ -33,6 +33,8 @@ const RECLAIM_GRACE: Duration = Duration::from_millis(50);
 const MIN_BUFFER: usize = 8 * 1024;
 /// Read buffer for HTTP/1.1 in bytes: bodies pass through it, so it need not hold one.
 const MAX_BUFFER: usize = 64 * 1024;
+/// Tells an HTTP/1.1 client to use another connection for its next request.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The protocol name of HTTP/2 in ALPN.
 const ALPN_H2: &[u8] = b"h2";
 
@@ -51,6 +53,7 @@ pub(super) struct Server<H> {
     handler: H,
     pub(super) metrics: ListenerMetrics,
     http1: http1::Builder,
+    leaving: Arc<Leaving>,
 }
 
 impl<H: Handler> Server<H> {
@@ -59,6 +62,7 @@ impl<H: Handler> Server<H> {
         limits: Limits,
         handler: H,
         metrics: ListenerMetrics,
+        leaving: Arc<Leaving>,
     ) -> Self {
         let header_bytes = limits.header_bytes as usize;
         let mut http1 = http1::Builder::new();
@@ -73,6 +77,7 @@ impl<H: Handler> Server<H> {
             handler,
             metrics,
             http1,
+            leaving,
         }
     }
 
@@ -139,10 +144,30 @@ impl<H: Handler> Server<H> {
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
-        let service = service_fn(|request| Arc::clone(&self).answer(request, &peer, &activity));
+        let service = service_fn(|request| {
+            let answered = Arc::clone(&self).answer(request, &peer, &activity);
+            async {
+                let mut answer = answered.await;
+                if let Ok(answer) = &mut answer
+                    && (self.leaving.has_begun()
+                        || answer.extensions().get::<GoElsewhere>().is_some())
+                {
+                    answer.headers_mut().insert(CONNECTION, CLOSE);
+                }
+                answer
+            }
+        });
         let connection = self.http1.serve_connection(TokioIo::new(stream), service);
         let connection = pin!(connection);
-        let ended = drive(connection, http1::Connection::graceful_shutdown, close).await;
+        // Told by its answers; an idle one is left alone, since a request may be on its way.
+        let leave = std::future::pending();
+        let ended = drive(
+            connection,
+            http1::Connection::graceful_shutdown,
+            leave,
+            close,
+        )
+        .await;
         match &ended {
             Err(error) if error.is_timeout() => self.metrics.hit(Limit::HeaderTime),
             Err(error) if error.is_parse_too_large() => self.metrics.hit(Limit::HeaderSize),
@@ -166,6 +191,7 @@ impl<H: Handler> Server<H> {
             .max_header_list_size(self.limits.header_bytes)
             .keep_alive_interval(self.limits.ping_interval)
             .keep_alive_timeout(self.limits.ping_timeout);
+        let leaving = Arc::clone(&self.leaving);
         let service =
             service_fn(move |request| Arc::clone(&self).answer(request, &peer, &activity));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -173,7 +199,7 @@ impl<H: Handler> Server<H> {
         let shut_down = |mut connection: Pin<&mut Driven<_>>| {
             http2::Connection::graceful_shutdown(connection.connection());
         };
-        Ok(drive(connection, shut_down, close).await?)
+        Ok(drive(connection, shut_down, leaving.begins(), close).await?)
     }
 
     fn answer(
@@ -209,16 +235,25 @@ fn without_body(answer: Answer) -> Answer {
     Answer::from_parts(parts, Full::default())
 }
 
-/// Polls a connection to its end, and calls `shut_down` when told to close.
+/// Polls a connection to its end, and calls `shut_down` when told to leave or to close.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
-    shut_down: impl FnOnce(Pin<&mut C>),
-    close: oneshot::Receiver<Close>,
+    shut_down: impl Fn(Pin<&mut C>),
+    leave: impl Future<Output = ()>,
+    mut close: oneshot::Receiver<Close>,
 ) -> hyper::Result<()> {
     let close = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
-        close = close => close,
+        close = &mut close => close,
+        () = leave => {
+            shut_down(connection.as_mut());
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return ended,
+                close = close => close,
+            }
+        }
     };
     shut_down(connection.as_mut());
     match close {

@@ -14,7 +14,8 @@ pub struct Limits {
     /// Time for a TLS handshake.
     pub handshake: Duration,
     /// Time for the headers of an HTTP/1.1 request, counted from when the connection became free for it; so it also
-    /// ends idle HTTP/1.1 connections.
+    /// ends idle HTTP/1.1 connections. API servers call webhooks over HTTP/1.1, keep idle connections for 90 s, and can't
+    /// repeat a review that was on its way when we closed: ours must be the longer patience.
     pub headers: Duration,
     /// Time without any request in flight after which a connection is closed.
     pub idle: Duration,
@@ -31,10 +32,23 @@ impl Default for Limits {
             streams: 128,
             header_bytes: 16 * 1024,
             handshake: Duration::from_secs(5),
-            headers: Duration::from_secs(10),
+            headers: Duration::from_secs(120),
             idle: Duration::from_secs(120),
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_are_kept_longer_than_api_servers_keep_them() {
+        // The idle time-out of the HTTP client in Go, which API servers are built with.
+        let theirs = Duration::from_secs(90);
+        let limits = Limits::default();
+        assert!(limits.headers > theirs && limits.idle > theirs);
     }
 }

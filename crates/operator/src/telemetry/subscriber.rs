@@ -27,11 +27,11 @@ impl LineSubscriber {
 
 impl Subscriber for LineSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries describe every frame at debug; only what they warn of is for an operator's eyes.
+        // What libraries warn of is told by whoever called them, once and with what it means here. It is shown only to
+        // those who look for more.
         let ours = metadata.target().starts_with("datakit_operator");
-        metadata.is_event()
-            && self.sink.enabled(*metadata.level())
-            && (ours || *metadata.level() <= Level::WARN)
+        let theirs = *metadata.level() <= Level::WARN && self.sink.enabled(Level::DEBUG);
+        metadata.is_event() && self.sink.enabled(*metadata.level()) && (ours || theirs)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -139,13 +139,24 @@ mod tests {
         }
     }
 
+    /// What is written at this level, without the times.
+    fn written(level: Level, log: impl FnOnce()) -> String {
+        let memory = Memory::default();
+        let sink = Sink::start(Format::Text, level, Box::new(memory.clone()));
+        tracing::subscriber::with_default(LineSubscriber::new(sink.clone()), log);
+        sink.flush(Duration::from_secs(60));
+        let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        written
+            .lines()
+            .map(|line| line.split_once(' ').unwrap().1.to_owned() + "\n")
+            .collect()
+    }
+
     #[test]
     fn events_become_lines() {
-        let memory = Memory::default();
-        let sink = Sink::start(Format::Text, Level::INFO, Box::new(memory.clone()));
         let source = io::Error::other("disk\nfull");
         let error: &(dyn std::error::Error + 'static) = &source;
-        tracing::subscriber::with_default(LineSubscriber::new(sink.clone()), || {
+        let written = written(Level::INFO, || {
             tracing::info!(
                 port = 9543_u64,
                 open = true,
@@ -155,22 +166,28 @@ mod tests {
             );
             tracing::warn!(error, peer = ?Some(1), at = %"there", "failed");
             tracing::debug!("not wanted");
-            tracing::info!(target: "h2::server", "not ours");
-            tracing::warn!(target: "h2::server", "heeded");
             tracing::info_span!("ignored").in_scope(|| tracing::info!("inside"));
         });
-        sink.flush(Duration::from_secs(60));
-        let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
-        let without_time: String = written
-            .lines()
-            .map(|line| line.split_once(' ').unwrap().1.to_owned() + "\n")
-            .collect();
         expect![[r#"
             level=info msg="listening on x" port=9543 open=true name="a b"
             level=warn msg=failed error="disk\nfull" peer=Some(1) at=there
-            level=warn msg=heeded
             level=info msg=inside
         "#]]
-        .assert_eq(&without_time);
+        .assert_eq(&written);
+    }
+
+    #[test]
+    fn libraries_are_heard_only_by_those_who_look_for_more() {
+        let log = || {
+            tracing::info!(target: "h2::server", "never");
+            tracing::error!(target: "h2::server", "heeded");
+            tracing::debug!("ours");
+        };
+        assert_eq!(written(Level::INFO, log), "");
+        expect![[r#"
+            level=error msg=heeded
+            level=debug msg=ours
+        "#]]
+        .assert_eq(&written(Level::DEBUG, log));
     }
 }

@@ -3,7 +3,7 @@
 use tokio::net::TcpStream;
 
 use crate::frames::{GOAWAY, HalfSent, Raw};
-use crate::support::{Operator, get, within};
+use crate::support::{Operator, Protocol, get, within};
 
 #[tokio::test]
 async fn requests_in_flight_finish_and_new_ones_are_refused() {
@@ -67,4 +67,30 @@ async fn a_second_signal_ends_at_once() {
         operator.signal(second);
         assert_eq!(operator.ended().await.code, Some(code));
     }
+}
+
+#[tokio::test]
+async fn clients_are_asked_to_leave_while_there_is_time() {
+    let operator = Operator::start(&["--shutdown-delay", "1h"]);
+    let mut http1 = operator.client(Protocol::Http1).await;
+    let before = http1.ask(get("/ping")).await.expect("an answer");
+    assert_eq!(before.header("connection"), None);
+    let mut http2 = Raw::connect(&operator).await;
+    operator.signal("-TERM");
+    http2.next_of(GOAWAY).await;
+    // A client that asks on a connection it has kept is answered, and told to make another one next time.
+    let last = http1.ask(get("/ping")).await.expect("an answer");
+    assert_eq!(
+        (last.status(), last.header("connection")),
+        (200, Some("close"))
+    );
+    assert!(http1.ask(get("/ping")).await.is_err());
+    // Where it comes back to the same process, it is served as well.
+    for protocol in Protocol::BOTH {
+        let answer = operator.ask(protocol, get("/ping")).await;
+        assert_eq!(answer.status(), 200, "{protocol:?}");
+    }
+    assert_eq!(operator.probe(get("/readyz")).await.status(), 503);
+    operator.signal("-TERM");
+    assert_eq!(operator.ended().await.code, Some(143));
 }

@@ -259,9 +259,14 @@ impl<'h> World<'h> {
     fn loses(&mut self) -> bool {
         let lost = self.now < QUIET && self.random(100) < u64::from(self.history.loss);
         if lost {
-            self.disturbed = self.now;
+            self.disturb(0);
         }
         lost
+    }
+
+    /// Whatever should be collected may be late because of what happens now and for some time.
+    fn disturb(&mut self, time: u64) {
+        self.disturbed = self.disturbed.max(self.now + time);
     }
 
     fn delay(&mut self) -> u64 {
@@ -310,10 +315,12 @@ impl<'h> World<'h> {
             let (Some(agent), Some(heard)) = (&slot.agent, slot.heard) else {
                 continue;
             };
-            if self.now - heard.max(self.operator_since) > TIMEOUT {
+            // A new operator stops listening when the time is over, not after it.
+            let limit = TIMEOUT - u64::from(heard < self.operator_since);
+            if self.now - heard.max(self.operator_since) > limit {
                 slot.excused |= agent.running | agent.target;
                 slot.latest = 0;
-                self.disturbed = self.now;
+                self.disturbed = self.disturbed.max(self.now);
             }
         }
     }
@@ -349,7 +356,7 @@ impl<'h> World<'h> {
         match event {
             Event::Operation(at) => self.operate(at),
             Event::OperatorStarts => {
-                self.disturbed = self.now;
+                self.disturb(0);
                 self.start_operator(true);
             }
             Event::OperatorTicks => {
@@ -360,7 +367,7 @@ impl<'h> World<'h> {
                 self.push(self.now + 500, Event::OperatorTicks);
             }
             Event::AgentStarts(at) => {
-                self.disturbed = self.now;
+                self.disturb(0);
                 let slot = &mut self.slots[at];
                 slot.agent = Some(Agent::new(slot.offers));
                 slot.waiting = false;
@@ -376,12 +383,12 @@ impl<'h> World<'h> {
                 self.arrives(at, process, offers, target, waits);
             }
             Event::Ends(at, process, answer) => self.ends(at, process, answer),
-            Event::Disturbance => self.disturbed = self.now,
+            Event::Disturbance => self.disturb(0),
         }
     }
 
     fn operate(&mut self, at: usize) {
-        self.disturbed = self.now;
+        self.disturb(0);
         match self.history.ops[at].1 {
             Op::Kill(at) => self.slots[at].agent = None,
             Op::Restart {
@@ -483,7 +490,13 @@ impl<'h> World<'h> {
 
     fn arrives(&mut self, at: usize, process: u32, offers: Inputs, target: Inputs, waits: bool) {
         if !waits {
-            self.disturbed = self.now;
+            // With other offers it looks as if there were two agents, at first.
+            let same = self.slots[at].offers == offers;
+            self.disturb(if same { 0 } else { TIMEOUT });
+            if self.relearning {
+                // An outdated claim that an operator who knows nothing yet has to believe.
+                self.slots[at].excused |= target;
+            }
         }
         let answer = self.answer(at, offers, target);
         // Listening may have ended within.

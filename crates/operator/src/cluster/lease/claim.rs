@@ -34,11 +34,8 @@ pub enum Step {
         /// The number to leave.
         transitions: i32,
     },
-    /// Another replica holds it, at least until this time.
-    Wait {
-        /// By our clock.
-        until: Instant,
-    },
+    /// Another replica holds it.
+    Wait,
 }
 
 /// One replica's view.
@@ -73,15 +70,15 @@ impl Claim {
             _ => now,
         };
         self.seen = Some((record, since));
-        let until = since + duration;
+        let abandoned = now >= since + duration;
         if ours {
             Step::Renew { transitions }
-        } else if released || now >= until {
+        } else if released || abandoned {
             Step::Take {
                 transitions: transitions.saturating_add(1),
             }
         } else {
-            Step::Wait { until }
+            Step::Wait
         }
     }
 }
@@ -126,14 +123,11 @@ mod tests {
             let step = claim.decide(Some(record("b", renewed)), start + after * SECOND);
             assert_eq!(step, want, "{renewed} after {after} s");
         };
-        let wait = |until: u32| Step::Wait {
-            until: start + until * SECOND,
-        };
         // The first sight says nothing about how old it is.
-        check("1", 0, wait(8));
-        check("1", 7, wait(8));
-        check("2", 7, wait(15));
-        check("2", 14, wait(15));
+        check("1", 0, Step::Wait);
+        check("1", 7, Step::Wait);
+        check("2", 7, Step::Wait);
+        check("2", 14, Step::Wait);
         check("2", 15, Step::Take { transitions: 4 });
     }
 }
