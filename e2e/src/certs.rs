@@ -42,10 +42,21 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its key, as PEM.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// Makes a certificate for a server on this machine.
     pub fn localhost(&self) -> Result<Pair> {
+        self.server("localhost")
+    }
+
+    /// Makes a certificate for a server on this machine that is asked for by this name.
+    pub fn server(&self, name: &str) -> Result<Pair> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params
             .subject_alt_names
             .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));

@@ -70,6 +70,16 @@ impl Cluster {
         send(&self.client, Method::PATCH, path, change).await
     }
 
+    /// Puts an object in the place of the one that is there.
+    pub async fn replace(&self, path: &str, object: &Value) -> kube::Result<Value> {
+        send(&self.client, Method::PUT, path, object).await
+    }
+
+    /// Deletes an object, with these `DeleteOptions`.
+    pub async fn delete(&self, path: &str, options: &Value) -> kube::Result<Value> {
+        send(&self.client, Method::DELETE, path, options).await
+    }
+
     /// Reads an object or a list.
     pub async fn get(&self, path: &str) -> kube::Result<Value> {
         send(&self.client, Method::GET, path, &Value::Null).await
@@ -209,6 +219,12 @@ pub fn refusal(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
+}
+
+/// Whether the API server answered with this HTTP status.
+#[must_use]
+pub fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
 async fn client(plane: &Plane) -> Result<Client> {

@@ -121,7 +121,7 @@ fn say(connection: TcpStream, config: &Arc<ServerConfig>, speech: &Speech) -> Re
 }
 
 /// The body of a request whose length is stated.
-fn body(stream: &mut impl Read) -> Result<Vec<u8>> {
+pub(crate) fn body(stream: &mut impl Read) -> Result<Vec<u8>> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {

@@ -7,19 +7,46 @@
 //! | [`plane`] | etcd, the API server and the controllers: one of each for all tests of a run |
 //! | [`cluster`] | requests to the API server, as raw JSON so that no field is lost on the way |
 //! | [`kubectl`] | the command people use |
+//! | [`helm`] | the chart's installer |
 //! | [`operator`] | the program under test |
 //! | [`webhook`] | its registration |
 //! | [`impostor`] | servers that stand in for it and misbehave, or stand beside it |
+//! | [`service`] | a Service and the addresses behind it |
+//! | [`account`] | what a pod gets to talk to the API server |
+//! | [`replica`] | one operator of several, each at an address of its own, as pods are |
+//! | [`installation`] | an installation without a chart, and replicas as processes |
+//! | [`kubelet`] | runs the pods of a namespace as processes, and tells the API server of them |
+//! | [`mounted`] | files that change under a running program, as a kubelet writes them |
+//! | [`connection`] | what a client of a webhook sees |
+//! | [`cable`] | a way to a server that can be cut |
+//! | [`caller`] | an HTTPS client as agents are one |
+//! | [`agents`] | agents that ask which inputs they may run |
+//! | [`referee`] | watches what they are told and what they do |
+//! | [`traffic`] | pods that are created all the time |
 //! | [`stored`] | what two stored pods have in common |
 //! | [`wait`] | waiting for something that will be true soon |
 
+pub mod account;
+pub mod agents;
+pub mod cable;
+pub mod caller;
 pub mod certs;
 pub mod cluster;
+pub mod connection;
+pub mod helm;
 pub mod impostor;
+pub mod installation;
 pub mod kubectl;
+pub mod kubelet;
+pub mod mounted;
 pub mod operator;
 pub mod plane;
+mod pod;
 pub mod process;
+pub mod referee;
+pub mod replica;
+pub mod service;
 pub mod stored;
+pub mod traffic;
 pub mod wait;
 pub mod webhook;

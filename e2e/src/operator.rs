@@ -120,7 +120,7 @@ pub fn lasting_certificate() -> Result<(String, Pair)> {
 }
 
 /// The program: what the environment names, else what the build has left beside the tests.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let program = match std::env::var_os("E2E_OPERATOR") {
         Some(path) => PathBuf::from(path),
         None => target_directory()?.join("debug/datakit-operator"),
@@ -140,7 +140,7 @@ fn port_in(log: &str) -> Option<u16> {
     authority.rsplit(':').next()?.parse().ok()
 }
 
-fn lines(log: &str) -> impl Iterator<Item = Value> {
+pub(crate) fn lines(log: &str) -> impl Iterator<Item = Value> {
     log.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
@@ -30,6 +31,7 @@ pub struct Plane {
     directory: PathBuf,
     programs: PathBuf,
     server: String,
+    authority: String,
     /// Held for their leashes: they end with this process.
     processes: Vec<Process>,
 }
@@ -63,6 +65,12 @@ impl Plane {
         &self.server
     }
 
+    /// The certificate of the authority that vouches for the API server, as PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// The file with the address and credentials of an administrator.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
@@ -94,7 +102,7 @@ impl Plane {
             ),
             (
                 "kubeconfig",
-                kubeconfig(&server, &authority.pem()).to_string(),
+                kubeconfig(&server, &authority.pem(), &json!({"token": TOKEN})).to_string(),
             ),
         ] {
             std::fs::write(directory.join(name), content)?;
@@ -134,7 +142,11 @@ impl Plane {
                 format!("--token-auth-file={}", at("tokens.csv")),
                 "--authorization-mode=RBAC".to_owned(),
                 "--allow-privileged=true".to_owned(),
-            ],
+                // Webhooks behind a Service are found by its endpoints: there is no kube-proxy.
+                "--enable-aggregator-routing=true".to_owned(),
+            ]
+            .into_iter()
+            .chain(pooling(&programs.join("kube-apiserver"))?),
             &[],
             &directory.join("kube-apiserver.log"),
         )?;
@@ -142,6 +154,7 @@ impl Plane {
             directory: directory.clone(),
             programs,
             server,
+            authority: authority.pem(),
             processes: vec![etcd, api],
         };
         plane.wait_until_ready().await?;
@@ -218,13 +231,24 @@ fn local_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn kubeconfig(server: &str, authority: &str) -> Value {
+/// A file for clients of an API server: its address, the authority that vouches for it (PEM), and who the client is.
+#[must_use]
+pub fn kubeconfig(server: &str, authority: &str, user: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "tests",
         "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority-data": BASE64.encode(authority)}}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "user"}}],
     })
+}
+
+/// The flag by which connections to webhooks are kept and used again wherever they lead, where that can be chosen. All
+/// releases before 1.37 do so, and it is harder on a webhook that goes away.
+fn pooling(api_server: &Path) -> Result<Option<String>> {
+    let help = Command::new(api_server).arg("--help").output()?.stdout;
+    let gate = "WebhookRoundTripLoadBalancing";
+    let known = String::from_utf8_lossy(&help).contains(gate);
+    Ok(known.then(|| format!("--feature-gates={gate}=false")))
 }
 
 /// A new folder for this run, after removing those of runs that have ended.

@@ -6,14 +6,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Runs a program beside a reader of standard input. That is a pipe to the test process: the kernel closes it when the
 /// test process is gone, also after a panic or SIGKILL, and the reader then ends the program. What these programs keep
 /// is thrown away, so none gets a chance to shut down slowly.
+///
+/// The first argument is a file for the program's process id, so that it can be sent signals.
 const LEASH: &str = r#"
 exec 3<&0 </dev/null
+id=$1; shift
 "$@" 3<&- & program=$!
+echo "$program" >"$id"
 { read -r _ <&3; kill -KILL "$program" 2>/dev/null; } & leash=$!
 exec 3<&-
 wait "$program"; status=$?
@@ -37,6 +41,20 @@ pub struct Process {
     guard: Child,
     leash: Option<ChildStdin>,
     log: PathBuf,
+    id: PathBuf,
+}
+
+/// What a program can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Asks it to end: SIGTERM.
+    Terminate,
+    /// Ends it without asking: SIGKILL.
+    Kill,
+    /// Freezes it: SIGSTOP.
+    Stop,
+    /// Thaws it: SIGCONT.
+    Continue,
 }
 
 impl Process {
@@ -49,8 +67,10 @@ impl Process {
     ) -> Result<Self> {
         let output =
             File::create(log).with_context(|| format!("failed to create `{}`", log.display()))?;
+        let id = log.with_added_extension("pid");
         let mut command = Command::new("sh");
-        command.args(["-c", LEASH, "leash"]).arg(program).args(args);
+        command.args(["-c", LEASH, "leash"]).arg(&id);
+        command.arg(program).args(args);
         without_proxies(&mut command)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             // A signal from the terminal ends the tests, and only by that what they started.
@@ -66,7 +86,31 @@ impl Process {
             guard,
             leash,
             log: log.to_owned(),
+            id,
         })
+    }
+
+    /// Sends the program a signal. A program that has ended is left alone.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
+        let name = match signal {
+            Signal::Terminate => "TERM",
+            Signal::Kill => "KILL",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
+        };
+        let id = std::fs::read_to_string(&self.id).unwrap_or_default();
+        let id = id.strip_suffix('\n').context("it has only just started")?;
+        // The shell's own `kill` is there wherever the shell is.
+        let mut command = Command::new("sh");
+        let sent = command.args(["-c", r#"kill -s "$0" "$1""#, name, id]);
+        let status = sent.status()?;
+        if !status.success() && self.ended()?.is_none() {
+            bail!("failed to send {name} to process {id}: {status}");
+        }
+        Ok(())
     }
 
     /// How the program ended, if it did.
@@ -133,6 +177,30 @@ mod tests {
             std::thread::yield_now();
         };
         assert_eq!(status.code(), Some(3));
+        std::fs::remove_file(&process.id).unwrap();
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_signal_reaches_the_program() {
+        let log = std::env::temp_dir().join(format!("signal-{}.log", std::process::id()));
+        let script = "trap 'exit 5' TERM; echo armed; while :; do sleep 0.01; done";
+        let mut process = Process::start(Path::new("sh"), ["-c", script], &[], &log).unwrap();
+        while process.output().is_empty() {
+            std::thread::yield_now();
+        }
+        // The shell that holds the program writes its id at the same time.
+        while process.signal(Signal::Terminate).is_err() {
+            std::thread::yield_now();
+        }
+        let status = loop {
+            if let Some(status) = process.ended().unwrap() {
+                break status;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(status.code(), Some(5));
+        std::fs::remove_file(&process.id).unwrap();
         std::fs::remove_file(log).unwrap();
     }
 }
