@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::json::Reader;
-use crate::namespace::{Namespace, Namespaces};
+use crate::namespace::{Namespace, Namespaces, PodSecurity};
 use crate::patch::Patch;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
@@ -163,6 +163,7 @@ pub fn inject<'a>(
             planned,
             |draft, plan, decision| match context.namespaces.get(namespace) {
                 Some(facts) => engine.keep_rules(namespace, facts, draft, plan, decision),
+                None if context.namespaces.are_all() => keep_any_rules(namespace, draft, plan),
                 None => Ok(()),
             },
         ));
@@ -174,6 +175,17 @@ pub fn inject<'a>(
         decisions,
         warnings,
         pod,
+    }
+}
+
+/// For a namespace that is too new to be known: it may be one of those that forbid the plan.
+fn keep_any_rules(name: &str, draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Reason> {
+    match pod_security::violation(PodSecurity::Baseline, draft.pod, plan) {
+        None => Ok(()),
+        Some(problem) => Err(Reason::NewNamespace {
+            namespace: name.to_owned(),
+            problem,
+        }),
     }
 }
 

@@ -19,6 +19,7 @@ pub const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
 #[derive(Debug, Clone, Default)]
 pub struct Namespaces {
     by_name: HashMap<String, Namespace>,
+    all: bool,
     /// What holds for all others.
     others: Option<Namespace>,
 }
@@ -58,12 +59,24 @@ impl Namespaces {
         Self {
             by_name: HashMap::new(),
             others: Some(namespace),
+            all: false,
         }
     }
 
     /// Adds a namespace, or replaces what was known of it.
     pub fn insert(&mut self, name: impl Into<String>, namespace: Namespace) {
         self.by_name.insert(name.into(), namespace);
+    }
+
+    /// Says that these are all namespaces of the cluster, so that another one can only be new.
+    #[must_use]
+    pub fn all(self) -> Self {
+        Self { all: true, ..self }
+    }
+
+    /// Whether another namespace can only be new.
+    pub fn are_all(&self) -> bool {
+        self.all
     }
 
     /// What is known of a namespace.
@@ -91,6 +104,7 @@ impl<N: Into<String>> FromIterator<(N, Namespace)> for Namespaces {
         Self {
             by_name,
             others: None,
+            all: false,
         }
     }
 }

@@ -85,6 +85,13 @@ pub enum Reason {
         /// What can help.
         remedy: PodSecurityRemedy,
     },
+    /// All namespaces are known but this one, so it was made a moment ago, and what would be added could be forbidden there.
+    NewNamespace {
+        /// The namespace.
+        namespace: String,
+        /// What of the addition some levels forbid.
+        problem: String,
+    },
     /// A LimitRange of the namespace leaves no room for what would be added.
     LimitRange {
         /// Its name.
@@ -109,7 +116,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 16] = [
+    pub const CODES: [&str; 17] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -125,6 +132,7 @@ impl Reason {
         "invalid_annotation",
         "pod_security",
         "limit_range",
+        "new_namespace",
         "unverified",
     ];
 
@@ -151,7 +159,8 @@ impl Reason {
             Self::InvalidAnnotation { .. } => 12,
             Self::PodSecurity { .. } => 13,
             Self::LimitRange { .. } => 14,
-            Self::Unverified(_) => 15,
+            Self::NewNamespace { .. } => 15,
+            Self::Unverified(_) => 16,
         }
     }
 
@@ -190,6 +199,7 @@ impl Reason {
                 }
             }
             .to_owned(),
+            Self::NewNamespace { .. } => "create the pod again".to_owned(),
             Self::LimitRange { .. } => {
                 "change it, or resources of the feature in the operator's configuration".to_owned()
             }
@@ -246,6 +256,10 @@ impl fmt::Display for Reason {
             } => write!(
                 f,
                 "namespace `{namespace}` enforces Pod Security level {level}, which forbids {problem}"
+            ),
+            Self::NewNamespace { namespace, problem } => write!(
+                f,
+                "namespace `{namespace}` is too new for its Pod Security level to be known, and some forbid {problem}"
             ),
             Self::LimitRange {
                 limit_range,

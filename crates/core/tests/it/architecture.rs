@@ -42,6 +42,39 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The operator's modules import only from those that its `lib.rs` lists above them.
+#[test]
+fn the_operators_imports_go_one_way() {
+    let source = manifest_dir().join("../operator/src");
+    let list = fs::read_to_string(source.join("lib.rs")).unwrap();
+    let ranks: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
+    let rank = |name: &str| ranks.iter().position(|known| *known == name);
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let module = top_module(&source, &file);
+        let Some(own) = rank(&module) else {
+            assert!(["lib", "main"].contains(&&*module), "{}", file.display());
+            continue;
+        };
+        let text = fs::read_to_string(&file).unwrap();
+        for imported in imports(&text) {
+            if rank(imported).is_none_or(|other| other > own) {
+                wrong.push(format!("{} imports `{imported}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let (http, cluster) = (rank("http"), rank("cluster"));
+    assert!(http > cluster, "and so `cluster` never imports `http`");
+    for file in rust_files(&source.join("http")) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!imports(&text).contains(&"cluster"), "{}", file.display());
+    }
+}
+
 #[test]
 fn the_map_names_every_module() {
     let root = manifest_dir().join("../..");

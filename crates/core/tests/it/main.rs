@@ -16,5 +16,6 @@ mod golden;
 mod laws;
 mod limit_ranges;
 mod namespaces;
+mod new_namespace;
 mod pods;
 mod review;

@@ -154,7 +154,11 @@ impl Rules {
             let ranges = &mut found.entry(namespace).or_default().limit_ranges;
             ranges.push(range.clone());
         }
-        found.into_iter().collect()
+        let namespaces: Namespaces = found.into_iter().collect();
+        match self.levels {
+            Some(_) => namespaces.all(),
+            None => namespaces,
+        }
     }
 }
 
