@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use k8s_openapi::ByteString;
@@ -35,6 +35,8 @@ use crate::tls::rotation::{
 
 /// The longest wait for an answer to a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The shortest time between two registrations.
+const REGISTER_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look at the clock when nothing else happens. The clock may have been set, or the machine suspended.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -104,6 +106,7 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
         keyring: None,
         seen: Vec::new(),
         damage: None,
+        registered: None,
     };
     let mut wait = Duration::ZERO;
     loop {
@@ -160,6 +163,8 @@ struct Keeper {
     seen: Vec<Arc<Authority>>,
     /// What was last said to be wrong with the Secret.
     damage: Option<String>,
+    /// When the bundle was registered last.
+    registered: Option<Instant>,
 }
 
 impl Keeper {
@@ -356,6 +361,11 @@ impl Keeper {
         let Some(webhook) = &self.webhook else {
             return Ok(None);
         };
+        // The first time at once. If somebody else insists on another bundle, not as fast as the two of us can write.
+        let waited = self.registered.map(|registered| registered.elapsed());
+        if let Some(waited) = waited.filter(|waited| *waited < REGISTER_INTERVAL) {
+            return Err(REGISTER_INTERVAL - waited);
+        }
         let pem: String = bundle.iter().map(|der| to_pem(der)).collect();
         let pem = ByteString(pem.into_bytes());
         let entries = webhook.webhooks.iter().flatten();
@@ -378,6 +388,7 @@ impl Keeper {
         match timeout(WRITE_TIMEOUT, patched).await {
             Ok(Ok(webhook)) => {
                 self.register_trouble.worked();
+                self.registered = Some(Instant::now());
                 tracing::info!(
                     webhook_configuration = self.settings.webhook,
                     certificates = bundle.len(),

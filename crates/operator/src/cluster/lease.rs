@@ -114,8 +114,9 @@ impl Holder {
         let seen = self.api.get_opt(&self.settings.name).await?;
         let record = seen.as_ref().map(record);
         Ok(match self.claim.decide(record.clone(), Instant::now()) {
-            step @ (Step::Take { transitions } | Step::Renew { transitions }) => {
-                if matches!(step, Step::Take { .. }) {
+            Step::Take { transitions } | Step::Renew { transitions } => {
+                // A process that was started again in the same pod finds its own Lease, and its own note.
+                if self.held.is_none() {
                     self.inherited = seen.as_ref().map(inherited).unwrap_or_default();
                 }
                 let lease = self.lease(seen, transitions);
