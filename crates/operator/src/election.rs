@@ -238,8 +238,12 @@ impl Office {
         let ruling = self.rule(|election, now| {
             election.tick(now);
             log(election.take_events());
-            self.metrics.update(&election.gauges(), &election.totals());
-            if let Bench::Elected { handover, .. } = &self.bench {
+            let gauges = election.gauges();
+            self.metrics.update(&gauges, &election.totals());
+            // While it listens, what it inherited is still the best note there is.
+            if let Bench::Elected { handover, .. } = &self.bench
+                && !gauges.relearning
+            {
                 handover.leave(election.full_owners());
             }
             election.next_deadline().saturating_sub(now)

@@ -118,6 +118,9 @@ impl Holder {
                 // A process that was started again in the same pod finds its own Lease, and its own note.
                 if self.held.is_none() {
                     self.inherited = seen.as_ref().map(inherited).unwrap_or_default();
+                    // To be passed on unchanged until this replica has decided something itself.
+                    let left = self.inherited.iter().map(|id| id.as_str().into());
+                    self.handover.leave(left.collect());
                 }
                 let lease = self.lease(seen, transitions);
                 self.held = Some(self.write(lease).await?);

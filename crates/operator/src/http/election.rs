@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::{self, Unreadable};
 use super::respond::{self, JSON};
@@ -36,6 +36,9 @@ const STATUS_PATH: &str = "/v1/dk-election/status";
 const BUFFERED: usize = 32 << 20;
 /// How many replicas are asked what can't be decided here.
 const MAX_ASKED: usize = 3;
+/// How long that may take in all. With the 4 seconds between polls it stays well within the time after which an agent
+/// counts as dead.
+const ASKING_TIME: Duration = Duration::from_millis(2_500);
 /// How often a replica tells the one that decides that it is there.
 const HELLO_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for one of them.
@@ -262,7 +265,10 @@ impl Election {
             Origin::Client => 0,
             Origin::Replica { hops } => hops,
         };
-        let mut said = format!("nobody decides: {why}");
+        let mut said = match why.as_str() {
+            "" => "the replica that decides does not answer".to_owned(),
+            why => format!("nobody decides: {why}"),
+        };
         let Some(forwarder) = &self.forwarder else {
             if holder.is_some() {
                 "another replica decides, and this one knows no CA by which it could recognise it; run one replica, or give the certificate's CA as `ca.crt` beside it".clone_into(&mut said);
@@ -284,8 +290,12 @@ impl Election {
             hops: hops + 1,
             ..copy
         };
+        let deadline = Instant::now() + ASKING_TIME;
         for address in holder.iter().cloned().chain(others).take(MAX_ASKED) {
-            match forwarder.ask(&address, &copy).await {
+            let Ok(asked) = timeout_at(deadline, forwarder.ask(&address, &copy)).await else {
+                break;
+            };
+            match asked {
                 Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     said = String::from_utf8_lossy(answer.body()).trim_end().to_owned();
                 }
