@@ -128,12 +128,12 @@ impl Body {
                 let status = answer.status;
                 return self
                     .referee
-                    .fault(&self.life, format!("{id}: /ping gave {status}"));
+                    .fault(&self.life, &format!("{id}: /ping gave {status}"));
             }
             Err(error) => {
                 return self
                     .referee
-                    .fault(&self.life, format!("{id}: /ping failed: {error:#}"));
+                    .fault(&self.life, &format!("{id}: /ping failed: {error:#}"));
             }
         }
         let mut mind = Mind::new(&self.settings.offers);
@@ -174,7 +174,7 @@ impl Body {
             None => {}
             Some(None) => self
                 .referee
-                .fault(&self.life, format!("{polled:?}: not readable")),
+                .fault(&self.life, &format!("{polled:?}: not readable")),
             Some(Some(allowed)) => {
                 self.referee.told(&self.life, &allowed);
                 let resumed = mind.told(allowed);

@@ -79,7 +79,7 @@ impl Referee {
             running: BTreeSet::new(),
         };
         if game.players.insert(agent.to_owned(), player).is_some() {
-            self.cry(&mut game, format!("{agent} was started twice"));
+            self.cry(&mut game, &format!("{agent} was started twice"));
         }
         Life {
             agent: agent.to_owned(),
@@ -136,7 +136,7 @@ impl Referee {
             }
         }
         for foul in fouls {
-            self.cry(&mut game, foul);
+            self.cry(&mut game, &foul);
         }
     }
 
@@ -158,12 +158,12 @@ impl Referee {
             })
             .collect();
         for foul in twice {
-            self.cry(&mut game, foul);
+            self.cry(&mut game, &foul);
         }
     }
 
     /// Something else went wrong with it.
-    pub fn fault(&self, life: &Life, what: String) {
+    pub fn fault(&self, life: &Life, what: &str) {
         let mut game = self.game();
         if game.player(life).is_some() {
             self.cry(&mut game, what);
@@ -235,7 +235,7 @@ impl Referee {
         polls.cloned().collect()
     }
 
-    fn cry(&self, game: &mut Game, foul: String) {
+    fn cry(&self, game: &mut Game, foul: &str) {
         let after = self.origin.elapsed();
         game.fouls.push(format!("after {after:.2?}: {foul}"));
     }

@@ -9,14 +9,23 @@
 )]
 
 mod cases;
+mod certificates;
+mod chart;
+mod election;
 mod examples;
 mod fields;
 mod generate;
 mod generated;
+mod namespaces;
+mod operations;
 mod outage;
+mod permissions;
 mod pod_security;
 mod reinvocation;
+mod replicas;
+mod seen;
 mod shapes;
 mod untouched;
+mod upgrade;
 mod warnings;
 mod workloads;
