@@ -72,7 +72,7 @@ pub struct Office {
 /// One uninterrupted time as the one who decides.
 #[derive(Debug)]
 struct Sitting {
-    term: i32,
+    term: u32,
     election: Election,
 }
 
@@ -108,12 +108,8 @@ impl Office {
             log(election.take_events());
             outcome
         });
-        match &ruling {
-            Ruling::Here(outcome) => self.metrics.answered(outcome),
-            Ruling::Elsewhere { .. } => {}
-            Ruling::Nobody(_) => {
-                self.metrics.nobody.inc();
-            }
+        if let Ruling::Here(outcome) = &ruling {
+            self.metrics.answered(outcome);
         }
         ruling
     }

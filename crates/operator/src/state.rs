@@ -129,8 +129,8 @@ pub enum Leadership {
     Mine {
         /// After this another one may have it.
         until: Instant,
-        /// How many times the Lease has changed hands: different each time this replica gets it.
-        term: i32,
+        /// How many times this replica has got it. While it stays the same, nobody else has had it.
+        term: u32,
         /// What the holder before [left](Handover).
         inherited: Arc<[String]>,
     },

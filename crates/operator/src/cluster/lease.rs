@@ -68,6 +68,7 @@ pub async fn run(
         handover,
         inherited: Arc::default(),
         held: None,
+        term: 0,
     };
     tokio::select! {
         () = holder.keep() => {}
@@ -86,6 +87,8 @@ struct Holder {
     inherited: Arc<[String]>,
     /// The Lease as we wrote it last, if it is ours.
     held: Option<Lease>,
+    /// How many times this replica has taken it.
+    term: u32,
 }
 
 impl Holder {
@@ -114,7 +117,9 @@ impl Holder {
         let seen = self.api.get_opt(&self.settings.name).await?;
         let record = seen.as_ref().map(record);
         Ok(match self.claim.decide(record.clone(), Instant::now()) {
-            Step::Take { transitions } | Step::Renew { transitions } => {
+            step @ (Step::Take { transitions } | Step::Renew { transitions }) => {
+                // Somebody else may have had it in between, whether this replica has seen that or not.
+                let taken = matches!(step, Step::Take { .. }) || self.term == 0;
                 // A process that was started again in the same pod finds its own Lease, and its own note.
                 if self.held.is_none() {
                     self.inherited = seen.as_ref().map(inherited).unwrap_or_default();
@@ -124,9 +129,10 @@ impl Holder {
                 }
                 let lease = self.lease(seen, transitions);
                 self.held = Some(self.write(lease).await?);
+                self.term += u32::from(taken);
                 Leadership::Mine {
                     until: asked + self.settings.duration * 4 / 5,
-                    term: transitions,
+                    term: self.term,
                     inherited: Arc::clone(&self.inherited),
                 }
             }

@@ -273,10 +273,11 @@ impl Election {
             if holder.is_some() {
                 "another replica decides, and this one knows no CA by which it could recognise it; run one replica, or give the certificate's CA as `ca.crt` beside it".clone_into(&mut said);
             }
-            return self.unreachable(&said);
+            return self.no_answer(holder.is_some(), &said);
         };
         if hops >= MAX_HOPS {
-            return self.unreachable("this replica was asked by another one, but doesn't decide");
+            let said = "this replica was asked by another one, but doesn't decide";
+            return self.no_answer(holder.is_some(), said);
         }
         let others = match hops {
             0 => forwarder.known(),
@@ -309,11 +310,15 @@ impl Election {
                 }
             }
         }
-        self.unreachable(&said)
+        self.no_answer(holder.is_some(), &said)
     }
 
-    fn unreachable(&self, why: &str) -> Answer {
-        self.metrics.election.unreachable.inc();
+    fn no_answer(&self, somebody_decides: bool, why: &str) -> Answer {
+        let metrics = &self.metrics.election;
+        match somebody_decides {
+            true => metrics.unreachable.inc(),
+            false => metrics.nobody.inc(),
+        };
         let mut answer = keep_what_you_have(why);
         // Another replica may know better.
         answer.extensions_mut().insert(GoElsewhere);

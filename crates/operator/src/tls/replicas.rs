@@ -10,7 +10,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -20,8 +19,9 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::Identity;
 use super::authority::{Der, Names};
-use super::{Identity, provider};
+use super::provider::{self, KeyProof};
 
 /// The other replicas, as far as certificates go.
 pub struct Replicas {
@@ -128,11 +128,11 @@ impl ResolvesClientCert for AsClient {
 
 /// Lets clients present any certificate whose key they have, or none.
 #[derive(Debug)]
-pub(super) struct AnyClient(CryptoProvider);
+pub(super) struct AnyClient(KeyProof);
 
 impl AnyClient {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(provider::ring()))
+        Arc::new(Self(KeyProof::new()))
     }
 }
 
@@ -161,8 +161,7 @@ impl ClientCertVerifier for AnyClient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        self.0.tls12(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -171,12 +170,11 @@ impl ClientCertVerifier for AnyClient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        self.0.tls13(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.schemes()
     }
 }
 
