@@ -372,7 +372,7 @@ fn objects(name: &str) -> Vec<(String, Value)> {
     let role = json!({
         "apiVersion": api, "kind": "Role", "metadata": {"name": name},
         "rules": [
-            rule("", "secrets", &["get", "list", "watch", "update"], Some(format!("{name}-ca"))),
+            rule("", "secrets", &["list", "watch", "update"], Some(format!("{name}-ca"))),
             rule("", "secrets", &["create"], None),
             rule("coordination.k8s.io", "leases", &["get", "update"], Some(name.to_owned())),
             rule("coordination.k8s.io", "leases", &["create"], None),
@@ -384,10 +384,10 @@ fn objects(name: &str) -> Vec<(String, Value)> {
             rule(
                 "admissionregistration.k8s.io",
                 "mutatingwebhookconfigurations",
-                &["get", "list", "watch", "patch"],
+                &["list", "watch", "patch"],
                 Some(format!("{name}-mutation")),
             ),
-            rule("", "namespaces", &["get", "list", "watch"], None),
+            rule("", "namespaces", &["list", "watch"], None),
             rule("", "limitranges", &["list", "watch"], None),
         ],
     });

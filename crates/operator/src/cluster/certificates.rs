@@ -1,4 +1,4 @@
-//! Carries out what [`rotation`] decides: writes authorities into the Secret and certificates into the registration if
+//! Carries out what [`rotation`](crate::tls::rotation) decides: writes authorities into the Secret and certificates into the registration if
 //! this replica holds the Lease, and gives this replica its own certificate.
 //!
 //! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs and upgrades it keeps

@@ -243,7 +243,7 @@ async fn permit(cluster: &Cluster) -> Result<()> {
         "apiVersion": api, "kind": "Role", "metadata": {"name": "leaders"},
         "rules": [{
             "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-            "verbs": ["get", "list", "watch", "create", "update"],
+            "verbs": ["get", "create", "update"],
         }],
     });
     let binding = json!({

@@ -89,15 +89,15 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: Option<OsString>,
 
-    /// MutatingWebhookConfiguration whose caBundle is kept right [default: <service-name>-mutation]
+    /// MutatingWebhookConfiguration whose caBundle is kept right [default: SERVICE_NAME-mutation]
     #[arg(long, value_name = "NAME")]
     pub webhook_configuration: Option<String>,
 
-    /// Secret with the CA [default: <service-name>-ca]
+    /// Secret with the CA [default: SERVICE_NAME-ca]
     #[arg(long, value_name = "NAME")]
     pub ca_secret: Option<String>,
 
-    /// Lease that elects the replica which decides for all [default: <service-name>]
+    /// Lease that elects the replica which decides for all [default: SERVICE_NAME]
     #[arg(long, value_name = "NAME")]
     pub lease: Option<String>,
 
