@@ -165,8 +165,8 @@ pub(super) fn resolve(
     };
     let managed = matches!(tls, Source::Cluster(..));
     let namespace = &certificate.service_namespace;
-    // From a desk, with a certificate of its own, a process only looks.
-    let takes_part = managed || access == Some(Access::InPod);
+    // From a desk, with a certificate of its own, a process only looks, unless it is told which Lease is its own.
+    let takes_part = managed || access == Some(Access::InPod) || cluster.lease.is_some();
     let cluster = access.map(|access| app::Cluster {
         access,
         lease: takes_part.then(|| lease::Settings {
