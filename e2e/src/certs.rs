@@ -55,12 +55,25 @@ impl Authority {
 
     /// Makes a certificate for a server on this machine that is asked for by this name.
     pub fn server(&self, name: &str) -> Result<Pair> {
+        self.pair(name, &[ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// The same for one that is also a client of its like.
+    pub fn replica(&self, name: &str) -> Result<Pair> {
+        let usages = [
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        self.pair(name, &usages)
+    }
+
+    fn pair(&self, name: &str, usages: &[ExtendedKeyUsagePurpose]) -> Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params
             .subject_alt_names
             .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = usages.to_vec();
         Ok(Pair {
             certificate: params.signed_by(&key, &self.0)?.pem(),
             key: key.serialize_pem(),

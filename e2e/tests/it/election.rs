@@ -2,6 +2,7 @@
 //!
 //! Agents poll ten times as often as real ones, so that nothing takes long; the operator's time-outs are shortened, too.
 
+mod files;
 mod leaders;
 mod town;
 mod watch;

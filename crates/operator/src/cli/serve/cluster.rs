@@ -97,7 +97,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     pub ca_secret: Option<String>,
 
-    /// Lease that elects the replica which decides for all [default: SERVICE_NAME]
+    /// Lease that elects the replica which decides for all [default: SERVICE_NAME, in a pod or with --tls-source cluster;
+    /// elsewhere none, and this process decides alone]
     #[arg(long, value_name = "NAME")]
     pub lease: Option<String>,
 
