@@ -124,6 +124,8 @@ pub enum Leadership {
         holder: Arc<str>,
         /// Where it answers other replicas, if it says.
         address: Option<Arc<str>>,
+        /// Whether it keeps the installation's certificates.
+        keeps_certificates: bool,
     },
     /// This one.
     Mine {
@@ -160,6 +162,21 @@ impl Leadership {
     #[must_use]
     pub fn is_mine_for(&self, time: Duration) -> bool {
         matches!(self, Self::Mine { until, .. } if Instant::now() + time < *until)
+    }
+
+    /// Whether this replica, which gets its certificate from the installation's CA, may write that at this moment.
+    ///
+    /// The holder does, but while an installation moves from certificates of another kind to these, the holder may be one
+    /// that doesn't. The replica that waits for a CA then makes it; of several, the first one to write wins.
+    #[must_use]
+    pub fn may_write_certificates(&self) -> bool {
+        match self {
+            Self::Other {
+                keeps_certificates, ..
+            } => !keeps_certificates,
+            Self::Mine { .. } => self.is_mine(),
+            Self::Nobody { .. } => false,
+        }
     }
 
     /// Whether this replica may act as the holder at this moment.

@@ -132,12 +132,12 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
                 }
             },
             Ok(()) = leadership.changed() => {
-                Event::Holding(leadership.borrow_and_update().is_mine())
+                Event::Holding(leadership.borrow_and_update().may_write_certificates())
             }
             () = sleep(wait) => Event::Tick,
         };
         // The Lease is looked at again before each write, since a write may come long after the last news of it.
-        let may_write = || leadership.borrow().is_mine();
+        let may_write = || leadership.borrow().may_write_certificates();
         wait = keeper.follow(event, may_write).await;
     }
 }

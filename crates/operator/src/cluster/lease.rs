@@ -25,6 +25,8 @@ use crate::telemetry::cluster::{ClusterMetrics, Operation};
 
 /// Where the holder says at which address it answers other replicas.
 const ADDRESS: &str = "datakit-operator/holder-address";
+/// Says that the holder keeps the installation's certificates.
+const KEEPS_CERTIFICATES: &str = "datakit-operator/keeps-certificates";
 /// What one holder leaves for the next: ids of agents, separated by commas.
 const HANDOVER: &str = "datakit-operator/full-owners";
 /// The longest such list. One that is longer is not left at all: it only ever settles what can't be told otherwise.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub identity: String,
     /// Where this replica answers others.
     pub address: Option<String>,
+    /// Whether this replica keeps the installation's certificates while it holds the Lease.
+    pub keeps_certificates: bool,
     /// How long others wait for a holder that says nothing.
     pub duration: Duration,
 }
@@ -138,11 +142,14 @@ impl Holder {
             }
             Step::Wait => {
                 self.held = None;
+                let annotations = seen.as_ref().map(ResourceExt::annotations);
+                let keeps = annotations.is_some_and(|all| all.contains_key(KEEPS_CERTIFICATES));
                 let record = record.map(|record| (record.holder, record.address));
                 let (holder, address) = record.unwrap_or_default();
                 Leadership::Other {
                     holder: holder.into(),
                     address: address.map(Into::into),
+                    keeps_certificates: keeps,
                 }
             }
         })
@@ -173,6 +180,11 @@ impl Holder {
             Some(address) => annotations.insert(ADDRESS.to_owned(), address.clone()),
             None => annotations.remove(ADDRESS),
         };
+        if self.settings.keeps_certificates {
+            annotations.insert(KEEPS_CERTIFICATES.to_owned(), "true".to_owned());
+        } else {
+            annotations.remove(KEEPS_CERTIFICATES);
+        }
         let left = self.handover.left().join(",");
         if left.is_empty() || left.len() > LONGEST_HANDOVER {
             annotations.remove(HANDOVER);

@@ -175,6 +175,7 @@ pub(super) fn resolve(
             name: named(&cluster.lease, ""),
             identity: lease::identity(std::env::var(ENV_POD_NAME).ok()),
             address: pod_address(listen),
+            keeps_certificates: managed,
             duration: cluster.lease_duration,
         }),
         certificates: managed.then(|| certificates::Settings {
