@@ -14,7 +14,7 @@ use super::respond;
 use crate::listen::Answer;
 use crate::telemetry::metrics::Limit;
 
-/// An oversized body is read on and thrown away up to this multiple of the limit, so that a client that sends before
+/// A refused body is read on and thrown away up to this multiple of the limit, so that a client that sends before
 /// it listens gets to see the answer instead of a reset connection.
 const DISCARD_FACTOR: usize = 4;
 /// The first allocation for a body that arrives in pieces is no larger than this, whatever length was announced.
@@ -89,12 +89,13 @@ impl Reader {
         let limit = self.limits.bytes;
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
-            return self.discard(body, 0).await;
+            return self.refuse(body, 0, Unreadable::TooLarge(limit)).await;
         }
         // Nearly every review arrives in one piece, which is then used where it lies.
         let first = next_piece(&mut body).await?.unwrap_or_default();
         if first.len() > limit {
-            return self.discard(body, first.len()).await;
+            let why = Unreadable::TooLarge(limit);
+            return self.refuse(body, first.len(), why).await;
         }
         if body.is_end_stream() {
             return Ok(first);
@@ -106,29 +107,42 @@ impl Reader {
         whole
             .bytes
             .reserve((announced as usize).min(FIRST_ALLOCATION));
-        whole.push(&first)?;
+        if let Err(why) = whole.push(&first) {
+            drop(whole);
+            return self.refuse(body, first.len(), why).await;
+        }
         drop(first);
         let mut piece = Some(second);
         while let Some(bytes) = piece {
             let length = whole.bytes.len() + bytes.len();
             if length > limit {
                 drop(whole);
-                return self.discard(body, length).await;
+                let why = Unreadable::TooLarge(limit);
+                return self.refuse(body, length, why).await;
             }
-            whole.push(&bytes)?;
+            if let Err(why) = whole.push(&bytes) {
+                drop(whole);
+                return self.refuse(body, length, why).await;
+            }
             piece = next_piece(&mut body).await?;
         }
         Ok(std::mem::take(&mut whole.bytes).into())
     }
 
-    async fn discard(&self, mut body: Incoming, mut seen: usize) -> Result<Bytes, Unreadable> {
+    /// Reads on and throws away, so that a client that sends before it listens gets to see the answer `why`.
+    async fn refuse(
+        &self,
+        mut body: Incoming,
+        mut seen: usize,
+        why: Unreadable,
+    ) -> Result<Bytes, Unreadable> {
         while seen <= self.limits.bytes.saturating_mul(DISCARD_FACTOR) {
             match next_piece(&mut body).await {
                 Ok(Some(piece)) => seen += piece.len(),
                 Ok(None) | Err(_) => break,
             }
         }
-        Err(Unreadable::TooLarge(self.limits.bytes))
+        Err(why)
     }
 }
 
