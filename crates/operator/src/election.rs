@@ -27,6 +27,8 @@ use tokio::time::sleep;
 use crate::state::{Handover, Leadership};
 use crate::telemetry::election::ElectionMetrics;
 
+/// What a replica says that held the Lease and can't be sure of it any more.
+pub const LAPSED: &str = "this replica could not renew the Lease in time";
 /// How often to look whether there is anything to do, at least.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -197,9 +199,7 @@ impl Office {
                 let leadership = leadership.borrow().clone();
                 match leadership {
                     Leadership::Mine { until, .. } if Instant::now() >= until => {
-                        Leadership::Nobody {
-                            why: "this replica could not renew the Lease in time",
-                        }
+                        Leadership::Nobody { why: LAPSED }
                     }
                     leadership => leadership,
                 }

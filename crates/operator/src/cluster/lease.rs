@@ -33,8 +33,10 @@ const HANDOVER: &str = "datakit-operator/full-owners";
 const LONGEST_HANDOVER: usize = 64 * 1024;
 /// What is said before the Lease was read.
 pub const UNKNOWN: &str = "the Lease has not been read yet";
-const UNREACHABLE: &str = "the Lease can't be read or renewed";
-const RELEASED: &str = "this replica has released the Lease to shut down";
+/// What is said while it can't be read or renewed, for want of an API server or of permission.
+pub const UNREACHABLE: &str = "the Lease can't be read or renewed";
+/// What is said after it was given up.
+pub const RELEASED: &str = "this replica has released the Lease to shut down";
 
 /// Which Lease, and as whom.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! Task election over HTTPS, by a process that decides alone.
 
+use datakit_operator::cluster::lease::{RELEASED, UNKNOWN, UNREACHABLE};
+use datakit_operator::election::LAPSED;
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -207,4 +209,16 @@ async fn newer_agents_elect_a_leader() {
         (answer.status(), answer.header("allow")),
         (405, Some("POST"))
     );
+}
+
+#[test]
+fn the_documentation_says_what_to_do_about_each_reason() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let docs = std::fs::read_to_string(docs).expect("the documentation");
+    for reason in [UNKNOWN, UNREACHABLE, RELEASED, LAPSED] {
+        assert!(
+            docs.contains(&format!("`nobody decides: {reason}`")),
+            "{reason}"
+        );
+    }
 }
