@@ -9,11 +9,8 @@ pub struct Args {}
 /// The version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit this was built from; `unknown` where the build did not set `DATAKIT_OPERATOR_COMMIT`.
-pub const COMMIT: &str = match option_env!("DATAKIT_OPERATOR_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+/// The commit this was built from, as the build script found it; `unknown` outside a repository.
+pub const COMMIT: &str = env!("DATAKIT_OPERATOR_COMMIT");
 
 /// Prints one line: name, version, commit, platform.
 pub fn run(_args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
