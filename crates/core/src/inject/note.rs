@@ -248,7 +248,9 @@ impl NotNative {
     fn remedy(self) -> &'static str {
         match self {
             Self::Configured => "set sidecar_mode to auto in the operator's configuration",
-            Self::VersionUnknown => "start the operator with --kubernetes-version",
+            Self::VersionUnknown => {
+                "give the option --kubernetes-version to this command, or to the operator's `serve`"
+            }
             Self::OldNodes(_) => "set sidecar_mode to native if every node runs 1.29 or newer",
             Self::OldCluster(_) => "upgrade the cluster to 1.29 or newer",
         }
