@@ -239,6 +239,14 @@ impl Config {
         v1::load(text, overrides)
     }
 
+    /// Whether no feature can be injected, because none has an image.
+    pub fn injects_nothing(&self) -> bool {
+        let ddtrace = DdtraceLanguage::ALL.map(|language| self.ddtrace.images.get(language));
+        let profiler = ProfilerLanguage::ALL.map(|language| self.profiler.images.get(language));
+        let mut images = ddtrace.into_iter().chain(profiler);
+        self.logfwd.image.is_none() && images.all(|image| image.is_none())
+    }
+
     /// The configuration as pretty JSON, with every default spelled out. Loading it gives the same configuration.
     pub fn to_json(&self) -> String {
         emit::to_json(self)

@@ -110,11 +110,18 @@ impl Lowering<'_> {
         );
         let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
         for key in ["admission_inject_v2", "admission_mutate"] {
-            if root.get(key).is_some() {
-                self.reader.report(Diagnostic::warning(
+            // Whoever comes from a version that has the section expects what it configures: that is an error. A
+            // section that is there and empty, as in shipped defaults, loses nothing.
+            match root.get(key) {
+                Some(section) if section.configures() => self.reader.report(Diagnostic::error(
+                    root.path(key),
+                    "this version doesn't handle the section, so nothing that it configures is injected",
+                )),
+                Some(_) => self.reader.report(Diagnostic::warning(
                     root.path(key),
                     "this version doesn't handle the section; ignored",
-                ));
+                )),
+                None => {}
             }
         }
         let inject = self.reader.object(root, "admission_inject", FEATURES);

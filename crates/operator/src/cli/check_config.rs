@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use datakit_operator_core::config::{Config, EnvOverrides};
 use datakit_operator_core::diagnostic::{Diagnostic, Severity};
 
-use super::source::Source;
+use super::source::{Loaded, Source};
 use super::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Streams, Usage, manifests};
 
 /// Options of `check-config`.
@@ -43,7 +43,7 @@ Exit codes:
 ///
 /// For a configuration that can't be read or is no JSON, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let (name, diagnostics) = match &args.file {
+    let (name, loaded) = match &args.file {
         Some(path) if path.as_os_str() == "-" => {
             let mut text = String::new();
             streams
@@ -55,9 +55,19 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         }
         file => {
             let source = Source::choose(file.as_deref())?;
-            (source.to_string(), source.load()?.diagnostics)
+            (source.to_string(), source.load()?)
         }
     };
+    let Loaded {
+        config,
+        mut diagnostics,
+    } = loaded;
+    if config.injects_nothing() {
+        diagnostics.push(Diagnostic::warning(
+            "",
+            "no feature has an image, so nothing is injected",
+        ));
+    }
     for diagnostic in &diagnostics {
         writeln!(streams.stdout, "{diagnostic}")?;
     }
@@ -85,12 +95,15 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     })
 }
 
-fn load(text: &str) -> Result<Vec<Diagnostic>, Usage> {
+fn load(text: &str) -> Result<Loaded, Usage> {
     let text = if text.trim().is_empty() { "{}" } else { text };
     let set = EnvOverrides::VARIABLES
         .iter()
         .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let (_, diagnostics) = Config::load(text, &EnvOverrides::from_vars(set))
+    let (config, diagnostics) = Config::load(text, &EnvOverrides::from_vars(set))
         .context("failed to load the configuration from standard input")?;
-    Ok(diagnostics)
+    Ok(Loaded {
+        config,
+        diagnostics,
+    })
 }

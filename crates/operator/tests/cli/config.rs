@@ -12,17 +12,16 @@ fn check_config(args: &[&str], config: &str, code: i32, stdout: &str, stderr: &s
 
 #[test]
 fn every_finding_has_a_line() {
-    check_config(
-        &[],
-        "{}",
-        0,
-        "",
-        "configuration from standard input: nothing to complain about\n",
-    );
-    let warned = r#"{"admission_inject": {"ddtrace": {"imags": {}}}}"#;
-    let line =
-        "warning: admission_inject.ddtrace.imags: unknown key, ignored; did you mean `images`?\n";
+    let good = r#"{"admission_inject": {"logfwd": {"images": {"logfwd_image": "a:1"}}}}"#;
+    let fine = "configuration from standard input: nothing to complain about\n";
+    check_config(&[], good, 0, "", fine);
     let verdict = "configuration from standard input: 0 errors, 1 warning\n";
+    let nothing = "warning: no feature has an image, so nothing is injected\n";
+    check_config(&[], "{}", 0, nothing, verdict);
+    let warned =
+        r#"{"admission_inject": {"logfwd": {"imags": {}, "images": {"logfwd_image": "a:1"}}}}"#;
+    let line =
+        "warning: admission_inject.logfwd.imags: unknown key, ignored; did you mean `images`?\n";
     check_config(&[], warned, 0, line, verdict);
     check_config(&["--strict"], warned, 1, line, verdict);
     let wrong = r#"{"log_level": "loud", "admission_inject": {"logfwd": {
@@ -37,6 +36,16 @@ fn every_finding_has_a_line() {
         "resources.limits.cpu",
         "lots",
     ] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_this_build_ignores_is_an_error() {
+    let later = r#"{"admission_inject_v2": {"ddtraces": [{"image": "a:1"}]}}"#;
+    let ran = run(&["check-config", "-"], later);
+    assert_eq!(ran.code, 2);
+    for part in ["error: admission_inject_v2: ", "nothing is injected"] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 }

@@ -72,6 +72,40 @@ fn diagnostics_of_keys_and_kinds() {
 }
 
 #[test]
+fn a_section_of_another_version_that_configures_something_is_an_error() {
+    check(
+        r#"{"admission_inject_v2":{"ddtraces":[{"name":"all"}]},
+            "admission_mutate":{"loggings":[{},null,{"namespace_selectors":[]}]}}"#,
+        &expect![[r#"
+            error: admission_inject_v2: this version doesn't handle the section, so nothing that it configures is injected
+            warning: admission_mutate: this version doesn't handle the section; ignored
+        "#]],
+    );
+}
+
+#[test]
+fn a_configuration_without_images_injects_nothing() {
+    for (text, nothing) in [
+        ("{}", true),
+        (
+            r#"{"admission_inject":{"ddtrace":{"envs":{"A":"b"}}}}"#,
+            true,
+        ),
+        (
+            r#"{"admission_inject":{"logfwd":{"images":{"logfwd_image":"a:1"}}}}"#,
+            false,
+        ),
+        (
+            r#"{"admission_inject":{"profiler":{"images":{"golang_profiler_image":"a:1"}}}}"#,
+            false,
+        ),
+        (DEFAULT_CONFIG, false),
+    ] {
+        assert_eq!(load(text).0.injects_nothing(), nothing, "{text}");
+    }
+}
+
+#[test]
 fn diagnostics_of_settings() {
     check(
         r#"{"server_listen":"9543","log_level":"warning","admission_inject":{
