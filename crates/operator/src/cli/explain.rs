@@ -7,8 +7,8 @@ use super::inject::{general_remarks, words};
 use super::manifests::{self, Prepared};
 use super::table::Table;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
-use crate::manifest::template::{self, PodTemplate};
-use crate::manifest::{Content, Document, Source};
+use datakit_operator_manifest::template::{self, PodTemplate};
+use datakit_operator_manifest::{Content, Document, Source};
 
 /// Options of `explain`.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::manifests::{self, Prepared};
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
-use crate::manifest::template::{self, PodTemplate};
-use crate::manifest::{Content, Document, Format, Parsed, Source, Writer, patch};
+use datakit_operator_manifest::template::{self, PodTemplate};
+use datakit_operator_manifest::{Content, Document, Format, Parsed, Source, Writer, patch};
 
 /// Options of `inject`.
 #[derive(Debug, clap::Args)]

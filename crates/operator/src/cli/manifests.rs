@@ -11,8 +11,8 @@ use datakit_operator_core::version::KubernetesVersion;
 
 use super::source::Source as ConfigSource;
 use super::{Streams, Usage};
-use crate::manifest::template::PodTemplate;
-use crate::manifest::{Document, Format, Input, ReadError, Source, SyntaxError};
+use datakit_operator_manifest::template::PodTemplate;
+use datakit_operator_manifest::{Document, Format, Input, ReadError, Source, SyntaxError};
 
 /// Flags of all subcommands over manifests.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,7 +85,7 @@ impl ManifestArgs {
                     ..Namespace::default()
                 })),
             },
-            sources: crate::manifest::read(&self.inputs, streams.stdin),
+            sources: datakit_operator_manifest::read(&self.inputs, streams.stdin),
         })
     }
 

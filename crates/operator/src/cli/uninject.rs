@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::manifests;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
-use crate::manifest::template;
-use crate::manifest::uninject::uninject;
-use crate::manifest::{Content, Format, Source, Writer};
+use datakit_operator_manifest::template;
+use datakit_operator_manifest::uninject::uninject;
+use datakit_operator_manifest::{Content, Format, Source, Writer};
 
 /// Options of `uninject`.
 #[derive(Debug, clap::Args)]

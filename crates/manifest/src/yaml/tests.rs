@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::manifest::{Content, Format, Source};
+use crate::{Content, Format, Source};
 
 /// The values of a text, `None` for what is broken.
 fn values(text: &str) -> Vec<Option<Value>> {

@@ -6,7 +6,7 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::manifest::{Content, Source};
+use crate::{Content, Source};
 
 /// Applies a JSON patch to the only document of a text.
 fn edited(text: &str, operations: Value) -> (String, bool) {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::manifest::yaml;
+use crate::yaml;
 
 fn read(text: &str) -> Option<Value> {
     yaml::parse(text).ok()?.map(|node| node.to_value())
