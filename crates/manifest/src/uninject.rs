@@ -23,7 +23,8 @@ pub struct Uninjected {
     pub template: Value,
     /// The features that were taken out, in the order in which they are injected.
     pub features: Vec<Feature>,
-    /// Whether injecting the result again gives the template, apart from the injected containers' own settings.
+    /// Whether injecting the result again gives the template, apart from the injected containers' own settings. For what an
+    /// earlier version injected: whether it would give the template with that version.
     pub verified: bool,
 }
 
@@ -52,7 +53,10 @@ pub fn uninject(
             .unwrap_or(KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE);
         context.kubernetes_version = Some(known.max(KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE));
     }
-    let inject = |template: &Value| injected(&ours.asking(template), namespace, engine, &context);
+    let inject = |template: &Value| {
+        let injected = injected(&ours.asking(template), namespace, engine, &context)?;
+        Some(ours.as_then(injected))
+    };
     let mut elements = element::find(
         template,
         &ours,

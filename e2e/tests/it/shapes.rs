@@ -98,17 +98,28 @@ impl Feature {
                     );
                 }
             }
-            Self::Profiler(_) => {
+            Self::Profiler(key) => {
                 assert_eq!(pod["spec"]["shareProcessNamespace"], true);
                 let sidecar = named(pod, "containers", "datakit-profiler");
                 let added = &sidecar["securityContext"]["capabilities"]["add"];
                 assert_eq!(added, &json!(["SYS_PTRACE", "SYS_ADMIN"]));
                 volume(pod, "datakit-profiler-volume");
                 assert_mounted(sidecar, "datakit-profiler-volume", "/app/datakit-profiler");
+                let mut mounts = sidecar["volumeMounts"].as_array().into_iter().flatten();
+                let time_zone = mounts.find(|mount| mount["name"] == "timezone");
+                let time_zone = time_zone.unwrap_or_else(|| panic!("no time zone: {sidecar:#}"));
+                assert_eq!(time_zone["mountPath"], "/etc/localtime");
+                assert_eq!(time_zone["readOnly"], true);
                 for app in apps {
                     let app = named(pod, "containers", app);
-                    assert_mounted(app, "tmp", "/tmp");
-                    assert_mounted(app, "timezone", "/etc/localtime");
+                    let mounts = app["volumeMounts"].to_string();
+                    assert!(!mounts.contains("/etc/localtime"), "{app:#}");
+                    if key.starts_with("java") {
+                        assert_mounted(app, "datakit-profiler-volume", "/app/datakit-profiler");
+                        assert_mounted(app, "tmp", "/tmp");
+                    } else {
+                        assert!(!mounts.contains("datakit-profiler-volume"), "{app:#}");
+                    }
                 }
             }
         }

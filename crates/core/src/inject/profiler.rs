@@ -1,18 +1,20 @@
-//! The profiler: a sidecar that sees the processes of the other containers and shares a working directory, `/tmp` (where
-//! a JVM listens for tools) and the node's time zone with them.
+//! The profiler: a sidecar that sees the processes of the other containers.
+//!
+//! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
+//! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
 use crate::config::{self, ProfilerImages, ProfilerLanguage, Selectors};
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::Planned;
 use super::annotation;
 use super::container::Settings;
 use super::decision::{Decision, Feature};
 use super::note::Note;
 use super::reason::Reason;
 use super::trigger::{self, Ask, Asked};
+use super::{Planned, SIDECARS};
 
 /// Name of the sidecar.
 pub(crate) const CONTAINER: &str = "datakit-profiler";
@@ -95,7 +97,7 @@ impl Profiler {
             |edits, notes| {
                 let present = present(pod)?;
                 match present {
-                    Some(sidecar) => repair(draft, sidecar, edits),
+                    Some(sidecar) => repair(draft, language, sidecar, edits),
                     None => self.plan_sidecar(draft, language, version, edits, notes)?,
                 }
                 Ok(present.is_some())
@@ -130,34 +132,38 @@ impl Profiler {
                     }
                 },
             })?;
-        let work = NewMount::new(VOLUME, WORKING_DIR);
+        let shared = shared(language);
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
             source: NewVolumeSource::EmptyDir,
         });
-        let tmp = tmp_mount(draft, edits)?;
-        let timezone = timezone_mount(draft, edits)?;
-        for place in draft.places() {
-            let taken = |path: &str| draft.mounts(place).any(|mount| mount.path == path);
-            if taken(WORKING_DIR) {
-                return Err(Reason::MountPathTaken {
-                    container: draft.name(place).to_owned(),
-                    path: WORKING_DIR.to_owned(),
-                });
-            }
-            edits.mount(place, work.clone());
-            match draft.covering(place, TMP).filter(|mount| mount.path == TMP) {
-                None => edits.mount(place, tmp.clone()),
-                Some(own) if own.volume == tmp.volume && own.sub_path == tmp.sub_path => {}
-                Some(_) => notes.push(Note::NotShared {
-                    container: draft.name(place).to_owned(),
-                    path: TMP.to_owned(),
-                }),
-            }
-            if !taken(TIMEZONE) && can_hold_timezone(draft, place) {
-                edits.mount(place, timezone.clone());
+        let mut mounts = vec![NewMount::new(VOLUME, WORKING_DIR)];
+        if shared.contains(&TMP) {
+            mounts.push(tmp_mount(draft, edits)?);
+        }
+        for place in application(draft) {
+            for mount in mounts
+                .iter()
+                .filter(|mount| shared.contains(&mount.path.as_ref()))
+            {
+                let own = draft.mounts(place).find(|own| own.path == mount.path);
+                match own {
+                    None => edits.mount(place, mount.clone()),
+                    Some(own) if mount.path != TMP => {
+                        return Err(Reason::MountPathTaken {
+                            container: draft.name(place).to_owned(),
+                            path: own.path.into_owned(),
+                        });
+                    }
+                    Some(own) if own.volume == mount.volume && own.sub_path == mount.sub_path => {}
+                    Some(_) => notes.push(Note::NotShared {
+                        container: draft.name(place).to_owned(),
+                        path: TMP.to_owned(),
+                    }),
+                }
             }
         }
+        mounts.push(timezone_mount(draft, edits)?);
         edits.share_process_namespace = pod.share_process_namespace != Some(true);
         edits.sidecars.push(NewContainer {
             name: CONTAINER,
@@ -171,7 +177,7 @@ impl Profiler {
                 .iter()
                 .filter_map(|env| env.for_pod(pod))
                 .collect(),
-            mounts: vec![work, tmp, timezone],
+            mounts,
             resources: self.settings.resources(pod),
             security_context: Some(match &self.settings.security_context {
                 Some(configured) => configured.as_str().into(),
@@ -225,19 +231,43 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p Container<'p>>, Reason> {
     }
 }
 
+/// The paths of the sidecar that containers of the application have to see as well, for the tool of a language to work.
+fn shared(language: ProfilerLanguage) -> &'static [&'static str] {
+    match language {
+        // The JVM loads the tool's library from the working directory, writes what it found there, and listens in `/tmp`.
+        ProfilerLanguage::Java => &[WORKING_DIR, TMP],
+        // py-spy reads the process from outside; the Go tool asks its pprof port, which the whole pod shares.
+        ProfilerLanguage::Python | ProfilerLanguage::Golang => &[],
+    }
+}
+
+/// The pod's containers that aren't sidecars of the operator.
+fn application<'p>(draft: &Draft<'p, '_>) -> impl Iterator<Item = Place> + use<'p> {
+    let containers = draft.pod.containers.iter().enumerate();
+    containers
+        .filter(|(_, container)| !SIDECARS.contains(&container.name.as_ref()))
+        .map(|(index, _)| Place::Own(index))
+}
+
 /// Gives containers that were added since what the profiler shares with the others.
-fn repair<'p>(draft: &Draft<'p, '_>, sidecar: &'p Container<'_>, edits: &mut Edits<'p>) {
+fn repair<'p>(
+    draft: &Draft<'p, '_>,
+    language: ProfilerLanguage,
+    sidecar: &'p Container<'_>,
+    edits: &mut Edits<'p>,
+) {
     let pod = draft.pod;
     edits.share_process_namespace = !pod.host_pid && pod.share_process_namespace != Some(true);
-    for place in draft
-        .places()
-        .filter(|place| draft.name(*place) != CONTAINER)
-    {
-        for mount in &sidecar.mounts {
-            let shared = [WORKING_DIR, TMP, TIMEZONE].contains(&mount.path.as_ref());
+    // One mount a path, however many the sidecar claims to have.
+    let mounts: Vec<_> = shared(language)
+        .iter()
+        .filter_map(|path| sidecar.mounts.iter().find(|mount| mount.path == *path))
+        .filter(|mount| !mount.sub_path_expr)
+        .collect();
+    for place in application(draft) {
+        for mount in &mounts {
             let taken = draft.mounts(place).any(|own| own.path == mount.path);
-            let possible = mount.path != TIMEZONE || can_hold_timezone(draft, place);
-            if shared && !taken && possible {
+            if !taken {
                 edits.mount(
                     place,
                     NewMount {
@@ -273,6 +303,7 @@ fn tmp_mount<'p>(draft: &Draft<'p, '_>, edits: &mut Edits<'p>) -> Result<NewMoun
     Ok(NewMount::new(name, TMP))
 }
 
+/// The node's time zone, for the sidecar only: for others it would be a writable file of the node, and their local time.
 fn timezone_mount<'p>(
     draft: &Draft<'p, '_>,
     edits: &mut Edits<'p>,
@@ -280,7 +311,7 @@ fn timezone_mount<'p>(
     let [documented, _] = TIMEZONE_VOLUMES;
     let existing = draft.volume(documented);
     if existing.is_some_and(|kind| matches!(kind, VolumeKind::HostPath(path) if path == TIMEZONE)) {
-        return Ok(NewMount::new(documented, TIMEZONE));
+        return Ok(NewMount::new(documented, TIMEZONE).read_only());
     }
     let name = add_volume(
         draft,
@@ -288,7 +319,7 @@ fn timezone_mount<'p>(
         NewVolumeSource::NodeTimezone,
         edits,
     )?;
-    Ok(NewMount::new(name, TIMEZONE))
+    Ok(NewMount::new(name, TIMEZONE).read_only())
 }
 
 /// Adds a volume under the first name that is free.
@@ -307,13 +338,4 @@ fn add_volume<'p>(
         source,
     });
     Ok(name)
-}
-
-/// A container whose `/etc` is a read-only volume keeps its own time zone.
-fn can_hold_timezone(draft: &Draft<'_, '_>, place: Place) -> bool {
-    let Some(parent) = draft.covering(place, TIMEZONE) else {
-        return true;
-    };
-    let kind = draft.volume(parent.volume);
-    !parent.read_only && !kind.is_some_and(|kind| kind.is_read_only())
 }

@@ -80,6 +80,24 @@ proptest! {
     }
 
     #[test]
+    fn the_nodes_time_zone_reaches_the_profiler_alone(pod in pods::pod(), context in contexts()) {
+        let (_, patch) = injected(&pod.to_string(), &context);
+        let is_time_zone = |mount: &Value| mount["mountPath"] == "/etc/localtime";
+        for op in patch.as_array().unwrap() {
+            let (path, value) = (op["path"].as_str().unwrap(), &op["value"]);
+            if path.contains("/volumeMounts") {
+                let added = value.as_array().map_or(std::slice::from_ref(value), |list| list);
+                prop_assert!(!added.iter().any(is_time_zone), "{op}");
+            }
+            let mounts = value["volumeMounts"].as_array().into_iter().flatten();
+            for mount in mounts.filter(|mount| is_time_zone(mount)) {
+                prop_assert_eq!(&value["name"], "datakit-profiler");
+                prop_assert_eq!(&mount["readOnly"], true);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_skipped_leaves_no_trace(pod in pods::pod(), context in contexts()) {
         let text = pod.to_string();
         let injection = inject_pod(&text, Some("default"), &engine(), &context).unwrap();

@@ -9,6 +9,10 @@ const LIBRARY: &str = "datakit-lib-init";
 const LOGFWD: &str = "datakit-logfwd";
 /// Name of the profiler's sidecar.
 const PROFILER: &str = "datakit-profiler";
+/// Where the profiler has the node's time zone.
+const TIMEZONE: &str = "/etc/localtime";
+/// Where a JVM listens for the profiler.
+const TMP: &str = "/tmp";
 
 /// A start-up variable and the option in it that loads the library.
 pub(super) struct StartUp {
@@ -44,6 +48,17 @@ pub(super) const START_UPS: [StartUp; 3] = [
     },
 ];
 
+/// What the profiler shares with the containers of the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// Its working directory and `/tmp`: for Java.
+    Java,
+    /// Nothing: for other languages.
+    Nothing,
+    /// What earlier versions shared for every language: the working directory, `/tmp` and the node's time zone.
+    Everything,
+}
+
 /// What injection left in a template.
 #[derive(Debug)]
 pub(super) struct Ours {
@@ -56,6 +71,7 @@ pub(super) struct Ours {
     /// Whether the log sidecar is an init container.
     pub(super) native_sidecar: bool,
     names: Vec<&'static str>,
+    profiler: Sharing,
     /// The annotation of the language whose library the containers load.
     language: &'static str,
     /// What the log sidecar was told to collect.
@@ -70,6 +86,7 @@ impl Ours {
             init_containers: Vec::new(),
             native_sidecar: false,
             names: Vec::new(),
+            profiler: Sharing::Nothing,
             language: language(template),
             instances: String::new(),
         };
@@ -100,6 +117,9 @@ impl Ours {
             "datakit-profiler-volume",
             "/app/datakit-profiler",
         );
+        if let Some(index) = profiler.first() {
+            ours.profiler = sharing(&spec["containers"][*index]);
+        }
         ours.native_sidecar = !native.is_empty();
         for (feature, name, there) in [
             (Feature::Ddtrace, LIBRARY, !library.is_empty()),
@@ -226,12 +246,17 @@ impl Ours {
                     annotation::LOGFWD_INSTANCES,
                     self.instances.clone(),
                 ),
-                Feature::Profiler => (
-                    &[
-                        annotation::JAVA_PROFILER,
+                // The template may ask for another language by now. Of several, Java wins.
+                Feature::Profiler if self.profiler == Sharing::Nothing => {
+                    annotations.shift_remove(annotation::JAVA_PROFILER);
+                    (
+                        &[annotation::PYTHON_PROFILER, annotation::GOLANG_PROFILER][..],
                         annotation::PYTHON_PROFILER,
-                        annotation::GOLANG_PROFILER,
-                    ][..],
+                        String::new(),
+                    )
+                }
+                Feature::Profiler => (
+                    &[annotation::JAVA_PROFILER][..],
                     annotation::JAVA_PROFILER,
                     String::new(),
                 ),
@@ -241,6 +266,75 @@ impl Ours {
             }
         }
         asking
+    }
+
+    /// What the version that injected the template would have made of it, from what this version makes of it: the
+    /// profiler's time zone was mounted into every container that could hold it.
+    pub(super) fn as_then(&self, mut injected: Value) -> Value {
+        if self.profiler != Sharing::Everything {
+            return injected;
+        }
+        let spec = &injected["spec"];
+        let read_only: Vec<Value> = list(spec, "volumes")
+            .filter(|volume| {
+                ["configMap", "secret", "projected", "image", "downwardAPI"]
+                    .iter()
+                    .any(|kind| volume.get(kind).is_some())
+            })
+            .map(|volume| volume["name"].clone())
+            .collect();
+        let shared = list(spec, "containers")
+            .filter(|container| container["name"] == PROFILER)
+            .flat_map(|sidecar| list(sidecar, "volumeMounts"))
+            .find(|mount| mount["mountPath"] == TIMEZONE);
+        let Some(volume) = shared.map(|mount| mount["name"].clone()) else {
+            return injected;
+        };
+        let containers = injected["spec"]["containers"].as_array_mut();
+        for container in containers.into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default();
+            if self.is_name(name) || !can_hold_timezone(container, &read_only) {
+                continue;
+            }
+            let Some(container) = container.as_object_mut() else {
+                continue;
+            };
+            let mounts = container
+                .entry("volumeMounts")
+                .or_insert_with(|| json!([]))
+                .as_array_mut();
+            if let Some(mounts) = mounts {
+                mounts.push(json!({"name": volume, "mountPath": TIMEZONE}));
+            }
+        }
+        injected
+    }
+}
+
+/// What the profiler's sidecar shares, by its own mounts.
+fn sharing(sidecar: &Value) -> Sharing {
+    let mount_at =
+        |path: &str| list(sidecar, "volumeMounts").find(|mount| mount["mountPath"] == path);
+    match mount_at(TIMEZONE) {
+        // Since it is mounted into the sidecar alone, it is read-only there.
+        Some(mount) if mount["readOnly"] != true => Sharing::Everything,
+        _ if mount_at(TMP).is_some() => Sharing::Java,
+        _ => Sharing::Nothing,
+    }
+}
+
+/// Whether earlier versions mounted the time zone into a container: nothing is mounted there, and what is mounted above
+/// can be written.
+fn can_hold_timezone(container: &Value, read_only: &[Value]) -> bool {
+    let above = list(container, "volumeMounts").filter_map(|mount| {
+        let path = mount["mountPath"].as_str()?.trim_end_matches('/');
+        let below = TIMEZONE.strip_prefix(path)?;
+        (below.is_empty() || below.starts_with('/')).then_some((path.len(), mount))
+    });
+    match above.max_by_key(|(length, _)| *length) {
+        None => true,
+        Some((length, _)) if length == TIMEZONE.len() => false,
+        Some((_, mount)) => mount["readOnly"] != true && !read_only.contains(&mount["name"]),
     }
 }
 

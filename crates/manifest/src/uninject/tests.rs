@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -166,6 +168,57 @@ fn a_container_that_only_has_our_name_is_left() {
     assert_eq!((back.features, back.template), (vec![], template));
 }
 
+/// `testdata/earlier` holds pods with what an earlier version made of them.
+#[test]
+fn what_an_earlier_version_injected_is_present_and_can_be_taken_out() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/earlier");
+    let read = |file: PathBuf| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(file).expect("read")).expect("JSON")
+    };
+    for case in std::fs::read_dir(cases).expect("cases") {
+        let case = case.expect("a case").path();
+        let (pod, there) = (
+            read(case.join("pod.json")),
+            read(case.join("injected.json")),
+        );
+        let text = there.to_string();
+        let again = inject_pod(&text, None, &engine(), &context()).expect("a pod");
+        assert!(again.patch.is_empty(), "{}", case.display());
+        let back = uninject(&there, None, &engine(), &ReviewContext::default());
+        assert!(back.verified, "{}: {:#}", case.display(), back.template);
+        assert_eq!(
+            without_empty(&back.template),
+            without_empty(&pod),
+            "{}",
+            case.display()
+        );
+    }
+}
+
+#[test]
+fn the_language_that_the_profiler_was_for_is_seen_from_what_it_shares() {
+    let profiled = |language: &str| {
+        json!({
+            "metadata": {"annotations": {format!("admission.datakit/{language}-profiler.version"): ""}},
+            "spec": {"containers": [{"name": "a"}, {"name": "b", "env": [{"name": "X", "value": "1"}]}]},
+        })
+    };
+    for language in ["java", "python", "golang"] {
+        let asking = profiled(language);
+        let there = injected(&asking, None, &engine(), &context()).expect("a pod");
+        for now in ["java", "python", "golang"] {
+            let mut there = there.clone();
+            there["metadata"] = profiled(now)["metadata"].clone();
+            let back = uninject(&there, None, &engine(), &context());
+            assert!(back.verified, "{language}, now {now}: {:#}", back.template);
+            assert_eq!(
+                back.template["spec"], asking["spec"],
+                "{language}, now {now}"
+            );
+        }
+    }
+}
+
 #[test]
 fn it_does_not_matter_whether_the_pod_still_asks() {
     let asking = json!({
@@ -297,8 +350,9 @@ fn template() -> impl Strategy<Value = Value> {
         ("admission.datakit/python-lib.version", ""),
         ("admission.datakit/logfwd.instances", LOGFWD),
         ("admission.datakit/java-profiler.version", ""),
+        ("admission.datakit/golang-profiler.version", ""),
     ];
-    (prop::sample::subsequence(asks, 1..4), prop::collection::vec(container(), 1..4)).prop_map(|(asks, containers)| {
+    (prop::sample::subsequence(asks, 1..5), prop::collection::vec(container(), 1..4)).prop_map(|(asks, containers)| {
         let mut volumes: Vec<Value> = Vec::new();
         let mut spec = Vec::new();
         for (index, (mut env, mut mounts)) in containers.into_iter().enumerate() {
