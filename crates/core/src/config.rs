@@ -6,6 +6,7 @@
 mod emit;
 mod env_overrides;
 mod envs;
+mod policy;
 mod reader;
 mod reference;
 mod resources;
@@ -20,6 +21,7 @@ use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
 
 pub use env_overrides::EnvOverrides;
+pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::{ResourceList, Resources};
 pub use security_context::SecurityContext;
 pub use tree::ConfigError;
@@ -44,6 +46,8 @@ pub struct Config {
     pub logfwd: Logfwd,
     /// Profiling sidecars.
     pub profiler: Profiler,
+    /// Who may ask for what.
+    pub policy: Policy,
 }
 
 /// The least important kind of message that is logged.
@@ -262,6 +266,7 @@ impl Default for Config {
             ddtrace: Ddtrace::default(),
             logfwd: Logfwd::default(),
             profiler: Profiler::default(),
+            policy: Policy::default(),
         }
     }
 }
@@ -384,6 +389,13 @@ impl SidecarMode {
             Self::Container => "container",
             Self::Native => "native",
         }
+    }
+}
+
+impl<L> Selectors<L> {
+    /// Whether no pod is selected.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.namespaces.is_empty()
     }
 }
 

@@ -102,10 +102,21 @@ impl Image {
         }
     }
 
+    /// The tag, if the reference has one.
+    pub fn tag(&self) -> Option<&str> {
+        let (rest, _) = split_digest(&self.0);
+        let (_, tag) = split_registry(rest).1.split_once(':')?;
+        Some(tag)
+    }
+
+    /// Whether the reference is bound to one content by a digest.
+    pub fn has_digest(&self) -> bool {
+        split_digest(&self.0).1.is_some()
+    }
+
     /// Whether the reference says which version it means; without both, it means `latest`.
     pub fn has_tag_or_digest(&self) -> bool {
-        let (rest, digest) = split_digest(&self.0);
-        digest.is_some() || split_registry(rest).1.contains(':')
+        self.has_digest() || self.tag().is_some()
     }
 }
 
@@ -308,14 +319,18 @@ mod tests {
     #[test]
     fn knows_whether_a_version_is_named() {
         let digest = format!("a@{SHA}");
-        for (text, expected) in [
-            ("a", false),
-            ("reg:5000/a", false),
-            ("a:1", true),
-            ("reg:5000/a:1", true),
-            (&digest, true),
+        let both = format!("reg:5000/a:1@{SHA}");
+        for (text, tag, has_digest) in [
+            ("a", None, false),
+            ("reg:5000/a", None, false),
+            ("a:1", Some("1"), false),
+            ("reg:5000/a:1", Some("1"), false),
+            (&digest, None, true),
+            (&both, Some("1"), true),
         ] {
-            assert_eq!(Image::parse(text).unwrap().has_tag_or_digest(), expected);
+            let image = Image::parse(text).unwrap();
+            assert_eq!((image.tag(), image.has_digest()), (tag, has_digest));
+            assert_eq!(image.has_tag_or_digest(), tag.is_some() || has_digest);
         }
     }
 

@@ -16,6 +16,7 @@ mod logfwd_config;
 mod logfwd_mounts;
 pub mod note;
 mod pod_security;
+mod policy;
 mod profiler;
 pub mod reason;
 mod security;
@@ -81,9 +82,9 @@ impl Engine {
     /// Prepares a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            ddtrace: ddtrace::Ddtrace::new(&config.ddtrace),
-            logfwd: logfwd::Logfwd::new(&config.logfwd),
-            profiler: profiler::Profiler::new(&config.profiler),
+            ddtrace: ddtrace::Ddtrace::new(&config.ddtrace, &config.policy.ddtrace),
+            logfwd: logfwd::Logfwd::new(&config.logfwd, &config.policy.logfwd),
+            profiler: profiler::Profiler::new(&config.profiler, &config.policy.profiler),
         }
     }
 
@@ -154,7 +155,7 @@ pub fn inject<'a>(
     for feature in Feature::ALL {
         let planned = match feature {
             Feature::Ddtrace => engine.ddtrace.plan(&draft, namespace),
-            Feature::Logfwd => engine.logfwd.plan(&draft, context),
+            Feature::Logfwd => engine.logfwd.plan(&draft, namespace, context),
             Feature::Profiler => engine.profiler.plan(&draft, namespace),
         };
         // Few pods get here, so the namespace isn't looked up before.

@@ -3,10 +3,12 @@
 mod glob;
 mod labels;
 mod namespace;
+mod pattern;
 
 pub use glob::GlobError;
 pub use labels::{LabelSelector, SelectorError};
 pub use namespace::{NamespacePattern, NamespacePatternError};
+pub use pattern::{NamePattern, NamePatternError};
 
 /// A name of at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit, optionally
 /// prefixed by a DNS subdomain and `/`: the form of label and annotation keys

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Config, ContainerSettings, EnvValue, EnvVar, ResourceList, Resources, SecurityContext,
-    Selectors,
+    AllowList, Config, ContainerSettings, EnvValue, EnvVar, FeaturePolicy, Policy, ResourceList,
+    Resources, SecurityContext, Selectors,
 };
 use crate::image::Image;
 
@@ -16,6 +16,7 @@ pub(super) fn to_json(config: &Config) -> String {
         ddtrace,
         logfwd,
         profiler,
+        policy,
     } = config;
     let ddtrace = feature(
         images([
@@ -46,8 +47,30 @@ pub(super) fn to_json(config: &Config) -> String {
         "server_listen": server_listen.to_string(),
         "log_level": log_level.as_str(),
         "admission_inject": { "ddtrace": ddtrace, "logfwd": logfwd, "profiler": profiler },
+        "admission_policy": admission_policy(policy),
     });
     format!("{document:#}")
+}
+
+fn admission_policy(policy: &Policy) -> Value {
+    let Policy {
+        ddtrace,
+        logfwd,
+        profiler,
+    } = policy;
+    let list = |list: &AllowList| Value::from_iter(list.patterns());
+    let versioned = |policy: &FeaturePolicy| {
+        json!({
+            "namespaces": list(&policy.namespaces),
+            "versions": list(&policy.versions),
+            "drop_digest": policy.drop_digest,
+        })
+    };
+    json!({
+        "ddtrace": versioned(ddtrace),
+        "logfwd": { "namespaces": list(&logfwd.namespaces) },
+        "profiler": versioned(profiler),
+    })
 }
 
 fn feature(images: Value, container: &ContainerSettings, rest: Map<String, Value>) -> Value {

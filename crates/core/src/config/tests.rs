@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod laws;
+mod policy;
 mod security_context;
 
 use expect_test::{Expect, expect};
@@ -168,6 +169,31 @@ fn the_effective_configuration_is_spelled_out() {
               "image_pull_policy": "IfNotPresent",
               "enabled_labelselectors": [],
               "enabled_namespaces": []
+            }
+          },
+          "admission_policy": {
+            "ddtrace": {
+              "namespaces": [
+                "*"
+              ],
+              "versions": [
+                "*"
+              ],
+              "drop_digest": false
+            },
+            "logfwd": {
+              "namespaces": [
+                "*"
+              ]
+            },
+            "profiler": {
+              "namespaces": [
+                "*"
+              ],
+              "versions": [
+                "*"
+              ],
+              "drop_digest": false
             }
           }
         }"#]]

@@ -7,8 +7,8 @@ use super::reader::{Reader, Section, find_choice};
 use super::tree::{self, ConfigError, Node};
 use super::{
     Config, ContainerSettings, DEFAULT_LISTEN, Ddtrace, DdtraceImages, DdtraceLanguage, LogLevel,
-    Logfwd, Profiler, ProfilerImages, ProfilerLanguage, PullPolicy, Selectors, SidecarMode, envs,
-    resources, security_context,
+    Logfwd, Policy, Profiler, ProfilerImages, ProfilerLanguage, PullPolicy, Selectors, SidecarMode,
+    envs, policy, resources, security_context,
 };
 use crate::diagnostic::Diagnostic;
 use crate::image::Image;
@@ -18,6 +18,7 @@ const ROOT: &[&str] = &[
     "server_listen",
     "log_level",
     "admission_inject",
+    policy::KEY,
     "admission_inject_v2",
     "admission_mutate",
 ];
@@ -80,7 +81,7 @@ pub(super) fn load(
     overrides: &EnvOverrides,
 ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
     let mut reader = Reader::default();
-    let entries = if tree::strip_mark(text).trim().is_empty() {
+    let mut entries = if tree::strip_mark(text).trim().is_empty() {
         reader.report(Diagnostic::warning(
             "",
             "the configuration is empty, so nothing is injected",
@@ -89,10 +90,44 @@ pub(super) fn load(
     } else {
         tree::parse(text)?
     };
+    let misplaced = take_misplaced_policies(&mut entries);
     let root = reader.section(String::new(), &entries, ROOT);
+    let policy = policy::read(&mut reader, &root, misplaced);
     let mut lowering = Lowering { reader, overrides };
-    let config = lowering.config(&root);
+    let config = lowering.config(&root, policy);
     Ok((config, lowering.reader.diagnostics))
+}
+
+/// Policies that stand where nothing reads them, or under a misspelt key.
+fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
+    let mut found = policy::take_misplaced("", root, ROOT);
+    for inject in objects(root, "admission_inject") {
+        found.extend(policy::take_misplaced("admission_inject", inject, FEATURES));
+        for feature in FEATURES {
+            let known = if *feature == "logfwd" {
+                LOGFWD
+            } else {
+                FEATURE
+            };
+            let path = format!("admission_inject.{feature}");
+            for section in objects(inject, feature) {
+                found.extend(policy::take_misplaced(&path, section, known));
+            }
+        }
+    }
+    found
+}
+
+fn objects<'n>(
+    entries: &'n mut [(String, Node)],
+    key: &str,
+) -> impl Iterator<Item = &'n mut Vec<(String, Node)>> {
+    entries
+        .iter_mut()
+        .filter_map(move |(name, node)| match node {
+            Node::Object(entries) if name.eq_ignore_ascii_case(key) => Some(entries),
+            _ => None,
+        })
 }
 
 struct Lowering<'o> {
@@ -101,7 +136,7 @@ struct Lowering<'o> {
 }
 
 impl Lowering<'_> {
-    fn config(&mut self, root: &Section<'_>) -> Config {
+    fn config(&mut self, root: &Section<'_>, policy: Policy) -> Config {
         let server_listen = self.setting(
             root,
             "server_listen",
@@ -125,13 +160,38 @@ impl Lowering<'_> {
             }
         }
         let inject = self.reader.object(root, "admission_inject", FEATURES);
-        Config {
+        let config = Config {
             server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
             log_level: log_level.unwrap_or_default(),
             ddtrace: self.ddtrace(&inject),
             logfwd: self.logfwd(&inject),
             profiler: self.profiler(&inject),
+            policy,
+        };
+        let policy = &config.policy;
+        for (feature, forbidden, selects) in [
+            (
+                "ddtrace",
+                policy.ddtrace.namespaces.is_none(),
+                !config.ddtrace.selectors.is_empty(),
+            ),
+            (
+                "profiler",
+                policy.profiler.namespaces.is_none(),
+                !config.profiler.selectors.is_empty(),
+            ),
+        ] {
+            if forbidden && selects {
+                self.reader.report(Diagnostic::warning(
+                    inject.path(feature),
+                    format!(
+                        "its selectors are without effect: {}.{feature} allows no namespace",
+                        policy::KEY
+                    ),
+                ));
+            }
         }
+        config
     }
 
     fn ddtrace(&mut self, inject: &Section<'_>) -> Ddtrace {

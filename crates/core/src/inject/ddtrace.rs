@@ -1,7 +1,7 @@
 //! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
 //! language's start-up variable ([`ddtrace_env`](super::ddtrace_env)).
 
-use crate::config::{self, DdtraceImages, DdtraceLanguage, Selectors};
+use crate::config::{self, DdtraceImages, DdtraceLanguage, FeaturePolicy, Selectors};
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
@@ -10,6 +10,7 @@ use super::container::Settings;
 use super::ddtrace_env::EnvPlanner;
 use super::decision::{Decision, Feature};
 use super::note::Note;
+use super::policy::Policy;
 use super::reason::Reason;
 use super::security::{self, ImageUser};
 use super::trigger::{self, Ask, Asked};
@@ -46,16 +47,18 @@ pub(crate) struct Ddtrace {
     selectors: Selectors<DdtraceLanguage>,
     pub(super) settings: Settings,
     env: EnvPlanner,
+    policy: Policy,
 }
 
 impl Ddtrace {
-    pub(crate) fn new(config: &config::Ddtrace) -> Self {
+    pub(crate) fn new(config: &config::Ddtrace, policy: &FeaturePolicy) -> Self {
         let settings = Settings::new(&config.container);
         Self {
             images: config.images.clone(),
             selectors: config.selectors.clone(),
             env: EnvPlanner::new(&settings.envs),
             settings,
+            policy: Policy::new(Feature::Ddtrace, policy),
         }
     }
 
@@ -84,6 +87,7 @@ impl Ddtrace {
             annotation::DDTRACE_ENABLED,
             notes,
             |edits, notes| {
+                self.policy.allow_in(namespace)?;
                 let present = is_present(pod)?;
                 if !present {
                     self.plan_library(pod, language, version, edits, notes)?;
@@ -128,7 +132,7 @@ impl Ddtrace {
         }
         edits.init_last.push(NewContainer {
             name: INIT_CONTAINER,
-            image: trigger::versioned(image, version, notes),
+            image: self.policy.image(image, version, notes)?,
             image_pull_policy: self.settings.image_pull_policy,
             command: COMMAND,
             mounts: vec![NewMount::new(VOLUME, MOUNT_PATH)],

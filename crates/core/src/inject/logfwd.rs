@@ -1,6 +1,6 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
-use crate::config::{self, SidecarMode};
+use crate::config::{self, FeaturePolicy, SidecarMode};
 use crate::image::Image;
 use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Container, Draft, Edits, Pod};
@@ -12,6 +12,7 @@ use super::decision::{AskedBy, Decision, Feature};
 use super::logfwd_config::{self, Instances};
 use super::logfwd_mounts;
 use super::note::{NotNative, Note};
+use super::policy::Policy;
 use super::reason::Reason;
 use super::security::{self, ImageUser};
 use super::{Planned, ReviewContext};
@@ -35,14 +36,16 @@ pub(crate) struct Logfwd {
     image: Option<Image>,
     pub(super) settings: Settings,
     mode: SidecarMode,
+    policy: Policy,
 }
 
 impl Logfwd {
-    pub(crate) fn new(config: &config::Logfwd) -> Self {
+    pub(crate) fn new(config: &config::Logfwd, policy: &FeaturePolicy) -> Self {
         Self {
             image: config.image.clone(),
             settings: Settings::new(&config.container),
             mode: config.sidecar_mode,
+            policy: Policy::new(Feature::Logfwd, policy),
         }
     }
 
@@ -50,6 +53,7 @@ impl Logfwd {
     pub(crate) fn plan<'p>(
         &'p self,
         draft: &Draft<'p, '_>,
+        namespace: &str,
         context: &ReviewContext,
     ) -> Planned<'p> {
         let pod = draft.pod;
@@ -64,6 +68,7 @@ impl Logfwd {
             annotation::LOGFWD_ENABLED,
             Vec::new(),
             |edits, notes| {
+                self.policy.allow_in(namespace)?;
                 let present = present(pod)?;
                 match present {
                     Some(sidecar) => {

@@ -3,7 +3,7 @@
 //! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
-use crate::config::{self, ProfilerImages, ProfilerLanguage, Selectors};
+use crate::config::{self, FeaturePolicy, ProfilerImages, ProfilerLanguage, Selectors};
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
@@ -12,6 +12,7 @@ use super::annotation;
 use super::container::Settings;
 use super::decision::{Decision, Feature};
 use super::note::Note;
+use super::policy::Policy;
 use super::reason::Reason;
 use super::trigger::{self, Ask, Asked};
 use super::{Planned, SIDECARS};
@@ -55,10 +56,11 @@ pub(crate) struct Profiler {
     settings: Settings,
     /// Whether the configuration chooses the sidecar's user.
     chooses_user: bool,
+    policy: Policy,
 }
 
 impl Profiler {
-    pub(crate) fn new(config: &config::Profiler) -> Self {
+    pub(crate) fn new(config: &config::Profiler, policy: &FeaturePolicy) -> Self {
         let context = config.container.security_context.as_ref();
         Self {
             images: config.images.clone(),
@@ -67,6 +69,7 @@ impl Profiler {
             chooses_user: context.is_some_and(|context| {
                 context.run_as_user().is_some() || context.run_as_non_root() == Some(false)
             }),
+            policy: Policy::new(Feature::Profiler, policy),
         }
     }
 
@@ -95,6 +98,7 @@ impl Profiler {
             annotation::PROFILER_ENABLED,
             notes,
             |edits, notes| {
+                self.policy.allow_in(namespace)?;
                 let present = present(pod)?;
                 match present {
                     Some(sidecar) => repair(draft, language, sidecar, edits),
@@ -167,7 +171,7 @@ impl Profiler {
         edits.share_process_namespace = pod.share_process_namespace != Some(true);
         edits.sidecars.push(NewContainer {
             name: CONTAINER,
-            image: trigger::versioned(image, version, notes),
+            image: self.policy.image(image, version, notes)?,
             image_pull_policy: self.settings.image_pull_policy,
             command: COMMAND,
             working_dir: WORKING_DIR,

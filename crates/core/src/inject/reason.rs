@@ -74,6 +74,24 @@ pub enum Reason {
         /// What is wrong with it, and where.
         problem: String,
     },
+    /// The configuration's policy doesn't let the pod's namespace have the feature.
+    NotAllowedHere {
+        /// The namespace; empty where it isn't known.
+        namespace: String,
+        /// The configuration key that says so.
+        key: &'static str,
+    },
+    /// The configuration's policy doesn't let an annotation choose this version.
+    VersionNotAllowed {
+        /// The annotation.
+        annotation: &'static str,
+        /// The version, a valid tag.
+        version: String,
+        /// Whether it would take the place of a configured digest; else it fits no allowed pattern.
+        drops_digest: bool,
+        /// The configuration key that says so.
+        key: &'static str,
+    },
     /// The namespace's Pod Security level forbids what would be added.
     PodSecurity {
         /// The namespace.
@@ -116,7 +134,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 17] = [
+    pub const CODES: [&str; 19] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -133,6 +151,8 @@ impl Reason {
         "pod_security",
         "limit_range",
         "new_namespace",
+        "not_allowed_here",
+        "version_not_allowed",
         "unverified",
     ];
 
@@ -160,7 +180,9 @@ impl Reason {
             Self::PodSecurity { .. } => 13,
             Self::LimitRange { .. } => 14,
             Self::NewNamespace { .. } => 15,
-            Self::Unverified(_) => 16,
+            Self::NotAllowedHere { .. } => 16,
+            Self::VersionNotAllowed { .. } => 17,
+            Self::Unverified(_) => 18,
         }
     }
 
@@ -189,6 +211,12 @@ impl Reason {
             }
             Self::ReservedVariable { variable, .. } => format!("rename your variable {variable}"),
             Self::InvalidAnnotation { annotation, .. } => format!("correct the value of {annotation}"),
+            Self::NotAllowedHere { key, .. } => {
+                format!("ask the owner of the operator's configuration: {key}")
+            }
+            Self::VersionNotAllowed { annotation, key, .. } => format!(
+                "leave {annotation} empty for the configured version, or ask the owner of the operator's configuration: {key}"
+            ),
             Self::PodSecurity { remedy, .. } => match remedy {
                 PodSecurityRemedy::OtherNamespace => "use it in a namespace that enforces privileged",
                 PodSecurityRemedy::Configuration => {
@@ -248,6 +276,25 @@ impl fmt::Display for Reason {
                 write!(f, "container `{container}` already has a variable {variable}")
             }
             Self::InvalidAnnotation { annotation, problem } => write!(f, "{annotation} is invalid: {problem}"),
+            Self::NotAllowedHere { namespace, .. } if namespace.is_empty() => {
+                f.write_str("only some namespaces may have it, and the pod's isn't known")
+            }
+            Self::NotAllowedHere { namespace, .. } => {
+                write!(f, "namespace `{namespace}` may not have it")
+            }
+            Self::VersionNotAllowed {
+                annotation,
+                version,
+                drops_digest,
+                ..
+            } => {
+                let because = if *drops_digest {
+                    "would take the place of the configured digest"
+                } else {
+                    "isn't among the allowed ones"
+                };
+                write!(f, "the version `{version}` of {annotation} {because}")
+            }
             Self::PodSecurity {
                 namespace,
                 level,

@@ -1,7 +1,6 @@
 //! Who asked for a language feature: annotations first, then label selectors, then namespace patterns.
 
 use crate::config::Selectors;
-use crate::image::{Image, Tag};
 use crate::pod::Pod;
 
 use super::decision::AskedBy;
@@ -94,25 +93,4 @@ fn selected<'p, L: Copy>(
         version: ("", ""),
         notes: Vec::new(),
     })
-}
-
-/// The image with the version of the annotation; an impossible version is noted and ignored.
-pub(crate) fn versioned<'p>(
-    image: &'p Image,
-    (annotation, version): (&'static str, &str),
-    notes: &mut Vec<Note>,
-) -> std::borrow::Cow<'p, str> {
-    if version.is_empty() {
-        return image.as_str().into();
-    }
-    match Tag::parse(version) {
-        Some(tag) => image.with_tag(&tag).into(),
-        None => {
-            notes.push(Note::VersionIgnored {
-                annotation,
-                value: version.to_owned(),
-            });
-            image.as_str().into()
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Glob patterns over label values.
+//! Glob patterns over label values and names.
 
 /// A compiled glob: `*` any text, `?` any one character, `[abc]`, `[a-z]` and `[!abc]` one character of (or outside) a
 /// set, `\` takes the next character as it is.
@@ -57,6 +57,19 @@ impl Glob {
             parts.push(part);
         }
         Ok(Self(parts))
+    }
+
+    /// `*`
+    pub(super) fn any() -> Self {
+        Self(vec![Part::AnyText])
+    }
+
+    /// The characters that every value that fits has.
+    pub(super) fn characters(&self) -> impl Iterator<Item = char> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Char(c) => Some(*c),
+            _ => None,
+        })
     }
 
     /// Whether the whole value fits. Returning to the latest `*` is enough to find a match, so the work is bounded by

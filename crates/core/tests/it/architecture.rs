@@ -76,6 +76,14 @@ fn the_operators_imports_go_one_way() {
 }
 
 #[test]
+fn the_documentation_names_every_reason() {
+    let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
+    for code in datakit_operator_core::inject::Reason::CODES {
+        assert!(text.contains(&format!("\n| `{code}` |")), "{code}");
+    }
+}
+
+#[test]
 fn the_map_names_every_module() {
     let root = manifest_dir().join("../..");
     let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();

@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, Injection, Outcome, ReviewContext, inject_pod};
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Policy};
+use datakit_operator_core::inject::{
+    Decision, Engine, Injection, Outcome, Reason, ReviewContext, inject_pod,
+};
 use datakit_operator_core::json::Reader;
 use datakit_operator_core::review::{Answer, review};
 use proptest::prelude::*;
@@ -98,6 +100,34 @@ proptest! {
     }
 
     #[test]
+    fn a_policy_only_takes_away(pod in pods::pod(), context in contexts(), policy in policies()) {
+        let text = pod.to_string();
+        let (config, _) = Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).unwrap();
+        let with = |policy: Policy| {
+            let engine = Engine::new(&Config { policy, ..config.clone() });
+            inject_pod(&text, Some("default"), &engine, &context).unwrap()
+        };
+        let policy = Config::load(&policy.to_string(), &EnvOverrides::default()).unwrap().0.policy;
+        let (free, bound) = (with(Policy::permissive()), with(policy));
+        let by_policy = |decision: &&Decision| {
+            let code = decision.reason.as_ref().map(Reason::as_str);
+            matches!(code, Some("not_allowed_here" | "version_not_allowed"))
+        };
+        for decision in bound.decisions.iter().filter(|decision| added(decision.outcome)) {
+            // Each may have been impossible beside one that the policy takes away, but somebody asked for it.
+            let before = free.decisions.iter().find(|found| found.feature == decision.feature);
+            prop_assert!(before.is_some_and(|before| before.outcome != Outcome::NotRequested));
+        }
+        match bound.decisions.iter().filter(by_policy).count() {
+            0 => prop_assert_eq!(bound.patch.to_json(), free.patch.to_json()),
+            _ if free.decisions.iter().filter(|decision| decision.asked_by.is_some()).count() == 1 => {
+                prop_assert!(bound.patch.is_empty());
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
     fn what_is_skipped_leaves_no_trace(pod in pods::pod(), context in contexts()) {
         let text = pod.to_string();
         let injection = inject_pod(&text, Some("default"), &engine(), &context).unwrap();
@@ -174,6 +204,22 @@ proptest! {
         let read = Reader::new(&theirs).string().unwrap().unwrap();
         prop_assert_eq!(read.as_ref(), text.as_str());
     }
+}
+
+/// Policies that allow less than everything in some way.
+fn policies() -> impl Strategy<Value = Value> {
+    let list = prop_oneof![
+        Just(json!(["*"])),
+        Just(json!([])),
+        Just(json!(["default"])),
+        Just(json!(["dev-*", "l*", "v1.*"])),
+    ];
+    let feature = (list.clone(), list, any::<bool>()).prop_map(|(namespaces, versions, drop)| {
+        json!({"namespaces": namespaces, "versions": versions, "drop_digest": drop})
+    });
+    (feature.clone(), feature.clone(), feature).prop_map(|(ddtrace, logfwd, profiler)| {
+        json!({"admission_policy": {"ddtrace": ddtrace, "logfwd": logfwd, "profiler": profiler}})
+    })
 }
 
 fn added(outcome: Outcome) -> bool {

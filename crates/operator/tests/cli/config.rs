@@ -51,6 +51,31 @@ fn what_this_build_ignores_is_an_error() {
 }
 
 #[test]
+fn a_policy_is_checked_and_shown() {
+    let policy = r#"{"admission_policy": {"profilers": {"namespaces": []}, "ddtrace": {"versions": ["v1.*"]}},
+        "admission_inject": {"logfwd": {"images": {"logfwd_image": "a:1"}}}}"#;
+    let line = "error: admission_policy.profilers: unknown feature; profiler is forbidden until this is corrected; \
+                did you mean `profiler`?\n";
+    check_config(
+        &[],
+        policy,
+        2,
+        line,
+        "configuration from standard input: 1 error, 0 warnings\n",
+    );
+    let ran = run_with(&[("ENV_JSON_CONFIG", policy)], &["config"], "");
+    let shown: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(
+        shown["admission_policy"],
+        serde_json::json!({
+            "ddtrace": {"namespaces": ["*"], "versions": ["v1.*"], "drop_digest": false},
+            "logfwd": {"namespaces": ["*"]},
+            "profiler": {"namespaces": [], "versions": [], "drop_digest": false},
+        })
+    );
+}
+
+#[test]
 fn sources_of_a_configuration() {
     let ran = run(&["check-config"], "");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));

@@ -188,3 +188,49 @@ fn the_pod_security_level_is_a_reason() {
     assert_eq!(reason("baseline").as_deref(), Some("pod_security"));
     assert_eq!(reason("restricted").as_deref(), Some("pod_security"));
 }
+
+#[test]
+fn a_policy_is_told_with_whom_to_ask() {
+    let config = r#"{
+        "admission_inject": {
+            "ddtrace": {"images": {"java_agent_image": "lib:v1"}},
+            "profiler": {"images": {"java_profiler_image": "profiler:v1"}}
+        },
+        "admission_policy": {
+            "ddtrace": {"versions": ["v1.*"]},
+            "profiler": {"namespaces": ["dev-*"]}
+        }
+    }"#;
+    let pod = "kind: Pod\nmetadata:\n  name: web\n  annotations:\n    \
+               admission.datakit/java-lib.version: v2\n    admission.datakit/java-profiler.version: ''\n\
+               spec: {containers: [{name: web}]}\n";
+    let explained = |args: &[&str]| {
+        let variables = [("COLUMNS", "110"), ("ENV_JSON_CONFIG", config)];
+        let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        ran.stdout
+    };
+    expect![[r#"
+        Pod/web in namespace prod (-, line 1)
+
+        FEATURE          OUTCOME        ASKED FOR BY              REASON                    WHAT TO CHANGE
+        ddtrace (java)   skipped        annotation                the version `v2` of       leave
+                                        admission.datakit/        admission.datakit/        admission.datakit/
+                                        java-lib.version          java-lib.version isn't    java-lib.version empty
+                                                                  among the allowed ones    for the configured
+                                                                                            version, or ask the
+                                                                                            owner of the operator's
+                                                                                            configuration:
+                                                                                            admission_policy.
+                                                                                            ddtrace.versions
+        logfwd           not requested
+        profiler (java)  skipped        annotation                namespace `prod` may not  ask the owner of the
+                                        admission.datakit/        have it                   operator's
+                                        java-profiler.version                               configuration:
+                                                                                            admission_policy.
+                                                                                            profiler.namespaces
+    "#]].assert_eq(&explained(&["-n", "prod"]));
+    let json = explained(&["-n", "dev-1", "-o", "json"]);
+    assert!(json.contains(r#""code": "version_not_allowed""#), "{json}");
+    assert!(!json.contains("not_allowed_here"), "{json}");
+}

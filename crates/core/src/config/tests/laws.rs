@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::diagnostic::Severity;
 
 /// Documents of the right shape with all kinds of values in it.
 fn documents() -> impl Strategy<Value = String> {
@@ -75,6 +76,57 @@ fn documents() -> impl Strategy<Value = String> {
         })
 }
 
+/// Documents with a policy, readable and not.
+fn policies() -> impl Strategy<Value = String> {
+    let pattern = prop::sample::select(vec![
+        "\"dev-*\"",
+        "\"*\"",
+        "\"v1.*\"",
+        "\"\"",
+        "\"[\"",
+        "\"^dev\"",
+        "1",
+        "null",
+    ]);
+    let list = prop::collection::vec(pattern.clone(), 0..3)
+        .prop_map(|patterns| format!("[{}]", patterns.join(",")));
+    let value = prop_oneof![
+        4 => list,
+        1 => pattern.prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["true", "false", "{}"]).prop_map(str::to_owned),
+    ];
+    let key = prop::sample::select(vec![
+        "namespaces",
+        "namespaces",
+        "versions",
+        "drop_digest",
+        "namespace",
+        "x",
+    ]);
+    let entry = prop_oneof![
+        6 => prop::collection::vec((key, value.clone()), 0..3).prop_map(|entries| object(&entries)),
+        1 => value,
+    ];
+    let feature = prop::sample::select(vec![
+        "ddtrace",
+        "logfwd",
+        "profiler",
+        "profilers",
+        "otel",
+        "x",
+    ]);
+    let policy = prop::collection::vec((feature, entry), 0..4).prop_map(|entries| object(&entries));
+    let place = prop::sample::select(vec![
+        r#"{"admission_policy":@}"#,
+        r#"{"admission_policy":@,"admission_inject":{}}"#,
+        r#"{"Admission_Policy":@}"#,
+        r#"{"admision_policy":@}"#,
+        r#"{"admission_inject":{"admission_policy":@}}"#,
+        r#"{"admission_inject":{"logfwd":{"policy":@}}}"#,
+    ]);
+    (place, policy).prop_map(|(place, policy)| place.replace('@', &policy))
+}
+
 fn object(entries: &[(&str, String)]) -> String {
     let entries: Vec<String> = entries
         .iter()
@@ -88,6 +140,28 @@ proptest! {
     fn writing_and_loading_again_changes_nothing(document in documents()) {
         let (config, _) = load(&document);
         prop_assert_eq!(load(&config.to_json()).0, config);
+    }
+
+    #[test]
+    fn a_policy_is_written_and_loaded_again(document in policies()) {
+        let (config, _) = load(&document);
+        prop_assert_eq!(load(&config.to_json()).0, config);
+    }
+
+    #[test]
+    fn a_policy_that_is_not_understood_forbids_something(document in policies()) {
+        let (config, diagnostics) = load(&document);
+        let policy = config.policy;
+        for diagnostic in diagnostics.iter().filter(|found| found.severity == Severity::Error) {
+            // The only two that are about nothing of ours, or about what is forbidden anyway.
+            let harmless = diagnostic.message == "unknown feature; ignored"
+                || diagnostic.path.ends_with("drop_digest");
+            let list_entry = diagnostic.path.ends_with(']');
+            let less = [&policy.ddtrace, &policy.logfwd, &policy.profiler].into_iter().any(|feature| {
+                feature.namespaces.is_none() || feature.versions.is_none()
+            });
+            prop_assert!(less || harmless || list_entry, "{diagnostic}");
+        }
     }
 
     #[test]

@@ -1,0 +1,332 @@
+//! Who may ask for what: `admission_policy`.
+//!
+//! A policy that can't be read must not allow more than its author meant. So what can't be read here allows nothing, other
+//! than elsewhere in the configuration, where it is left out: `null`, unknown keys, and a policy at the wrong place included.
+
+use super::reader::{Reader, Section, child};
+use super::tree::Node;
+use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::selector::NamePattern;
+
+/// What pods may ask for, by feature.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Of ddtrace.
+    pub ddtrace: FeaturePolicy,
+    /// Of logfwd; no annotation chooses its version.
+    pub logfwd: FeaturePolicy,
+    /// Of the profiler.
+    pub profiler: FeaturePolicy,
+}
+
+/// What pods may ask for of one feature.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeaturePolicy {
+    /// Namespaces whose pods get the feature, whoever asks for it.
+    pub namespaces: AllowList,
+    /// Image tags that an annotation may choose instead of the configured image.
+    pub versions: AllowList,
+    /// Whether such a tag may take the place of a configured digest.
+    pub drop_digest: bool,
+}
+
+/// Patterns of names that are allowed; by default `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowList {
+    patterns: Vec<NamePattern>,
+    /// Whether one of them is `*`.
+    any: bool,
+}
+
+/// The key of the policy in the document.
+pub(super) const KEY: &str = "admission_policy";
+const FEATURES: &[&str] = &["ddtrace", "logfwd", "profiler"];
+/// Features that other versions of the operator have.
+const OTHER_FEATURES: &[&str] = &["flameshot", "flameshots", "otel", "otels", "logging"];
+const KEYS: &[&str] = &["namespaces", "versions", "drop_digest"];
+
+impl Policy {
+    /// The policy that allows everything, more than the default does.
+    #[must_use]
+    pub fn permissive() -> Self {
+        let feature = FeaturePolicy {
+            drop_digest: true,
+            ..FeaturePolicy::default()
+        };
+        Self {
+            ddtrace: feature.clone(),
+            logfwd: feature.clone(),
+            profiler: feature,
+        }
+    }
+
+    /// The policy that allows nothing.
+    fn forbidding() -> Self {
+        Self {
+            ddtrace: FeaturePolicy::forbidding(),
+            logfwd: FeaturePolicy::forbidding(),
+            profiler: FeaturePolicy::forbidding(),
+        }
+    }
+
+    fn feature_mut(&mut self, name: &str) -> &mut FeaturePolicy {
+        match name {
+            "ddtrace" => &mut self.ddtrace,
+            "logfwd" => &mut self.logfwd,
+            _ => &mut self.profiler,
+        }
+    }
+}
+
+impl FeaturePolicy {
+    fn forbidding() -> Self {
+        Self {
+            namespaces: AllowList::new(Vec::new()),
+            versions: AllowList::new(Vec::new()),
+            drop_digest: false,
+        }
+    }
+}
+
+impl AllowList {
+    /// Allows the names that fit one of the patterns.
+    pub fn new(patterns: Vec<NamePattern>) -> Self {
+        Self {
+            any: patterns.iter().any(NamePattern::is_any),
+            patterns,
+        }
+    }
+
+    /// Whether the name is allowed.
+    pub fn allows(&self, name: &str) -> bool {
+        self.any || self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether no name is.
+    pub fn is_none(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// The patterns as they were written.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(NamePattern::as_str)
+    }
+}
+
+impl Default for AllowList {
+    fn default() -> Self {
+        Self::new(vec![NamePattern::any()])
+    }
+}
+
+/// Takes out of an object what is no `known` key and was probably meant to be the policy, which nobody would read there.
+/// Returns the paths.
+pub(super) fn take_misplaced(
+    path: &str,
+    entries: &mut Vec<(String, Node)>,
+    known: &[&'static str],
+) -> Vec<String> {
+    let names = [KEY, "policy"];
+    let is_policy = |key: &str| {
+        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(key));
+        let candidates = known.iter().copied().chain(names);
+        !is_known && did_you_mean(key, candidates).is_some_and(|meant| names.contains(&meant))
+    };
+    let taken = entries.extract_if(.., |(key, _)| is_policy(key));
+    taken.map(|(key, _)| child(path, &key)).collect()
+}
+
+/// Reads the policy. `misplaced` are the paths of what was probably meant to be one.
+pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<String>) -> Policy {
+    let path = root.path(KEY);
+    let in_place = misplaced.is_empty();
+    for path in misplaced {
+        reader.report(
+            Diagnostic::error(
+                path,
+                "unknown key, probably a policy; nothing is allowed until this is corrected",
+            )
+            .suggest(format!("write `{KEY}` at the top level")),
+        );
+    }
+    let policy = match root.get(KEY) {
+        None => Policy::default(),
+        Some(Node::Object(entries)) => read_features(reader, &path, entries),
+        Some(other) => {
+            reader.report(unreadable(&path, "an object", other, "nothing is allowed"));
+            Policy::forbidding()
+        }
+    };
+    let policy = if in_place {
+        policy
+    } else {
+        Policy::forbidding()
+    };
+    // Of logfwd nothing else can be asked.
+    let logfwd = FeaturePolicy {
+        namespaces: policy.logfwd.namespaces,
+        ..FeaturePolicy::default()
+    };
+    Policy { logfwd, ..policy }
+}
+
+fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) -> Policy {
+    let mut policy = Policy::default();
+    let (features, unknown) = fields(reader, path, entries, FEATURES);
+    for (name, node) in features {
+        *policy.feature_mut(name) = read_feature(reader, &child(path, name), node, name);
+    }
+    for key in unknown {
+        let path = child(path, key);
+        let meant = did_you_mean(key, FEATURES.iter().copied());
+        let other = OTHER_FEATURES
+            .iter()
+            .any(|other| other.eq_ignore_ascii_case(key));
+        reader.report(match meant {
+            _ if other => {
+                Diagnostic::warning(path, "this version doesn't have the feature; ignored")
+            }
+            Some(meant) => {
+                *policy.feature_mut(meant) = FeaturePolicy::forbidding();
+                Diagnostic::error(
+                    path,
+                    format!("unknown feature; {meant} is forbidden until this is corrected"),
+                )
+                .suggest(format!("did you mean `{meant}`?"))
+            }
+            None => Diagnostic::error(path, "unknown feature; ignored")
+                .suggest(format!("the features are {}", FEATURES.join(", "))),
+        });
+    }
+    policy
+}
+
+fn read_feature(reader: &mut Reader, path: &str, node: &Node, name: &str) -> FeaturePolicy {
+    let Node::Object(entries) = node else {
+        let consequence = format!("{name} is forbidden");
+        reader.report(unreadable(path, "an object", node, &consequence));
+        return FeaturePolicy::forbidding();
+    };
+    let mut policy = FeaturePolicy::default();
+    let (known, unknown) = fields(reader, path, entries, KEYS);
+    for (key, node) in known {
+        let path = child(path, key);
+        match key {
+            "namespaces" => {
+                policy.namespaces = read_list(reader, &path, node, "no namespace", |c| {
+                    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+                });
+            }
+            _ if name == "logfwd" => reader.report(Diagnostic::warning(
+                path,
+                "without effect: no annotation chooses logfwd's version",
+            )),
+            "versions" => {
+                policy.versions = read_list(reader, &path, node, "no version", |c| {
+                    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+                });
+            }
+            _ => match node {
+                Node::Bool(drop) => policy.drop_digest = *drop,
+                other => reader.report(unreadable(
+                    &path,
+                    "true or false",
+                    other,
+                    "no tag takes the place of a digest",
+                )),
+            },
+        }
+    }
+    let understood = unknown.is_empty();
+    for key in unknown {
+        reader.report(
+            Diagnostic::error(
+                child(path, key),
+                format!("unknown key; {name} is forbidden until this is corrected"),
+            )
+            .suggest_like(key, KEYS.iter().copied()),
+        );
+    }
+    if understood {
+        policy
+    } else {
+        FeaturePolicy::forbidding()
+    }
+}
+
+/// A list of patterns. A pattern that can't be read is left out, which allows less.
+fn read_list(
+    reader: &mut Reader,
+    path: &str,
+    node: &Node,
+    nothing: &str,
+    is_part: fn(char) -> bool,
+) -> AllowList {
+    let Node::Array(items) = node else {
+        let error = unreadable(path, "an array", node, &format!("{nothing} is allowed"));
+        reader.report(match node {
+            Node::String(_) => error.suggest(format!("write [{node}]")),
+            _ => error,
+        });
+        return AllowList::new(Vec::new());
+    };
+    let mut patterns = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Node::String(text) = item else {
+            reader.wrong_kind(&path, "a string", item);
+            continue;
+        };
+        match NamePattern::parse(text, is_part) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => reader
+                .report(Diagnostic::error(path, format!("{error}; allows nothing")).found(text)),
+        }
+    }
+    AllowList::new(patterns)
+}
+
+/// Sorts an object's entries into known ones, of repeated keys the last, and the keys of others.
+fn fields<'n>(
+    reader: &mut Reader,
+    path: &str,
+    entries: &'n [(String, Node)],
+    known: &[&'static str],
+) -> (Vec<(&'static str, &'n Node)>, Vec<&'n str>) {
+    let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
+    let mut unknown = Vec::new();
+    for (key, node) in entries {
+        let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
+            unknown.push(key.as_str());
+            continue;
+        };
+        if key != name {
+            reader.report(
+                Diagnostic::warning(child(path, key), "keys are written in lower case")
+                    .suggest(format!("write `{name}`")),
+            );
+        }
+        match fields.iter_mut().find(|(field, _)| field == name) {
+            Some((_, value)) => {
+                *value = node;
+                reader.report(Diagnostic::warning(
+                    child(path, name),
+                    "the key appears more than once; the last one counts",
+                ));
+            }
+            None => fields.push((name, node)),
+        }
+    }
+    (fields, unknown)
+}
+
+fn unreadable(path: &str, expected: &str, found: &Node, consequence: &str) -> Diagnostic {
+    Diagnostic::error(
+        path,
+        format!(
+            "expected {expected}, not {}; {consequence} until this is corrected",
+            found.kind()
+        ),
+    )
+    .found(found.to_string())
+}

@@ -1,0 +1,107 @@
+//! What the cluster's owner lets pods ask for: `admission_policy` of the configuration.
+//!
+//! The namespace counts whoever asks, since a label that a selector looks for is the pod's author's as well. A pod that has
+//! a feature already keeps it, but gets nothing more of it where the policy forbids it.
+
+use std::borrow::Cow;
+
+use crate::config::FeaturePolicy;
+use crate::image::{Image, Tag};
+
+use super::decision::Feature;
+use super::note::Note;
+use super::reason::Reason;
+
+/// The policy of one feature.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    allowed: FeaturePolicy,
+    keys: Keys,
+}
+
+/// Where the policy stands in the configuration, for people who meet it.
+#[derive(Debug, Clone, Copy)]
+struct Keys {
+    namespaces: &'static str,
+    versions: &'static str,
+    drop_digest: &'static str,
+}
+
+/// Longer names aren't shown whole; no namespace has one.
+const MAX_SHOWN: usize = 63;
+
+impl Policy {
+    pub(crate) fn new(feature: Feature, allowed: &FeaturePolicy) -> Self {
+        let keys = match feature {
+            Feature::Ddtrace => Keys {
+                namespaces: "admission_policy.ddtrace.namespaces",
+                versions: "admission_policy.ddtrace.versions",
+                drop_digest: "admission_policy.ddtrace.drop_digest",
+            },
+            Feature::Logfwd => Keys {
+                namespaces: "admission_policy.logfwd.namespaces",
+                versions: "admission_policy.logfwd.versions",
+                drop_digest: "admission_policy.logfwd.drop_digest",
+            },
+            Feature::Profiler => Keys {
+                namespaces: "admission_policy.profiler.namespaces",
+                versions: "admission_policy.profiler.versions",
+                drop_digest: "admission_policy.profiler.drop_digest",
+            },
+        };
+        Self {
+            allowed: allowed.clone(),
+            keys,
+        }
+    }
+
+    /// Whether pods of a namespace may have the feature.
+    pub(crate) fn allow_in(&self, namespace: &str) -> Result<(), Reason> {
+        if self.allowed.namespaces.allows(namespace) {
+            return Ok(());
+        }
+        Err(Reason::NotAllowedHere {
+            namespace: namespace.chars().take(MAX_SHOWN).collect(),
+            key: self.keys.namespaces,
+        })
+    }
+
+    /// The configured image with the version of an annotation, if that may choose it.
+    ///
+    /// An empty version and the configured image's own tag choose nothing. One that is no tag is noted and ignored.
+    pub(crate) fn image<'p>(
+        &self,
+        image: &'p Image,
+        (annotation, version): (&'static str, &str),
+        notes: &mut Vec<Note>,
+    ) -> Result<Cow<'p, str>, Reason> {
+        if version.is_empty() {
+            return Ok(image.as_str().into());
+        }
+        let Some(tag) = Tag::parse(version) else {
+            notes.push(Note::VersionIgnored {
+                annotation,
+                value: version.to_owned(),
+            });
+            return Ok(image.as_str().into());
+        };
+        if image.tag() == Some(version) {
+            return Ok(image.as_str().into());
+        }
+        let not_allowed = |key, drops_digest| {
+            Err(Reason::VersionNotAllowed {
+                annotation,
+                version: version.to_owned(),
+                drops_digest,
+                key,
+            })
+        };
+        if !self.allowed.versions.allows(version) {
+            return not_allowed(self.keys.versions, false);
+        }
+        if image.has_digest() && !self.allowed.drop_digest {
+            return not_allowed(self.keys.drop_digest, true);
+        }
+        Ok(image.with_tag(&tag).into())
+    }
+}
