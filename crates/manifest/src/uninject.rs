@@ -9,6 +9,8 @@
 mod element;
 mod ours;
 
+use datakit_operator_core::config::{Config, Policy};
+use datakit_operator_core::image::Image;
 use datakit_operator_core::inject::{Engine, Feature, ReviewContext, inject_pod};
 use datakit_operator_core::version::KubernetesVersion;
 use serde_json::{Map, Value, json};
@@ -26,6 +28,27 @@ pub struct Uninjected {
     /// Whether injecting the result again gives the template, apart from the injected containers' own settings. For what an
     /// earlier version injected: whether it would give the template with that version.
     pub verified: bool,
+}
+
+/// An engine for [`uninject`]: what was injected once may be forbidden by now, or have no image any more.
+#[must_use]
+pub fn engine(config: &Config) -> Engine {
+    let mut config = config.clone();
+    config.policy = Policy::permissive();
+    // Images of what is taken out aren't compared.
+    let any = Image::parse("image").ok();
+    for image in [
+        &mut config.ddtrace.images.java,
+        &mut config.ddtrace.images.nodejs,
+        &mut config.ddtrace.images.python,
+        &mut config.logfwd.image,
+        &mut config.profiler.images.java,
+        &mut config.profiler.images.python,
+        &mut config.profiler.images.golang,
+    ] {
+        *image = image.take().or_else(|| any.clone());
+    }
+    Engine::new(&config)
 }
 
 /// Takes out everything that was injected with the engine's configuration.

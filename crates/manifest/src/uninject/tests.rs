@@ -245,6 +245,27 @@ fn it_does_not_matter_whether_the_pod_still_asks() {
 }
 
 #[test]
+fn what_is_forbidden_by_now_can_be_taken_out() {
+    let template = json!({
+        "metadata": {"annotations": {
+            "admission.datakit/java-lib.version": "v9",
+            "admission.datakit/logfwd.instances": LOGFWD,
+            "admission.datakit/java-profiler.version": "",
+        }},
+        "spec": {"containers": [{"name": "a"}]},
+    });
+    let there = injected(&template, None, &engine(), &context()).expect("a pod");
+    let (mut config, _) = Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).expect("loads");
+    let forbidding = r#"{"admission_policy": false}"#;
+    let (forbidding, _) = Config::load(forbidding, &EnvOverrides::default()).expect("loads");
+    config.policy = forbidding.policy;
+    config.profiler.images.java = None;
+    let back = uninject(&there, None, &super::engine(&config), &context());
+    assert!(back.verified, "{:#}", back.template);
+    assert_eq!(back.template, template);
+}
+
+#[test]
 fn another_configuration_is_noticed() {
     let template = json!({
         "metadata": {"annotations": {"admission.datakit/java-lib.version": ""}},

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use datakit_operator_core::config::Config;
 use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::namespace::{Namespace, Namespaces, PodSecurity};
 use datakit_operator_core::version::KubernetesVersion;
@@ -48,7 +49,9 @@ pub(super) struct ManifestArgs {
 
 /// What the flags come to.
 pub(super) struct Prepared {
-    /// The configuration, ready for injection.
+    /// The configuration.
+    pub(super) config: Config,
+    /// The same, ready for injection.
     pub(super) engine: Engine,
     /// What is known of the cluster.
     pub(super) context: ReviewContext,
@@ -78,6 +81,7 @@ impl ManifestArgs {
         }
         Ok(Prepared {
             engine: Engine::new(&loaded.config),
+            config: loaded.config,
             context: ReviewContext {
                 kubernetes_version: self.kubernetes_version,
                 namespaces: Arc::new(Namespaces::all_alike(Namespace {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::manifests;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
 use datakit_operator_manifest::template;
-use datakit_operator_manifest::uninject::uninject;
+use datakit_operator_manifest::uninject::{engine, uninject};
 use datakit_operator_manifest::{Content, Format, Source, Writer};
 
 /// Options of `uninject`.
@@ -53,6 +53,7 @@ Exit codes:
 /// For a configuration that can't be used, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let prepared = args.manifests.prepare(streams)?;
+    let engine = engine(&prepared.config);
     let format = match args.output {
         Some(Output::Yaml) => Format::Yaml,
         Some(Output::Json) => Format::Json,
@@ -93,8 +94,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
                 let pointer = template.pointer();
                 let pod = parsed.value.pointer(&pointer).unwrap_or(&Value::Null);
                 let namespace = args.manifests.namespace_of(&template);
-                let uninjected =
-                    uninject(pod, Some(namespace), &prepared.engine, &prepared.context);
+                let uninjected = uninject(pod, Some(namespace), &engine, &prepared.context);
                 if uninjected.features.is_empty() {
                     continue;
                 }
