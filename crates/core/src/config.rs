@@ -20,6 +20,7 @@ use crate::diagnostic::Diagnostic;
 use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
 
+pub use crate::pod::limits::AdmissionLimits;
 pub use env_overrides::EnvOverrides;
 pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::{ResourceList, Resources};
@@ -48,6 +49,8 @@ pub struct Config {
     pub profiler: Profiler,
     /// Who may ask for what.
     pub policy: Policy,
+    /// How large pods and patches may be: `admission_limits`.
+    pub limits: AdmissionLimits,
 }
 
 /// The least important kind of message that is logged.
@@ -267,6 +270,7 @@ impl Default for Config {
             logfwd: Logfwd::default(),
             profiler: Profiler::default(),
             policy: Policy::default(),
+            limits: AdmissionLimits::default(),
         }
     }
 }

@@ -120,6 +120,10 @@ pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // Looked at before it is taken apart: a character takes four bytes at most.
+    if word.len() > MAX_WORD * 4 {
+        return None;
+    }
     let word: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
     if word.is_empty() || word.len() > MAX_WORD {
         return None;

@@ -11,9 +11,9 @@ pub fn references(text: &str) -> impl Iterator<Item = &str> {
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix('$') {
                 rest = after;
-            } else if let Some(after) = rest.strip_prefix('(')
-                && let Some(end) = after.find(')')
-            {
+            } else if let Some(after) = rest.strip_prefix('(') {
+                // Without any closing parenthesis there is no name further on either.
+                let end = after.find(')')?;
                 let name = &after[..end];
                 rest = &after[end + 1..];
                 return Some(name);

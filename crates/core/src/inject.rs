@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::json::Reader;
 use crate::namespace::{Namespace, Namespaces, PodSecurity};
 use crate::patch::Patch;
+use crate::pod::limits::AdmissionLimits;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
@@ -42,6 +43,7 @@ pub struct Engine {
     ddtrace: ddtrace::Ddtrace,
     logfwd: logfwd::Logfwd,
     profiler: profiler::Profiler,
+    limits: AdmissionLimits,
 }
 
 /// Facts about the cluster that a review may depend on. They are read beforehand and cached, never looked up during a
@@ -85,7 +87,13 @@ impl Engine {
             ddtrace: ddtrace::Ddtrace::new(&config.ddtrace, &config.policy.ddtrace),
             logfwd: logfwd::Logfwd::new(&config.logfwd, &config.policy.logfwd),
             profiler: profiler::Profiler::new(&config.profiler, &config.policy.profiler),
+            limits: config.limits,
         }
+    }
+
+    /// How large pods and patches may be.
+    pub fn limits(&self) -> &AdmissionLimits {
+        &self.limits
     }
 
     /// Brings a plan within the rules of the pod's namespace.
@@ -141,17 +149,18 @@ pub fn inject_pod<'a>(
 
 /// Injects a pod that has been read.
 pub fn inject<'a>(
-    pod: Pod<'a>,
+    mut pod: Pod<'a>,
     namespace: Option<&str>,
     engine: &Engine,
     context: &ReviewContext,
 ) -> Injection<'a> {
+    pod.too_large = pod.within(&engine.limits).err();
     let namespace = match pod.namespace.as_ref() {
         "" => namespace.unwrap_or_default(),
         own => own,
     };
     let mut decisions = Vec::with_capacity(Feature::ALL.len());
-    let mut draft = Draft::new(&pod);
+    let mut draft = Draft::new(&pod, engine.limits);
     for feature in Feature::ALL {
         let planned = match feature {
             Feature::Ddtrace => engine.ddtrace.plan(&draft, namespace),
@@ -221,11 +230,14 @@ impl<'p> Planned<'p> {
         let mut edits = Edits::default();
         let planned = match annotation::switched_off(pod, switch) {
             Some(annotation) => Err(Reason::SwitchedOff { annotation }),
-            None => plan(&mut edits, &mut notes),
+            None => match pod.too_large {
+                Some(excess) => Err(Reason::PodTooLarge(excess)),
+                None => plan(&mut edits, &mut notes),
+            },
         };
         match planned {
             Ok(present) => {
-                decision.notes = notes;
+                decision.notes = note::bounded(notes);
                 decision.outcome = match (present, edits.is_empty()) {
                     (false, _) => Outcome::Injected,
                     (true, false) => Outcome::Repaired,
@@ -256,7 +268,8 @@ fn take<'p, 'a>(
     }
     let kept = verify(draft, &edits)
         .map_err(Reason::from)
-        .and_then(|()| keep_rules(draft, &mut edits, &mut decision));
+        .and_then(|()| keep_rules(draft, &mut edits, &mut decision))
+        .and_then(|()| draft.affords(&edits).map_err(Reason::PodTooLarge));
     match kept {
         Ok(()) => draft.accept(edits),
         Err(reason) => decision.skip(reason),

@@ -38,6 +38,11 @@ impl<'a> Reader<'a> {
         Self { text, at: 0 }
     }
 
+    /// How many bytes have been read.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
     /// The type of the next value, judged by its first byte.
     pub fn kind(&mut self) -> Result<Kind> {
         self.skip_space();

@@ -53,6 +53,11 @@ impl Patch {
         self.ops
     }
 
+    /// The length of the patch as JSON text.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + 2
+    }
+
     /// The patch as JSON text; `[]` if there is nothing to change.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 2);

@@ -5,6 +5,8 @@
 //! know can't be lost.
 
 pub mod draft;
+pub mod index;
+pub mod limits;
 pub mod part;
 pub mod path;
 mod read;

@@ -12,6 +12,7 @@ use base64_simd::STANDARD;
 
 use crate::inject::{self, Decision, Engine, Injection, ReviewContext};
 use crate::json::{self, Reader, Str, write_string};
+use crate::pod::limits::{AdmissionLimits, VIEW_BYTES};
 use crate::pod::{Owner, Pod};
 
 /// The API server shortens longer warnings
@@ -19,6 +20,16 @@ use crate::pod::{Owner, Pod};
 const LONGEST_WARNING: usize = 256;
 /// It drops all warnings of a response beyond 4096 characters in total.
 const ALL_WARNINGS: usize = 4096;
+
+/// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken apart, indexes, notes.
+const PLAN: usize = 4 << 20;
+/// The longest `request.uid` that is answered to. API servers send 36 characters.
+const LONGEST_UID: usize = 256;
+/// The longest message of a response.
+const LONGEST_MESSAGE: usize = 1024;
+/// What an answer has beside its patch, at most: uid, message and warnings, of which each byte may take six as JSON, and the
+/// frame around them.
+const ANSWER_WITHOUT_PATCH: usize = 6 * (LONGEST_UID + LONGEST_MESSAGE + ALL_WARNINGS) + 4096;
 
 /// The outcome of a review.
 #[derive(Debug)]
@@ -115,6 +126,24 @@ impl Disposition {
             Self::Panicked => "panicked",
         }
     }
+}
+
+/// How long an answer can be, in bytes, whatever the review.
+pub fn longest_answer(limits: &AdmissionLimits) -> usize {
+    ANSWER_WITHOUT_PATCH + limits.patch_bytes.div_ceil(3) * 4
+}
+
+/// What [`review`] can take from the allocator for a body of that length, in bytes, beside the body and until the answer has
+/// been written: texts with escapes in them once more, the view of the pod, the plan, the patch in three forms.
+/// `tests/memory.rs` holds hostile reviews to it.
+pub fn memory_at_most(body: usize, limits: &AdmissionLimits) -> usize {
+    // A view's list is copied when it grows, and the shortest entry takes three bytes.
+    let view = (VIEW_BYTES / 2 * 3).min(body.saturating_mul(256));
+    // A container takes three bytes as well, and is given mounts and variables.
+    let plan = PLAN + 4 * limits.patch_bytes + 512 * limits.patch_operations;
+    let plan = plan.min(body.saturating_mul(1024));
+    let answer = 2 * longest_answer(limits);
+    body + view + plan + answer
 }
 
 /// Answers a review.
@@ -257,6 +286,12 @@ impl<'a> Envelope<'a> {
         if self.uid.is_empty() {
             return Some("the AdmissionReview has no `request.uid` to answer to".to_owned());
         }
+        if self.uid.len() > LONGEST_UID {
+            return Some(format!(
+                "`request.uid` of the AdmissionReview has {} bytes and may have {LONGEST_UID}",
+                self.uid.len()
+            ));
+        }
         None
     }
 
@@ -380,7 +415,7 @@ fn damaged<'a>(envelope: Envelope<'a>, error: &json::Error) -> Reviewed<'a> {
 
 /// Go's decoder replaces bytes that are no UTF-8 where ours refuses them; the review is still answered.
 fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
-    let text = String::from_utf8_lossy(body);
+    let text = readable(body);
     let mut envelope = Envelope::default();
     let read = envelope.read(&text, false);
     let at = error.valid_up_to();
@@ -402,6 +437,16 @@ fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
             ..Record::default()
         },
     }
+}
+
+/// The text with a question mark for every byte that is no UTF-8: no longer than the body.
+fn readable(body: &[u8]) -> String {
+    let mut text = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
 }
 
 fn panicked(text: &str) -> Reviewed<'_> {
@@ -432,7 +477,7 @@ fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) 
     out.extend_from_slice(br#","allowed":true"#);
     if !message.is_empty() {
         out.extend_from_slice(br#","status":{"message":"#);
-        write_string(&mut out, message);
+        write_string(&mut out, &shortened(message, LONGEST_MESSAGE));
         out.push(b'}');
     }
     if let Some(patch) = patch {

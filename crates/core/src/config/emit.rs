@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    AllowList, Config, ContainerSettings, EnvValue, EnvVar, FeaturePolicy, Policy, ResourceList,
-    Resources, SecurityContext, Selectors,
+    AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, FeaturePolicy, Policy,
+    ResourceList, Resources, SecurityContext, Selectors,
 };
 use crate::image::Image;
 
@@ -17,6 +17,7 @@ pub(super) fn to_json(config: &Config) -> String {
         logfwd,
         profiler,
         policy,
+        limits,
     } = config;
     let ddtrace = feature(
         images([
@@ -43,11 +44,18 @@ pub(super) fn to_json(config: &Config) -> String {
         &profiler.container,
         selectors(&profiler.selectors, super::ProfilerLanguage::as_str),
     );
+    let mut limits = *limits;
+    let values = limits.values().map(|value| *value);
+    let limits = AdmissionLimits::KEYS.iter().zip(values);
+    let limits: Map<String, Value> = limits
+        .map(|((key, _), value)| ((*key).to_owned(), value.into()))
+        .collect();
     let document = json!({
         "server_listen": server_listen.to_string(),
         "log_level": log_level.as_str(),
         "admission_inject": { "ddtrace": ddtrace, "logfwd": logfwd, "profiler": profiler },
         "admission_policy": admission_policy(policy),
+        "admission_limits": limits,
     });
     format!("{document:#}")
 }

@@ -7,7 +7,11 @@ use crate::diagnostic::{Diagnostic, Severity};
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) diagnostics: Vec<Diagnostic>,
+    unknown_keys: usize,
 }
+
+/// For so many unknown keys it is looked up what was meant; a document with more was never meant for this program.
+const MOST_LOOKED_UP: usize = 100;
 
 /// An object of the document: its known fields and where it stands. Absent and `null` objects are empty sections.
 #[derive(Debug)]
@@ -40,10 +44,13 @@ impl Reader {
         let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
         for (key, node) in entries {
             let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
-                self.report(
-                    Diagnostic::warning(child(&path, key), "unknown key, ignored")
-                        .suggest_like(key, known.iter().copied()),
-                );
+                let unknown = Diagnostic::warning(child(&path, key), "unknown key, ignored");
+                self.unknown_keys += 1;
+                self.report(if self.unknown_keys <= MOST_LOOKED_UP {
+                    unknown.suggest_like(key, known.iter().copied())
+                } else {
+                    unknown
+                });
                 continue;
             };
             if key != name {

@@ -195,6 +195,11 @@ fn the_effective_configuration_is_spelled_out() {
               ],
               "drop_digest": false
             }
+          },
+          "admission_limits": {
+            "containers": 500,
+            "patch_operations": 10000,
+            "patch_bytes": 1048576
           }
         }"#]]
     .assert_eq(&config.to_json());

@@ -6,9 +6,9 @@ use super::env_overrides::{self, EnvOverrides};
 use super::reader::{Reader, Section, find_choice};
 use super::tree::{self, ConfigError, Node};
 use super::{
-    Config, ContainerSettings, DEFAULT_LISTEN, Ddtrace, DdtraceImages, DdtraceLanguage, LogLevel,
-    Logfwd, Policy, Profiler, ProfilerImages, ProfilerLanguage, PullPolicy, Selectors, SidecarMode,
-    envs, policy, resources, security_context,
+    AdmissionLimits, Config, ContainerSettings, DEFAULT_LISTEN, Ddtrace, DdtraceImages,
+    DdtraceLanguage, LogLevel, Logfwd, Policy, Profiler, ProfilerImages, ProfilerLanguage,
+    PullPolicy, Selectors, SidecarMode, envs, policy, resources, security_context,
 };
 use crate::diagnostic::Diagnostic;
 use crate::image::Image;
@@ -19,9 +19,11 @@ const ROOT: &[&str] = &[
     "log_level",
     "admission_inject",
     policy::KEY,
+    "admission_limits",
     "admission_inject_v2",
     "admission_mutate",
 ];
+const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
 const FEATURES: &[&str] = &["ddtrace", "logfwd", "profiler"];
 const FEATURE: &[&str] = &[
     "images",
@@ -166,6 +168,7 @@ impl Lowering<'_> {
             ddtrace: self.ddtrace(&inject),
             logfwd: self.logfwd(&inject),
             profiler: self.profiler(&inject),
+            limits: self.limits(root),
             policy,
         };
         let policy = &config.policy;
@@ -192,6 +195,32 @@ impl Lowering<'_> {
             }
         }
         config
+    }
+
+    fn limits(&mut self, root: &Section<'_>) -> AdmissionLimits {
+        let section = self.reader.object(root, "admission_limits", LIMITS);
+        let mut limits = AdmissionLimits::default();
+        let keys = AdmissionLimits::KEYS;
+        for ((key, most), limit) in keys.into_iter().zip(limits.values()) {
+            let Some(node) = section.get(key) else {
+                continue;
+            };
+            let given = match node {
+                Node::Number(number) => number.as_u64().and_then(|n| usize::try_from(n).ok()),
+                _ => None,
+            };
+            match given.filter(|given| (1..=most).contains(given)) {
+                Some(given) => *limit = given,
+                None => self.reader.report(
+                    Diagnostic::error(
+                        section.path(key),
+                        format!("expected a whole number from 1 to {most}; using {limit}"),
+                    )
+                    .found(node.to_string()),
+                ),
+            }
+        }
+        limits
     }
 
     fn ddtrace(&mut self, inject: &Section<'_>) -> Ddtrace {

@@ -38,16 +38,20 @@ pub(crate) enum Role {
 pub(crate) struct Slot {
     pub role: Role,
     pub needs: Needs,
+    /// Whether the defaults of LimitRanges are in `needs`; otherwise they are looked up with each question.
+    pub complete: bool,
 }
+
+/// What containers get of each resource if they don't say: limit and request.
+pub(crate) type Defaults<'r> = BTreeMap<&'r str, Need>;
 
 /// All containers of a pod: init containers in their order, then the others.
 #[derive(Debug, Clone)]
-pub(crate) struct Slots {
+pub(crate) struct Slots<'r> {
     pub all: Vec<Slot>,
     /// `spec.resources`, which replaces the sum of the containers.
     pub budget: Needs,
-    /// Which containers run at the same time: the pod needs the greatest of these sums.
-    moments: Vec<Vec<usize>>,
+    defaults: Defaults<'r>,
 }
 
 impl Need {
@@ -59,39 +63,78 @@ impl Need {
     }
 }
 
-impl Slots {
-    pub(crate) fn new(all: Vec<Slot>, budget: Needs) -> Self {
-        let moments = moments(&all);
+impl<'r> Slots<'r> {
+    pub(crate) fn new(all: Vec<Slot>, budget: Needs, defaults: Defaults<'r>) -> Self {
         Self {
             all,
             budget,
-            moments,
+            defaults,
         }
     }
 
     /// What the pod as a whole has of a resource, as the API server counts for LimitRanges
     /// (<https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>).
     pub(crate) fn total(&self, side: ResourceSide, resource: &str) -> Option<Amount> {
+        self.total_with(side, resource, None)
+    }
+
+    /// The same if a container had another amount.
+    pub(crate) fn total_with(
+        &self,
+        side: ResourceSide,
+        resource: &str,
+        other: Option<(usize, Amount)>,
+    ) -> Option<Amount> {
         self.budgeted(side, resource).or_else(|| {
-            let sums = self.moments.iter().map(|moment| {
-                let amounts = moment.iter().filter_map(|at| self.get(*at, side, resource));
-                amounts.reduce(|sum, amount| sum + amount)
-            });
-            sums.flatten().max()
+            let get = |at| match other {
+                Some((container, amount)) if container == at => Some(amount),
+                _ => self.get(at, side, resource),
+            };
+            let mut running = None;
+            let mut natives = None;
+            let mut most = None;
+            for (at, slot) in self.all.iter().enumerate() {
+                let amount = get(at);
+                if slot.role != Role::Init {
+                    running = sum(running, amount);
+                }
+                if slot.role != Role::Container {
+                    // When it starts, the native sidecars before it run.
+                    most = most.max(sum(natives, amount));
+                }
+                if slot.role == Role::NativeSidecar {
+                    natives = sum(natives, amount);
+                }
+            }
+            most.max(running)
         })
     }
 
     /// The greatest amount that the others have at a time when a container runs.
     pub(crate) fn beside(&self, container: usize, side: ResourceSide, resource: &str) -> Amount {
-        let moments = self
-            .moments
-            .iter()
-            .filter(|moment| moment.contains(&container));
-        let sums = moments.map(|moment| -> Amount {
-            let others = moment.iter().filter(|at| **at != container);
-            others.filter_map(|at| self.get(*at, side, resource)).sum()
-        });
-        sums.max().unwrap_or_default()
+        let get = |at| self.get(at, side, resource).unwrap_or_default();
+        let mut running = 0;
+        let mut natives = 0;
+        // What runs beside it, of what has been passed: its start, and later starts if it is a native sidecar.
+        let mut most: Option<Amount> = None;
+        let role = self.all[container].role;
+        for (at, slot) in self.all.iter().enumerate() {
+            let amount = if at == container { 0 } else { get(at) };
+            if slot.role != Role::Init {
+                running += amount;
+            }
+            let starts_beside = at == container || (role == Role::NativeSidecar && at > container);
+            if slot.role != Role::Container && starts_beside {
+                most = most.max(Some(natives + amount));
+            }
+            if slot.role == Role::NativeSidecar {
+                natives += amount;
+            }
+        }
+        if role != Role::Init {
+            most = most.max(Some(running));
+        }
+        most.unwrap_or_default()
     }
 
     /// What the pod as a whole is given, whatever its containers have.
@@ -100,25 +143,21 @@ impl Slots {
     }
 
     fn get(&self, container: usize, side: ResourceSide, resource: &str) -> Option<Amount> {
-        let need = self.all[container].needs.get(resource)?;
-        need.side(side)
+        let slot = &self.all[container];
+        let need = slot.needs.get(resource).copied().unwrap_or_default();
+        if slot.complete {
+            return need.side(side);
+        }
+        let default = self.defaults.get(resource).copied().unwrap_or_default();
+        completed(need, default).side(side)
     }
 }
 
-fn moments(all: &[Slot]) -> Vec<Vec<usize>> {
-    let at = |role: Role| {
-        let slots = all.iter().enumerate();
-        slots
-            .filter(move |(_, slot)| slot.role == role)
-            .map(|(at, _)| at)
-    };
-    let running: Vec<usize> = at(Role::Container).chain(at(Role::NativeSidecar)).collect();
-    let mut moments = vec![running];
-    for start in at(Role::Init).chain(at(Role::NativeSidecar)) {
-        let before = at(Role::NativeSidecar).filter(|native| *native < start);
-        moments.push(before.chain([start]).collect());
+fn sum(one: Option<Amount>, other: Option<Amount>) -> Option<Amount> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one + other),
+        (one, other) => one.or(other),
     }
-    moments
 }
 
 /// What `resources` in JSON ask for.
@@ -137,22 +176,39 @@ pub(crate) fn declared(resources: Resources<'_>) -> Needs {
     needs
 }
 
-/// What a container ends up with: a request that isn't given is the limit, and what is still missing comes from the
-/// LimitRanges.
-pub(crate) fn with_defaults(mut needs: Needs, ranges: &[LimitRange]) -> Needs {
-    for need in needs.values_mut() {
-        need.request = need.request.or(need.limit);
-    }
+/// What containers get that don't say, by resource: the first of several LimitRanges that says counts.
+pub(crate) fn defaults(ranges: &[LimitRange]) -> Defaults<'_> {
+    let mut defaults = Defaults::new();
     for bounds in ranges.iter().flat_map(|range| &range.container) {
         let (limit, request) = (&bounds.default, &bounds.default_request);
         if limit.is_none() && request.is_none() {
             continue;
         }
-        let need = needs.entry(bounds.resource.clone()).or_default();
+        let need: &mut Need = defaults.entry(bounds.resource.as_str()).or_default();
         need.limit = need.limit.or(limit.as_ref().map(milli));
         need.request = need.request.or(request.as_ref().map(milli));
     }
+    defaults
+}
+
+/// What a container ends up with: a request that isn't given is the limit, and what is still missing comes from the
+/// LimitRanges.
+pub(crate) fn with_defaults(mut needs: Needs, defaults: &Defaults<'_>) -> Needs {
+    for need in needs.values_mut() {
+        *need = completed(*need, Need::default());
+    }
+    for (resource, default) in defaults {
+        let need = needs.entry((*resource).to_owned()).or_default();
+        *need = completed(*need, *default);
+    }
     needs
+}
+
+fn completed(need: Need, default: Need) -> Need {
+    Need {
+        request: need.request.or(need.limit).or(default.request),
+        limit: need.limit.or(default.limit),
+    }
 }
 
 /// The amount of a quantity.
@@ -237,7 +293,7 @@ mod tests {
             ),
             range(json!({"type": "Container", "default": {"x": 7, "y": 9}})),
         ];
-        let needs = with_defaults(declared(Resources::of(json)), &ranges);
+        let needs = with_defaults(declared(Resources::of(json)), &defaults(&ranges));
         let shown: Vec<String> = needs
             .iter()
             .map(|(resource, need)| {
@@ -268,8 +324,9 @@ mod tests {
                 },
             )]
             .into(),
+            complete: true,
         });
-        let slots = Slots::new(all.collect(), Needs::new());
+        let slots = Slots::new(all.collect(), Needs::new(), Defaults::new());
         assert_eq!(slots.total(ResourceSide::Limits, "cpu"), total);
         assert_eq!(slots.total(ResourceSide::Requests, "cpu"), None);
         let found: Vec<_> = (0..slots.all.len())

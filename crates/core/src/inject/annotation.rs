@@ -6,7 +6,7 @@
 use crate::diagnostic::did_you_mean;
 use crate::pod::Pod;
 
-use super::note::Note;
+use super::note::{self, Note};
 
 /// Turns everything off for the pod.
 pub const ENABLED: &str = "admission.datakit/enabled";
@@ -85,21 +85,28 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
         let key = key.as_ref();
         if SWITCHES.contains(&key) {
             if parse_bool(value).is_none() {
-                notes.push(Note::SwitchUnreadable {
-                    annotation: key.to_owned(),
-                    value: value.clone().into_owned(),
+                note::add(&mut notes, Note::SWITCH_UNREADABLE, || {
+                    Note::SwitchUnreadable {
+                        annotation: key.to_owned(),
+                        value: value.clone().into_owned(),
+                    }
                 });
             }
         } else if OTHER_SWITCHES.contains(&key) {
             // Nothing can be switched off or on that this version doesn't have.
         } else if OTHER_VERSIONS.contains(&key) {
-            notes.push(Note::AnnotationOfOtherVersion {
-                annotation: key.to_owned(),
+            note::add(&mut notes, Note::OTHER_VERSION, || {
+                Note::AnnotationOfOtherVersion {
+                    annotation: key.to_owned(),
+                }
             });
         } else if !ALL.contains(&key) {
-            notes.push(Note::UnknownAnnotation {
-                annotation: key.to_owned(),
-                suggestion: meant(key).map(str::to_owned),
+            // What is only counted isn't compared with what may have been meant.
+            note::add(&mut notes, Note::UNKNOWN_ANNOTATION, || {
+                Note::UnknownAnnotation {
+                    annotation: key.to_owned(),
+                    suggestion: meant(key).map(str::to_owned),
+                }
             });
         }
     }

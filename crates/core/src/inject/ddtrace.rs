@@ -2,6 +2,8 @@
 //! language's start-up variable ([`ddtrace_env`](super::ddtrace_env)).
 
 use crate::config::{self, DdtraceImages, DdtraceLanguage, FeaturePolicy, Selectors};
+use crate::pod::draft::EnvEdit;
+use crate::pod::limits::Cost;
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
@@ -152,6 +154,11 @@ impl Ddtrace {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
+        // They are the same in every container; some are looked up in the first one.
+        let envs = &self.settings.envs;
+        let configured: Vec<_> = envs.iter().map(|env| env.for_pod(pod)).collect();
+        // What would be more than a patch may have isn't planned to its end.
+        let mut cost = Cost::default();
         for (index, container) in pod.containers.iter().enumerate() {
             if SIDECARS.contains(&container.name.as_ref()) {
                 continue;
@@ -171,7 +178,14 @@ impl Ddtrace {
             }
             own.env = self
                 .env
-                .plan(&self.settings.envs, pod, container, language, notes)?;
+                .plan(envs, &configured, container, language, notes)?;
+            // A list that isn't there yet is made by one operation.
+            cost.operations += match container.env.len() {
+                0 => own.env.len().min(1),
+                _ => own.env.len(),
+            };
+            cost.bytes += own.env.iter().map(EnvEdit::text_len).sum::<usize>();
+            draft.limits.allow(0, cost).map_err(Reason::PodTooLarge)?;
         }
         Ok(())
     }

@@ -5,15 +5,17 @@
 //! another name in place, and the variable follows it and refers to that name, because the kubelet expands `$(NAME)` from
 //! entries further up. Nothing is ever moved or removed; where the order matters, entries are inserted.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::config::DdtraceLanguage;
 use crate::expansion::references;
-use crate::pod::Pod;
 use crate::pod::draft::EnvEdit;
+use crate::pod::index::FEW;
 use crate::pod::part::{NewEnv, NewEnvValue};
 use crate::pod::view::{Container, EnvSource, EnvVar};
 
 use super::container::Env;
-use super::note::Note;
+use super::note::{self, Note};
 use super::reason::Reason;
 
 /// The variable whose values are merged instead of one winning.
@@ -44,7 +46,12 @@ enum Join {
 pub(crate) struct EnvPlanner {
     /// The configured tags, if they are configured as text.
     tags: Option<Tags>,
+    /// Positions of the configured variables, where there are many.
+    positions: HashMap<String, usize>,
 }
+
+/// More configured variables than these are looked up by name: comparing is faster for the usual dozen.
+const MANY_VARIABLES: usize = 4 * FEW;
 
 #[derive(Debug)]
 struct Tags {
@@ -76,23 +83,29 @@ impl EnvPlanner {
                 at,
                 list: tag_list(text),
             }),
+            positions: if envs.len() > MANY_VARIABLES {
+                let names = envs.iter().enumerate();
+                names.map(|(at, env)| (env.name.clone(), at)).collect()
+            } else {
+                HashMap::new()
+            },
         }
     }
 
-    /// The edits of one container's `env`.
+    /// The edits of one container's `env`. `configured` are the `envs` as they are written into this pod.
     ///
     /// # Errors
     /// The reason why the container can't be told to load the library.
     pub(crate) fn plan<'p>(
         &'p self,
         envs: &'p [Env],
-        pod: &'p Pod<'_>,
+        configured: &[Option<NewEnv<'p>>],
         container: &'p Container<'_>,
         language: DdtraceLanguage,
         notes: &mut Vec<Note>,
     ) -> Result<Vec<EnvEdit<'p>>, Reason> {
         let start_up = StartUp::of(language);
-        let found = find(container, start_up, envs);
+        let found = self.find(container, start_up, envs);
         let mut edits = Vec::new();
         // What is added, in the documented order: the start-up variable, then the configured ones.
         let mut added: Vec<(usize, NewEnv<'p>)> = Vec::with_capacity(envs.len() + 1);
@@ -103,7 +116,7 @@ impl EnvPlanner {
         for (at, env) in envs.iter().enumerate() {
             let shadows_start = env.name == start_up.variable;
             if found.configured[at].is_none() && !shadows_start {
-                added.extend(env.for_pod(pod).map(|env| (at, env)));
+                added.extend(configured[at].clone().map(|env| (at, env)));
             }
         }
         let insert = match &self.tags {
@@ -112,13 +125,40 @@ impl EnvPlanner {
         };
         for (at, env) in added {
             edits.push(match insert {
-                Some((index, ref late)) if !late.contains(&env.name) && self.before_tags(at) => {
+                Some((index, ref late)) if !late.contains(env.name) && self.before_tags(at) => {
                     EnvEdit::Insert { index, env }
                 }
                 _ => EnvEdit::Append(env),
             });
         }
         Ok(edits)
+    }
+
+    fn find(&self, container: &Container<'_>, start_up: &StartUp, envs: &[Env]) -> Found {
+        let mut found = Found {
+            start: None,
+            original: false,
+            configured: vec![None; envs.len()],
+        };
+        for (index, env) in container.env.iter().enumerate() {
+            let name = env.name.as_ref();
+            if name == start_up.variable {
+                found.start = Some(index);
+            }
+            found.original |= name == start_up.original;
+            if !self.positions.is_empty() {
+                if let Some(at) = self.positions.get(name) {
+                    found.configured[*at] = Some(index);
+                }
+                continue;
+            }
+            for (configured, position) in envs.iter().zip(&mut found.configured) {
+                if configured.name == name {
+                    *position = Some(index);
+                }
+            }
+        }
+        found
     }
 
     fn before_tags(&self, at: usize) -> bool {
@@ -234,21 +274,22 @@ impl Tags {
         added: &[(usize, NewEnv<'p>)],
         edits: &mut Vec<EnvEdit<'p>>,
         notes: &mut Vec<Note>,
-    ) -> Option<(usize, Vec<&'p str>)> {
+    ) -> Option<(usize, HashSet<&'p str>)> {
         let index = found.configured[self.at]?;
         let EnvSource::Literal(own) = &container.env[index].source else {
             return None;
         };
-        let keys: Vec<&str> = tags(own).map(tag_key).collect();
+        let keys: HashSet<&str> = tags(own).map(tag_key).collect();
         let missing = || {
             self.list
                 .iter()
-                .filter(|tag| !keys.contains(&tag.key.as_str()))
+                .filter(|tag| !keys.contains(tag.key.as_str()))
         };
         missing().next()?;
-        let late = late(&container.env, index, self.at, added);
-        let is_known_too_late =
-            |name: &str| late.contains(&name) || defined_late(&container.env, index, name);
+        let defined = FirstPlaces::of(&container.env);
+        let late = late(&defined, index, self.at, added);
+        let is_known_too_late = |name: &str| late.contains(name) || defined.not_before(index, name);
+        let names: HashSet<&str> = added.iter().map(|(_, env)| env.name).collect();
         // ddtrace splits at commas if there is one, else at blanks.
         let blanks = own.contains(' ') && !own.contains(',');
         let separator = if blanks { ' ' } else { ',' };
@@ -256,15 +297,16 @@ impl Tags {
         let mut refers_to_added = false;
         for tag in missing() {
             if tag.refers_to.iter().any(|name| is_known_too_late(name)) {
-                notes.push(Note::TagLeftOut {
+                note::add(notes, Note::TAG_LEFT_OUT, || Note::TagLeftOut {
                     container: container.name.clone().into_owned(),
                     tag: tag.text.clone(),
                 });
                 continue;
             }
-            refers_to_added |= added
+            refers_to_added |= tag
+                .refers_to
                 .iter()
-                .any(|(_, env)| tag.refers_to.iter().any(|name| name == env.name));
+                .any(|name| names.contains(name.as_str()));
             if !value.is_empty() && !value.ends_with(separator) {
                 value.push(separator);
             }
@@ -281,69 +323,58 @@ impl Tags {
     }
 }
 
+/// Where each variable of a container is defined first.
+struct FirstPlaces<'c>(HashMap<&'c str, usize>);
+
+impl<'c> FirstPlaces<'c> {
+    fn of(env: &'c [EnvVar<'_>]) -> Self {
+        let mut places = HashMap::with_capacity(env.len());
+        for (at, env) in env.iter().enumerate() {
+            places.entry(env.name.as_ref()).or_insert(at);
+        }
+        Self(places)
+    }
+
+    /// Whether the container defines a variable, but not before `index`.
+    fn not_before(&self, index: usize, name: &str) -> bool {
+        self.0.get(name).is_some_and(|first| *first >= index)
+    }
+}
+
 /// Those of the added variables that refer, directly or through each other, to what is only defined at `index` or
 /// further down, or that the configuration places behind the tags.
 fn late<'p>(
-    env: &[EnvVar<'_>],
+    defined: &FirstPlaces<'_>,
     index: usize,
     tags_at: usize,
     added: &[(usize, NewEnv<'p>)],
-) -> Vec<&'p str> {
-    let mut late: Vec<&'p str> = Vec::new();
+) -> HashSet<&'p str> {
+    let mut late: HashSet<&'p str> = HashSet::new();
     for (at, new) in added {
         let too_late = match &new.value {
             NewEnvValue::Literal(text) => {
-                references(text).any(|name| late.contains(&name) || defined_late(env, index, name))
+                references(text).any(|name| late.contains(name) || defined.not_before(index, name))
             }
             _ => false,
         };
         if too_late || *at > tags_at {
-            late.push(new.name);
+            late.insert(new.name);
         }
     }
     late
 }
 
-/// Whether a container defines a variable, but not before `index`.
-fn defined_late(env: &[EnvVar<'_>], index: usize, name: &str) -> bool {
-    let defines = |env: &EnvVar<'_>| env.name == name;
-    !env[..index].iter().any(defines) && env[index..].iter().any(defines)
-}
-
-fn find(container: &Container<'_>, start_up: &StartUp, envs: &[Env]) -> Found {
-    let mut found = Found {
-        start: None,
-        original: false,
-        configured: vec![None; envs.len()],
-    };
-    for (index, env) in container.env.iter().enumerate() {
-        let name = env.name.as_ref();
-        if name == start_up.variable {
-            found.start = Some(index);
-        }
-        found.original |= name == start_up.original;
-        for (configured, position) in envs.iter().zip(&mut found.configured) {
-            if configured.name == name {
-                *position = Some(index);
-            }
-        }
-    }
-    found
-}
-
 fn tag_list(text: &str) -> Vec<Tag> {
-    let mut list: Vec<Tag> = Vec::new();
-    for text in text.split(',').filter(|text| !text.is_empty()) {
-        let key = tag_key(text);
-        if !list.iter().any(|tag| tag.key == key) {
-            list.push(Tag {
-                key: key.to_owned(),
-                text: text.to_owned(),
-                refers_to: references(text).map(str::to_owned).collect(),
-            });
-        }
-    }
-    list
+    let mut known = HashSet::new();
+    let tags = text.split(',').filter(|text| !text.is_empty());
+    let first = tags.filter(|text| known.insert(tag_key(text)));
+    first
+        .map(|text| Tag {
+            key: tag_key(text).to_owned(),
+            text: text.to_owned(),
+            refers_to: references(text).map(str::to_owned).collect(),
+        })
+        .collect()
 }
 
 /// The tags in a value; ddtrace accepts commas and blanks between them.

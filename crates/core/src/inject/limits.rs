@@ -7,15 +7,80 @@
 
 mod fitting;
 
+use std::collections::BTreeMap;
+
 use crate::namespace::{Bounds, LimitRange};
 use crate::pod::part::NewContainer;
 use crate::pod::view::{ResourceSide, Resources};
 use crate::pod::{Draft, Edits};
 
-use super::amounts::{Needs, Role, Slot, Slots, declared, with_defaults, written};
+use super::amounts::{
+    Defaults, Needs, Role, Slot, Slots, declared, defaults, with_defaults, written,
+};
 use super::note::Note;
 use super::reason::Reason;
-use fitting::Fitting;
+use fitting::{Fitting, Tightest, refuse};
+
+/// So many resources are worked out for a container. Clusters have a handful; whoever may write a LimitRange can name
+/// thousands, each of which would be summed up over the pod.
+const MOST_RESOURCES: usize = 32;
+
+/// What LimitRanges say about each resource, gathered once.
+#[derive(Default)]
+pub(super) struct Rules<'r> {
+    by_resource: BTreeMap<&'r str, Rule<'r>>,
+    /// The first LimitRange.
+    first: &'r str,
+}
+
+/// What they say about one.
+#[derive(Default)]
+pub(super) struct Rule<'r> {
+    container: Tightest<'r>,
+    pod: Tightest<'r>,
+    /// How many have a default for it.
+    defaults: usize,
+    /// Names of those that are about it.
+    names: Vec<&'r str>,
+}
+
+impl<'r> Rules<'r> {
+    fn new(ranges: &'r [LimitRange]) -> Self {
+        let mut rules = Self {
+            first: ranges.first().map_or("", |range| &range.name),
+            ..Self::default()
+        };
+        for range in ranges {
+            let name = range.name.as_str();
+            let mut add = |bounds: &'r Bounds, of_pod: bool| {
+                let rule = rules.by_resource.entry(&bounds.resource).or_default();
+                if rule.names.last() != Some(&name) {
+                    rule.names.push(name);
+                }
+                if of_pod {
+                    rule.pod.add(bounds, name);
+                } else {
+                    rule.container.add(bounds, name);
+                    let has = bounds.default.is_some() || bounds.default_request.is_some();
+                    rule.defaults += usize::from(has);
+                }
+            };
+            range.container.iter().for_each(|bounds| add(bounds, false));
+            range.pod.iter().for_each(|bounds| add(bounds, true));
+        }
+        rules
+    }
+
+    fn get(&self, resource: &str) -> Option<&Rule<'r>> {
+        self.by_resource.get(resource)
+    }
+
+    /// The first LimitRange that is about the resource.
+    fn first_with(&self, resource: &str) -> &'r str {
+        let named = self.get(resource).and_then(|rule| rule.names.first());
+        named.copied().unwrap_or(self.first)
+    }
+}
 
 /// Fits the containers of a plan into the LimitRanges. Returns a note for each that had to change.
 ///
@@ -30,7 +95,8 @@ pub(crate) fn fit(
     if ranges.is_empty() || plan.new_containers().next().is_none() {
         return Ok(notes);
     }
-    let (mut slots, ours) = slots(draft, plan, ranges);
+    let rules = Rules::new(ranges);
+    let (mut slots, ours) = slots(draft, plan, defaults(ranges));
     let containers = plan
         .init_first
         .iter_mut()
@@ -42,9 +108,17 @@ pub(crate) fn fit(
         let fitting = Fitting {
             container: container.name,
             at,
-            ranges,
+            rules: &rules,
         };
-        for resource in resources(&before, ranges) {
+        let concerned = fitting.concerned(&before);
+        if concerned.len() > MOST_RESOURCES {
+            let problem = format!(
+                "{} resources of containers are bounded or have defaults, and {MOST_RESOURCES} are looked at",
+                concerned.len()
+            );
+            refuse(fitting.rules.first, problem)?;
+        }
+        for resource in concerned {
             let wanted = configured.get(resource).copied().unwrap_or_default();
             fitting.fit(&mut slots, resource, wanted)?;
         }
@@ -53,7 +127,7 @@ pub(crate) fn fit(
             &configured,
             &before,
             &slots.all[at].needs,
-            ranges,
+            &rules,
         ) {
             notes.push(note);
         }
@@ -63,17 +137,24 @@ pub(crate) fn fit(
 
 /// All containers of the pod as it would be, and which of them the plan adds, in the order of
 /// [`new_containers`](Edits::new_containers).
-fn slots(draft: &Draft<'_, '_>, plan: &Edits<'_>, ranges: &[LimitRange]) -> (Slots, Vec<usize>) {
+fn slots<'r>(
+    draft: &Draft<'_, '_>,
+    plan: &Edits<'_>,
+    defaults: Defaults<'r>,
+) -> (Slots<'r>, Vec<usize>) {
     let (pod, there) = (draft.pod, draft.edits());
     let mut all = Vec::new();
     let mut ours = Vec::new();
     let mut add = |mine: bool, role: Role, resources: Resources<'_>| {
+        let mut needs = declared(resources);
         if mine {
             ours.push(all.len());
+            needs = with_defaults(needs, &defaults);
         }
         all.push(Slot {
             role,
-            needs: with_defaults(declared(resources), ranges),
+            needs,
+            complete: mine,
         });
     };
     let init = |native| {
@@ -115,23 +196,11 @@ fn slots(draft: &Draft<'_, '_>, plan: &Edits<'_>, ranges: &[LimitRange]) -> (Slo
     // Of a pod's budget, other resources than these two don't count here.
     let mut budget = declared(pod.resources);
     budget.retain(|resource, _| ["cpu", "memory"].contains(&resource.as_str()));
-    (Slots::new(all, budget), ours)
+    (Slots::new(all, budget, defaults), ours)
 }
 
 fn resources_of<'c>(container: &'c NewContainer<'_>) -> Resources<'c> {
     Resources::of(container.resources.as_deref().unwrap_or_default())
-}
-
-/// Every resource that the container needs or a LimitRange bounds.
-fn resources<'r>(needs: &'r Needs, ranges: &'r [LimitRange]) -> Vec<&'r str> {
-    let bounded = ranges
-        .iter()
-        .flat_map(|range| range.container.iter().chain(&range.pod));
-    let mut all: Vec<&str> = needs.keys().map(String::as_str).collect();
-    all.extend(bounded.map(|bounds| bounds.resource.as_str()));
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// Writes what was worked out into the container, where it isn't what it would get anyway.
@@ -140,7 +209,7 @@ fn rewrite(
     configured: &Needs,
     before: &Needs,
     after: &Needs,
-    ranges: &[LimitRange],
+    rules: &Rules<'_>,
 ) -> Option<Note> {
     let mut changes = Vec::new();
     let mut lists: [Vec<String>; 2] = Default::default();
@@ -151,7 +220,8 @@ fn rewrite(
         let given = configured.get(resource).copied().unwrap_or_default();
         let changed = was != *need;
         // Which of several defaults a container gets is not determined, so it gets this one.
-        let explicit = changed || defaults(ranges, resource) > 1;
+        let rule = rules.get(resource);
+        let explicit = changed || rule.is_some_and(|rule| rule.defaults > 1);
         rewritten |= explicit;
         for (list, side) in lists
             .iter_mut()
@@ -177,8 +247,7 @@ fn rewrite(
             }
         }
         if changed {
-            let concerned = ranges.iter().filter(|range| concerns(range, resource));
-            by.extend(concerned.map(|range| range.name.as_str()));
+            by.extend(rule.into_iter().flat_map(|rule| &rule.names));
         }
     }
     if !rewritten {
@@ -194,21 +263,4 @@ fn rewrite(
         limit_range: by.join("`, `"),
         changes: changes.join(", "),
     })
-}
-
-/// How many LimitRanges have a default for the resource.
-fn defaults(ranges: &[LimitRange], resource: &str) -> usize {
-    let has = |bounds: &Bounds| {
-        bounds.resource == resource
-            && (bounds.default.is_some() || bounds.default_request.is_some())
-    };
-    ranges
-        .iter()
-        .filter(|range| range.container.iter().any(has))
-        .count()
-}
-
-fn concerns(range: &LimitRange, resource: &str) -> bool {
-    let mut all = range.container.iter().chain(&range.pod);
-    all.any(|bounds| bounds.resource == resource)
 }

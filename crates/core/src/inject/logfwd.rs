@@ -73,7 +73,7 @@ impl Logfwd {
                 match present {
                     Some(sidecar) => {
                         let instances = logfwd_config::read(value).unwrap_or_default();
-                        logfwd_mounts::repair(draft, sidecar, &instances.paths, edits);
+                        logfwd_mounts::repair(draft, sidecar, &instances.paths, edits)?;
                     }
                     None => self.plan_sidecar(draft, value, context, edits, notes)?,
                 }
@@ -96,6 +96,7 @@ impl Logfwd {
             paths,
             text,
             unknown_keys,
+            ..
         } = logfwd_config::read(annotation).map_err(|problem| Reason::InvalidAnnotation {
             annotation: annotation::LOGFWD_INSTANCES,
             problem,
@@ -104,7 +105,7 @@ impl Logfwd {
             key: "admission_inject.logfwd.images.logfwd_image",
         })?;
         notes.extend(unknown_keys);
-        let mut mounts = logfwd_mounts::plan(draft, &paths, edits, notes);
+        let mut mounts = logfwd_mounts::plan(draft, &paths, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,

@@ -3,6 +3,8 @@
 //! Syntax and types are checked; what the values mean is the sidecar's business. The text is handed on compacted, with
 //! its order of keys and with keys that we don't know.
 
+use std::collections::HashSet;
+
 use crate::diagnostic::did_you_mean;
 use crate::json::{Error, Kind, Problem, Reader, Result, Str};
 
@@ -11,6 +13,17 @@ use super::note::Note;
 /// The longest text that one environment variable can hold and a program still be started: 128 KiB with the
 /// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
 const LONGEST: usize = 128 * 1024 - "LOGFWD_JSON_CONFIG=\0".len();
+
+/// The longest annotation that is read: what the API server takes for all annotations of an object together
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>). What is
+/// compacted may be half of it.
+const LONGEST_WRITTEN: usize = 256 * 1024;
+
+/// So many patterns are taken; nobody writes a hundredth of it.
+const MOST_PATHS: usize = 10_000;
+
+/// For so many unknown keys it is looked up what was meant.
+const MOST_LOOKED_UP: usize = 32;
 
 const INSTANCE_KEYS: [&str; 2] = ["datakit_addr", "loggings"];
 const LOGGING_KEYS: [&str; 10] = [
@@ -28,20 +41,28 @@ const LOGGING_KEYS: [&str; 10] = [
 
 /// What the annotation says.
 #[derive(Debug, Default)]
-pub(crate) struct Instances {
+pub(crate) struct Instances<'a> {
     /// The patterns of all `logfiles`, in order, without repetitions.
-    pub paths: Vec<String>,
+    pub paths: Vec<Str<'a>>,
     /// The compacted text, without elements that are `null`.
     pub text: String,
     /// Keys that are probably misspelled.
     pub unknown_keys: Vec<Note>,
+    looked_up: usize,
+    too_many_paths: bool,
 }
 
 /// Reads the annotation's value.
 ///
 /// # Errors
 /// A sentence about what is wrong and where.
-pub(crate) fn read(text: &str) -> std::result::Result<Instances, String> {
+pub(crate) fn read(text: &str) -> std::result::Result<Instances<'_>, String> {
+    if text.len() > LONGEST_WRITTEN {
+        return Err(format!(
+            "it has {} bytes, and annotations may have {LONGEST_WRITTEN} together",
+            text.len()
+        ));
+    }
     if text.trim().is_empty() {
         return Err("it is empty, expected a JSON array of instances".to_owned());
     }
@@ -65,6 +86,15 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances, String> {
     if raw.is_empty() {
         return Err("it names no instance, so there is nothing to collect".to_owned());
     }
+    if instances.too_many_paths {
+        return Err(format!(
+            "it has more than {MOST_PATHS} patterns of log files"
+        ));
+    }
+    if instances.paths.len() > 1 {
+        let mut known = HashSet::new();
+        instances.paths.retain(|path| known.insert(path.clone()));
+    }
     instances.text = format!("[{}]", compact(&raw.join(",")));
     if instances.text.len() > LONGEST {
         return Err(format!(
@@ -75,24 +105,25 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances, String> {
     Ok(instances)
 }
 
-impl Instances {
-    fn read_instance(&mut self, reader: &mut Reader<'_>, index: usize) -> Result<()> {
+impl<'a> Instances<'a> {
+    fn read_instance(&mut self, reader: &mut Reader<'a>, index: usize) -> Result<()> {
         reader.object(|reader, key| match known(key, &INSTANCE_KEYS) {
             Some("loggings") => reader.array(|reader, at| {
-                self.read_logging(reader, &format!("[{index}].loggings[{at}]"))
+                let place = || format!("[{index}].loggings[{at}]");
+                self.read_logging(reader, place)
             }),
             Some(_) => reader.string().map(|_| ()),
-            None => self.unknown(reader, key, &format!("[{index}]"), &INSTANCE_KEYS),
+            None => self.unknown(reader, key, || format!("[{index}]"), &INSTANCE_KEYS),
         })
     }
 
-    fn read_logging(&mut self, reader: &mut Reader<'_>, place: &str) -> Result<()> {
+    fn read_logging(&mut self, reader: &mut Reader<'a>, place: impl Fn() -> String) -> Result<()> {
         reader.object(|reader, key| match known(key, &LOGGING_KEYS) {
             Some("logfiles") => reader.array(|reader, _| {
-                if let Some(path) = reader.string()?
-                    && !self.paths.iter().any(|known| *known == path)
-                {
-                    self.paths.push(path.into_owned());
+                let path = reader.string()?;
+                self.too_many_paths |= self.paths.len() == MOST_PATHS;
+                if !self.too_many_paths {
+                    self.paths.extend(path);
                 }
                 Ok(())
             }),
@@ -100,7 +131,7 @@ impl Instances {
             Some("remove_ansi_escape_codes") => reader.bool().map(|_| ()),
             Some("tags") => reader.entries(|reader, _: Str<'_>| reader.string().map(|_| ())),
             Some(_) => reader.string().map(|_| ()),
-            None => self.unknown(reader, key, place, &LOGGING_KEYS),
+            None => self.unknown(reader, key, &place, &LOGGING_KEYS),
         })
     }
 
@@ -109,12 +140,15 @@ impl Instances {
         &mut self,
         reader: &mut Reader<'_>,
         key: &str,
-        place: &str,
+        place: impl Fn() -> String,
         keys: &[&'static str],
     ) -> Result<()> {
-        if let Some(meant) = did_you_mean(key, keys.iter().copied()) {
+        self.looked_up += 1;
+        if self.looked_up <= MOST_LOOKED_UP
+            && let Some(meant) = did_you_mean(key, keys.iter().copied())
+        {
             self.unknown_keys.push(Note::UnknownKey {
-                path: format!("{place}.{key}"),
+                path: format!("{}.{key}", place()),
                 suggestion: meant.to_owned(),
             });
         }
@@ -223,6 +257,27 @@ mod tests {
         assert!(
             read(&long).is_err_and(|problem| problem.contains("an environment variable holds"))
         );
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_read() {
+        // It isn't even JSON.
+        let long = "x".repeat(LONGEST_WRITTEN + 1);
+        check(
+            &long,
+            Err("it has 262145 bytes, and annotations may have 262144 together"),
+        );
+        let paths = vec![r#""/a/b""#; MOST_PATHS + 1].join(",");
+        let many = format!(r#"[{{"loggings":[{{"logfiles":[{paths}]}}]}}]"#);
+        check(&many, Err("it has more than 10000 patterns of log files"));
+    }
+
+    #[test]
+    fn only_so_many_unknown_keys_are_compared() {
+        let keys: Vec<_> = (0..100).map(|_| r#""sourc":"""#).collect();
+        let text = format!(r#"[{{"loggings":[{{{}}}]}}]"#, keys.join(","));
+        let read = read(&text).unwrap();
+        assert_eq!(read.unknown_keys.len(), MOST_LOOKED_UP);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::fmt;
 
 use crate::version::KubernetesVersion;
 
+/// So many notes of one kind are kept. A pod can give rise to as many as it has entries, and nobody would read them.
+const MOST_OF_A_KIND: usize = 20;
+
 /// What was done differently than asked, or asked in vain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
@@ -84,6 +87,13 @@ pub enum Note {
         /// Its value.
         value: String,
     },
+    /// Further notes of one kind, which are only counted.
+    More {
+        /// The code of the kind.
+        kind: &'static str,
+        /// How many.
+        count: usize,
+    },
 }
 
 /// Why no volume can be mounted for a log path.
@@ -93,6 +103,8 @@ pub enum PathProblem {
     Relative,
     /// A colon or control character, which no mount path may have.
     Unmountable,
+    /// Longer than any path can be.
+    TooLong,
     /// A directory that the container's system needs.
     System(String),
     /// A directory that the sidecar itself needs.
@@ -131,20 +143,28 @@ pub enum NotNative {
 }
 
 impl Note {
+    pub(crate) const LOG_PATH_SKIPPED: &'static str = "log_path_skipped";
+    pub(crate) const NOT_SHARED: &'static str = "not_shared";
+    pub(crate) const TAG_LEFT_OUT: &'static str = "tag_left_out";
+    pub(crate) const UNKNOWN_ANNOTATION: &'static str = "unknown_annotation";
+    pub(crate) const OTHER_VERSION: &'static str = "annotation_of_other_version";
+    pub(crate) const SWITCH_UNREADABLE: &'static str = "switch_unreadable";
+
     /// The code of the note.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::VersionIgnored { .. } => "version_ignored",
             Self::LanguageIgnored { .. } => "language_ignored",
-            Self::LogPathSkipped { .. } => "log_path_skipped",
-            Self::NotShared { .. } => "not_shared",
+            Self::LogPathSkipped { .. } => Self::LOG_PATH_SKIPPED,
+            Self::NotShared { .. } => Self::NOT_SHARED,
             Self::KeepsJobRunning { .. } => "keeps_job_running",
-            Self::TagLeftOut { .. } => "tag_left_out",
+            Self::TagLeftOut { .. } => Self::TAG_LEFT_OUT,
             Self::UnknownKey { .. } => "unknown_key",
-            Self::UnknownAnnotation { .. } => "unknown_annotation",
-            Self::AnnotationOfOtherVersion { .. } => "annotation_of_other_version",
+            Self::UnknownAnnotation { .. } => Self::UNKNOWN_ANNOTATION,
+            Self::AnnotationOfOtherVersion { .. } => Self::OTHER_VERSION,
             Self::ResourcesFitted { .. } => "resources_fitted",
-            Self::SwitchUnreadable { .. } => "switch_unreadable",
+            Self::SwitchUnreadable { .. } => Self::SWITCH_UNREADABLE,
+            Self::More { .. } => "more",
         }
     }
 
@@ -170,6 +190,7 @@ impl Note {
                 "set resources of the feature in the operator's configuration to choose".to_owned()
             }
             Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
+            Self::More { .. } => "correct those that are shown first".to_owned(),
         }
     }
 }
@@ -222,6 +243,7 @@ impl fmt::Display for Note {
                 f,
                 "LimitRange `{limit_range}` gives container `{container}` {changes}"
             ),
+            Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,
                 "{annotation} is `{}`, which is no boolean and counts as true",
@@ -235,7 +257,7 @@ impl PathProblem {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Relative => "write an absolute path",
-            Self::Unmountable | Self::System(_) | Self::Sidecar(_) => {
+            Self::Unmountable | Self::TooLong | Self::System(_) | Self::Sidecar(_) => {
                 "log to a directory of its own, such as /var/log/app"
             }
             Self::Taken { .. } => "mount an emptyDir there, or log elsewhere",
@@ -264,6 +286,7 @@ impl fmt::Display for PathProblem {
             Self::Unmountable => {
                 f.write_str("a path with a colon or control character can't be mounted")
             }
+            Self::TooLong => f.write_str("no path can be that long"),
             Self::System(directory) => {
                 write!(
                     f,
@@ -309,6 +332,53 @@ impl fmt::Display for NotNative {
             Self::OldCluster(version) => write!(f, "Kubernetes {version} has no native sidecars"),
         }
     }
+}
+
+/// Adds a note, unless there are enough of its kind; then it is only counted.
+pub(crate) fn add(notes: &mut Vec<Note>, kind: &'static str, note: impl FnOnce() -> Note) {
+    if notes.len() < MOST_OF_A_KIND || is_wanted(notes, kind) {
+        notes.push(note());
+    }
+}
+
+/// The same for notes that were gathered without counting.
+pub(crate) fn bounded(notes: Vec<Note>) -> Vec<Note> {
+    if notes.len() <= MOST_OF_A_KIND {
+        return notes;
+    }
+    let mut kept = Vec::new();
+    for note in notes {
+        match note {
+            Note::More { kind, count } => more(&mut kept, kind, count),
+            note => add(&mut kept, note.as_str(), || note),
+        }
+    }
+    kept
+}
+
+/// Whether there are few notes of a kind; otherwise counts one more.
+fn is_wanted(notes: &mut Vec<Note>, kind: &'static str) -> bool {
+    let known = notes.iter().filter(|note| note.as_str() == kind).count();
+    if known < MOST_OF_A_KIND {
+        return true;
+    }
+    more(notes, kind, 1);
+    false
+}
+
+fn more(notes: &mut Vec<Note>, of: &'static str, further: usize) {
+    for note in notes.iter_mut() {
+        if let Note::More { kind, count } = note
+            && *kind == of
+        {
+            *count += further;
+            return;
+        }
+    }
+    notes.push(Note::More {
+        kind: of,
+        count: further,
+    });
 }
 
 /// The beginning of a value of the user's, fit for one line.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::namespace::PodSecurity;
+use crate::pod::limits::Excess;
 use crate::pod::verify::Violation;
 
 /// Why a feature that was asked for was not injected.
@@ -119,6 +120,8 @@ pub enum Reason {
     },
     /// The edits would have made the pod invalid.
     Unverified(Violation),
+    /// The pod, or the patch that it would take, is larger than allowed.
+    PodTooLarge(Excess),
 }
 
 /// What helps where a Pod Security level forbids an addition.
@@ -134,7 +137,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 19] = [
+    pub const CODES: [&str; 20] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -154,6 +157,7 @@ impl Reason {
         "not_allowed_here",
         "version_not_allowed",
         "unverified",
+        "pod_too_large",
     ];
 
     /// The code of the reason.
@@ -183,6 +187,7 @@ impl Reason {
             Self::NotAllowedHere { .. } => 16,
             Self::VersionNotAllowed { .. } => 17,
             Self::Unverified(_) => 18,
+            Self::PodTooLarge(_) => 19,
         }
     }
 
@@ -232,6 +237,7 @@ impl Reason {
                 "change it, or resources of the feature in the operator's configuration".to_owned()
             }
             Self::Unverified(violation) => violation.remedy(),
+            Self::PodTooLarge(excess) => excess.remedy(),
         }
     }
 }
@@ -313,6 +319,7 @@ impl fmt::Display for Reason {
                 problem,
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
+            Self::PodTooLarge(excess) => write!(f, "{excess}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! LimitRanges, as far as they are about pods and containers
 //! (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::quantity::Quantity;
@@ -78,21 +80,24 @@ fn read(item: &Value, into: &mut Vec<Bounds>) {
             &mut bounds.max_limit_request_ratio
         }),
     ];
+    // A LimitRange can name as many resources as it has place for, and several items can name the same.
+    let mut known: HashMap<String, usize> = into
+        .iter()
+        .enumerate()
+        .map(|(at, bounds)| (bounds.resource.clone(), at))
+        .collect();
     for (name, field) in fields {
         for (resource, amount) in item[name].as_object().into_iter().flatten() {
             let Some(amount) = Quantity::from_json(amount) else {
                 continue;
             };
-            let index = into
-                .iter()
-                .position(|bounds| bounds.resource == *resource)
-                .unwrap_or_else(|| {
-                    into.push(Bounds {
-                        resource: resource.clone(),
-                        ..Bounds::default()
-                    });
-                    into.len() - 1
+            let index = *known.entry(resource.clone()).or_insert_with(|| {
+                into.push(Bounds {
+                    resource: resource.clone(),
+                    ..Bounds::default()
                 });
+                into.len() - 1
+            });
             *field(&mut into[index]) = Some(amount);
         }
     }

@@ -4,19 +4,38 @@
 //! ([`verify`](super::verify) stands between). What it never hands over never happened.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 
 use crate::patch::{Part, Patch};
 
-use super::part::{NewContainer, NewEnv, NewMount, NewVolume, NewVolumeSource, write_list};
+use super::index::FEW;
+use super::limits::{AdmissionLimits, Cost, Excess};
+use super::part::{
+    NewContainer, NewEnv, NewMount, NewVolume, NewVolumeSource, escaped, write_list,
+};
 use super::path;
 use super::view::{Pod, VolumeKind};
+
+/// What an operation takes beside its value at most, with the longest pointer there is:
+/// `{"op":"replace","path":"/spec/containers/12345/volumeMounts/12345/value","value":},`.
+const OPERATION: usize = 96;
+
+/// More volumes than these are indexed as soon as one is asked for: most pods are asked for three.
+const MANY_VOLUMES: usize = 4 * FEW;
 
 /// A pod and what has been accepted to be added to it.
 #[derive(Debug, Clone)]
 pub struct Draft<'p, 'a> {
     /// The pod as its author wrote it.
     pub pod: &'p Pod<'a>,
+    /// How large the pod and its patch may be.
+    pub limits: AdmissionLimits,
     edits: Edits<'p>,
+    /// Positions of the pod's volumes by name, where there are many; of several, the first.
+    own_volumes: OnceCell<HashMap<&'p str, usize>>,
+    /// The same of added volumes.
+    added_volumes: HashMap<Cow<'p, str>, usize>,
 }
 
 /// Edits of a pod: the plan of one feature, or the sum of the accepted ones.
@@ -103,10 +122,13 @@ pub struct MountView<'d> {
 
 impl<'p, 'a> Draft<'p, 'a> {
     /// The pod without any edits.
-    pub fn new(pod: &'p Pod<'a>) -> Self {
+    pub fn new(pod: &'p Pod<'a>, limits: AdmissionLimits) -> Self {
         Self {
             pod,
+            limits,
             edits: Edits::default(),
+            own_volumes: OnceCell::new(),
+            added_volumes: HashMap::new(),
         }
     }
 
@@ -120,6 +142,12 @@ impl<'p, 'a> Draft<'p, 'a> {
         let edits = &mut self.edits;
         edits.share_process_namespace |= plan.share_process_namespace;
         edits.volumes.extend(plan.volumes);
+        if edits.volumes.len() > MANY_VOLUMES {
+            for at in self.added_volumes.len()..edits.volumes.len() {
+                let name = edits.volumes[at].name.clone();
+                self.added_volumes.entry(name).or_insert(at);
+            }
+        }
         edits.init_first.extend(plan.init_first);
         edits.init_last.extend(plan.init_last);
         for (index, mount) in plan.sidecar_mounts {
@@ -181,86 +209,74 @@ impl<'p, 'a> Draft<'p, 'a> {
 
     /// What backs the volume of that name; `None` if no such volume is declared.
     pub fn volume(&self, name: &str) -> Option<VolumeKind<'_>> {
-        if let Some(volume) = self.pod.volume(name) {
+        let own = &self.pod.volumes;
+        let written = if own.len() > MANY_VOLUMES {
+            let names = self.own_volumes.get_or_init(|| {
+                let mut names = HashMap::with_capacity(own.len());
+                for (at, volume) in own.iter().enumerate() {
+                    names.entry(volume.name.as_ref()).or_insert(at);
+                }
+                names
+            });
+            names.get(name).map(|at| &own[*at])
+        } else {
+            self.pod.volume(name)
+        };
+        if let Some(volume) = written {
             return Some(volume.kind.clone());
         }
-        let added = self
-            .edits
-            .volumes
-            .iter()
-            .find(|volume| volume.name == name)?;
-        Some(added.kind())
+        let added = &self.edits.volumes;
+        let volume = if added.len() > MANY_VOLUMES {
+            &added[*self.added_volumes.get(name)?]
+        } else {
+            added.iter().find(|volume| volume.name == name)?
+        };
+        Some(volume.kind())
+    }
+
+    /// Whether the plan, with what has been accepted, stays within the limits of a patch.
+    ///
+    /// # Errors
+    /// The limit that would be exceeded.
+    pub fn affords(&self, plan: &Edits<'_>) -> Result<(), Excess> {
+        let bytes = self.pod.bytes;
+        let roughly = self.edits.at_most() + plan.at_most();
+        if self.limits.allow(bytes, roughly).is_ok() {
+            return Ok(());
+        }
+        let exactly = |edits: &Edits<'_>| {
+            let patch = render(self.pod, edits);
+            let mut cost = Cost {
+                operations: patch.len(),
+                bytes: if patch.is_empty() { 0 } else { patch.bytes() },
+            };
+            // They become part of a container that has been accepted, which brings the operation.
+            let mut mounts = Vec::new();
+            for (_, mount) in &edits.sidecar_mounts {
+                mount.write(&mut mounts);
+                mounts.push(b',');
+            }
+            cost.bytes += mounts.len();
+            cost
+        };
+        // Two patches are never shorter than the one of both.
+        self.limits
+            .allow(bytes, exactly(&self.edits) + exactly(plan))
     }
 
     /// The minimal JSON Patch that makes the accepted edits.
     pub fn render(&self) -> Patch {
-        let (pod, edits) = (self.pod, &self.edits);
-        let mut patch = Patch::default();
-        if edits.share_process_namespace {
-            let pointer = [Part::Fixed("/spec/shareProcessNamespace")];
-            match pod.share_process_namespace {
-                None => patch.add(&pointer, |out| out.extend_from_slice(b"true")),
-                Some(_) => patch.replace_leaf(&pointer, |out| out.extend_from_slice(b"true")),
-            }
-        }
-        let volumes = [Part::Fixed("/spec/volumes")];
-        append(
-            &mut patch,
-            &volumes,
-            pod.volumes.is_empty(),
-            &edits.volumes,
-            |out, volume| {
-                volume.write(out);
-            },
-        );
-        self.render_init_containers(&mut patch);
-        let containers = [Part::Fixed("/spec/containers")];
-        append(
-            &mut patch,
-            &containers,
-            false,
-            &edits.sidecars,
-            |out, sidecar| {
-                sidecar.write(out);
-            },
-        );
-        for (index, own) in edits.own.iter().enumerate() {
-            let container = &pod.containers[index];
-            render_env(&mut patch, index, container.env.is_empty(), &own.env);
-            let mounts = [
-                Part::Fixed("/spec/containers"),
-                Part::Index(index),
-                Part::Fixed("/volumeMounts"),
-            ];
-            append(
-                &mut patch,
-                &mounts,
-                container.mounts.is_empty(),
-                &own.mounts,
-                |out, mount| {
-                    mount.write(out);
-                },
-            );
-        }
-        patch
+        render(self.pod, &self.edits)
     }
+}
 
-    fn render_init_containers(&self, patch: &mut Patch) {
-        const LIST: Part = Part::Fixed("/spec/initContainers");
-        let (first, last) = (&self.edits.init_first, &self.edits.init_last);
-        if self.pod.init_containers.is_empty() {
-            let all: Vec<_> = first.iter().chain(last).collect();
-            append(patch, &[LIST], true, &all, |out, container| {
-                container.write(out);
-            });
-            return;
+impl EnvEdit<'_> {
+    /// Length of the text that it sets, if it is made for the container.
+    pub fn text_len(&self) -> usize {
+        match self {
+            Self::SetValue { value, .. } => value.len(),
+            _ => 0,
         }
-        for (index, container) in first.iter().enumerate() {
-            patch.add(&[LIST, Part::Index(index)], |out| container.write(out));
-        }
-        append(patch, &[LIST], false, last, |out, container| {
-            container.write(out);
-        });
     }
 }
 
@@ -285,6 +301,41 @@ impl<'p> Edits<'p> {
             Place::Own(index) => self.own(index).mounts.push(mount),
             Place::Sidecar(index) => self.sidecar_mounts.push((index, mount)),
         }
+    }
+
+    /// What a patch of these edits comes to at most: quickly worked out, for the many pods that are far from any limit.
+    fn at_most(&self) -> Cost {
+        let mut cost = Cost::default();
+        let mut add = |operation: usize| {
+            cost.operations += 1;
+            cost.bytes += operation;
+        };
+        if self.share_process_namespace {
+            add(OPERATION);
+        }
+        for volume in &self.volumes {
+            add(OPERATION + volume.at_most());
+        }
+        for container in self.new_containers() {
+            add(OPERATION + container.at_most());
+        }
+        for own in &self.own {
+            for edit in &own.env {
+                add(OPERATION
+                    + match edit {
+                        EnvEdit::Append(env) | EnvEdit::Insert { env, .. } => env.at_most(),
+                        EnvEdit::SetValue { value, .. } => escaped(value),
+                        EnvEdit::Rename { name, .. } => escaped(name),
+                    });
+            }
+            for mount in &own.mounts {
+                add(OPERATION + mount.at_most());
+            }
+        }
+        for (_, mount) in &self.sidecar_mounts {
+            cost.bytes += mount.at_most() + 1;
+        }
+        cost
     }
 
     /// Whether the plan changes nothing.
@@ -324,6 +375,76 @@ impl NewVolume<'_> {
             NewVolumeSource::NodeTimezone => VolumeKind::HostPath("/etc/localtime".into()),
         }
     }
+}
+
+/// The minimal JSON Patch that makes edits of a pod.
+fn render(pod: &Pod<'_>, edits: &Edits<'_>) -> Patch {
+    let mut patch = Patch::default();
+    if edits.share_process_namespace {
+        let pointer = [Part::Fixed("/spec/shareProcessNamespace")];
+        match pod.share_process_namespace {
+            None => patch.add(&pointer, |out| out.extend_from_slice(b"true")),
+            Some(_) => patch.replace_leaf(&pointer, |out| out.extend_from_slice(b"true")),
+        }
+    }
+    let volumes = [Part::Fixed("/spec/volumes")];
+    append(
+        &mut patch,
+        &volumes,
+        pod.volumes.is_empty(),
+        &edits.volumes,
+        |out, volume| {
+            volume.write(out);
+        },
+    );
+    render_init_containers(pod, edits, &mut patch);
+    let containers = [Part::Fixed("/spec/containers")];
+    append(
+        &mut patch,
+        &containers,
+        false,
+        &edits.sidecars,
+        |out, sidecar| {
+            sidecar.write(out);
+        },
+    );
+    for (index, own) in edits.own.iter().enumerate() {
+        let container = &pod.containers[index];
+        render_env(&mut patch, index, container.env.is_empty(), &own.env);
+        let mounts = [
+            Part::Fixed("/spec/containers"),
+            Part::Index(index),
+            Part::Fixed("/volumeMounts"),
+        ];
+        append(
+            &mut patch,
+            &mounts,
+            container.mounts.is_empty(),
+            &own.mounts,
+            |out, mount| {
+                mount.write(out);
+            },
+        );
+    }
+    patch
+}
+
+fn render_init_containers(pod: &Pod<'_>, edits: &Edits<'_>, patch: &mut Patch) {
+    const LIST: Part = Part::Fixed("/spec/initContainers");
+    let (first, last) = (&edits.init_first, &edits.init_last);
+    if pod.init_containers.is_empty() {
+        let all: Vec<_> = first.iter().chain(last).collect();
+        append(patch, &[LIST], true, &all, |out, container| {
+            container.write(out);
+        });
+        return;
+    }
+    for (index, container) in first.iter().enumerate() {
+        patch.add(&[LIST, Part::Index(index)], |out| container.write(out));
+    }
+    append(patch, &[LIST], false, last, |out, container| {
+        container.write(out);
+    });
 }
 
 /// Appends to a list, or makes it when there is none.

@@ -109,6 +109,11 @@ impl<'p> NewMount<'p> {
         }
     }
 
+    /// What it takes as JSON at most.
+    pub(super) fn at_most(&self) -> usize {
+        64 + escaped(&self.volume) + escaped(&self.path) + escaped(&self.sub_path)
+    }
+
     /// Writes the JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"name\":");
@@ -127,6 +132,11 @@ impl<'p> NewMount<'p> {
 }
 
 impl NewVolume<'_> {
+    /// What it takes as JSON at most.
+    pub(super) fn at_most(&self) -> usize {
+        128 + escaped(&self.name)
+    }
+
     /// Writes the JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"name\":");
@@ -144,6 +154,20 @@ impl NewVolume<'_> {
 }
 
 impl NewEnv<'_> {
+    /// What it takes as JSON at most.
+    pub(super) fn at_most(&self) -> usize {
+        let value = match &self.value {
+            NewEnvValue::Literal(value) => escaped(value),
+            NewEnvValue::Reference(json) => json.len(),
+            NewEnvValue::Resource {
+                container,
+                resource,
+                divisor,
+            } => escaped(container) + resource.len() + divisor.len(),
+        };
+        128 + escaped(self.name) + value
+    }
+
     /// Writes the JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"name\":");
@@ -176,6 +200,23 @@ impl NewEnv<'_> {
 }
 
 impl NewContainer<'_> {
+    /// What it takes as JSON at most.
+    pub(super) fn at_most(&self) -> usize {
+        let command: usize = self.command.iter().map(|word| escaped(word) + 1).sum();
+        let env: usize = self.env.iter().map(|env| env.at_most() + 1).sum();
+        let mounts: usize = self.mounts.iter().map(|mount| mount.at_most() + 1).sum();
+        let texts = [&self.resources, &self.security_context];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        256 + escaped(self.name)
+            + escaped(&self.image)
+            + escaped(self.image_pull_policy)
+            + escaped(self.working_dir)
+            + command
+            + env
+            + mounts
+            + texts
+    }
+
     /// Writes the JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"name\":");
@@ -213,6 +254,11 @@ impl NewContainer<'_> {
         }
         out.push(b'}');
     }
+}
+
+/// What a text takes as a JSON string at most: a control character takes six bytes.
+pub fn escaped(text: &str) -> usize {
+    text.len() * 6 + 2
 }
 
 /// Writes a JSON list.

@@ -2,6 +2,8 @@
 
 use crate::json::{Kind, Reader, Result, Str};
 
+use super::index::FEW;
+use super::limits::VIEW_BYTES;
 use super::view::{
     Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourceSide, Resources, Security, Volume,
     VolumeKind,
@@ -21,22 +23,31 @@ impl<'a> Pod<'a> {
     /// Where the text isn't JSON or a field that matters here has a type that no version of the API gives it.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self> {
         let mut pod = Self::default();
+        let mut room = Room(Some(VIEW_BYTES));
+        let start = reader.offset();
         reader.object(|reader, key| match key {
-            "metadata" => pod.read_metadata(reader),
-            "spec" => pod.read_spec(reader),
+            "metadata" => pod.read_metadata(reader, &mut room),
+            "spec" => pod.read_spec(reader, &mut room),
             _ => ignore(reader),
         })?;
+        pod.bytes = reader.offset() - start;
+        if room.0.is_none() {
+            pod.beyond_view = true;
+            pod.volumes = Vec::new();
+            pod.init_containers = Vec::new();
+            pod.containers = Vec::new();
+        }
         Ok(pod)
     }
 
-    fn read_metadata(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_metadata(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
         reader.object(|reader, key| {
             match key {
                 "name" => self.name = text(reader)?,
                 "generateName" => self.generate_name = text(reader)?,
                 "namespace" => self.namespace = text(reader)?,
-                "labels" => self.labels = map(reader)?,
-                "annotations" => self.read_annotations(reader)?,
+                "labels" => self.labels = labels(reader, room)?,
+                "annotations" => self.read_annotations(reader, room)?,
                 "ownerReferences" => self.owner = controller(reader)?,
                 _ => ignore(reader)?,
             }
@@ -44,13 +55,13 @@ impl<'a> Pod<'a> {
         })
     }
 
-    fn read_annotations(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_annotations(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
         self.annotations.clear();
         self.mirror = false;
         reader.entries(|reader, key| {
             if key.starts_with(ANNOTATION_PREFIX) {
                 let value = text(reader)?;
-                self.annotations.push((key, value));
+                room.push(&mut self.annotations, (key, value));
                 return Ok(());
             }
             self.mirror |= key == MIRROR_ANNOTATION;
@@ -58,7 +69,7 @@ impl<'a> Pod<'a> {
         })
     }
 
-    fn read_spec(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_spec(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
         let mut host_process = false;
         let mut os = Str::default();
         let mut node_os = Str::default();
@@ -80,13 +91,16 @@ impl<'a> Pod<'a> {
                     self.security = security.shared;
                     host_process |= on_host;
                 }
-                "volumes" => self.volumes = list(reader, volume)?,
-                "containers" => {
-                    self.containers = list(reader, |reader| container(reader, &mut host_process))?;
-                }
-                "initContainers" => {
-                    self.init_containers =
-                        list(reader, |reader| container(reader, &mut host_process))?;
+                "volumes" => self.volumes = list(reader, room, |reader, _| volume(reader))?,
+                "containers" | "initContainers" => {
+                    let read = list(reader, room, |reader, room| {
+                        container(reader, room, &mut host_process)
+                    })?;
+                    if key == "containers" {
+                        self.containers = read;
+                    } else {
+                        self.init_containers = read;
+                    }
                 }
                 _ => ignore(reader)?,
             }
@@ -97,16 +111,20 @@ impl<'a> Pod<'a> {
     }
 }
 
-fn container<'a>(reader: &mut Reader<'a>, host_process: &mut bool) -> Result<Container<'a>> {
+fn container<'a>(
+    reader: &mut Reader<'a>,
+    room: &mut Room,
+    host_process: &mut bool,
+) -> Result<Container<'a>> {
     let mut container = Container::default();
     reader.object(|reader, key| {
         match key {
             "name" => container.name = text(reader)?,
             "command" => container.program = first(reader)?,
             "workingDir" => container.working_dir = text(reader)?,
-            "env" => container.env = list(reader, env_var)?,
-            "volumeMounts" => container.mounts = list(reader, mount)?,
-            "volumeDevices" => container.devices = list(reader, device)?,
+            "env" => container.env = list(reader, room, |reader, _| env_var(reader))?,
+            "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
+            "volumeDevices" => container.devices = list(reader, room, |reader, _| device(reader))?,
             "resources" => container.resources = Resources::of(reader.skip()?),
             "restartPolicy" => container.restarts_always = text(reader)? == "Always",
             "securityContext" => {
@@ -329,13 +347,37 @@ fn controller<'a>(reader: &mut Reader<'a>) -> Result<Option<Owner<'a>>> {
     Ok(found)
 }
 
+/// What the view may still take, in bytes; nothing once something didn't fit. A few bytes of JSON can stand for a hundred
+/// times as many in memory, so what a list takes is counted whenever it grows.
+struct Room(Option<usize>);
+
+impl Room {
+    /// Keeps an item, if there is room for it.
+    fn push<T>(&mut self, items: &mut Vec<T>, item: T) {
+        if items.len() == items.capacity() && !self.grow(items.len(), size_of::<T>()) {
+            return;
+        }
+        items.push(item);
+    }
+
+    /// A full list is about to take twice its place.
+    fn grow(&mut self, items: usize, each: usize) -> bool {
+        self.0 = self
+            .0
+            .and_then(|left| left.checked_sub(items.max(4) * each));
+        self.0.is_some()
+    }
+}
+
 fn list<'a, T>(
     reader: &mut Reader<'a>,
-    mut item: impl FnMut(&mut Reader<'a>) -> Result<T>,
+    room: &mut Room,
+    mut item: impl FnMut(&mut Reader<'a>, &mut Room) -> Result<T>,
 ) -> Result<Vec<T>> {
     let mut items = Vec::new();
     reader.array(|reader, _| {
-        items.push(item(reader)?);
+        let item = item(reader, room)?;
+        room.push(&mut items, item);
         Ok(())
     })?;
     Ok(items)
@@ -354,14 +396,18 @@ fn first<'a>(reader: &mut Reader<'a>) -> Result<Str<'a>> {
     Ok(first)
 }
 
-fn map<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Str<'a>, Str<'a>)>> {
-    let mut entries = Vec::new();
+/// Labels, sorted where there are many.
+fn labels<'a>(reader: &mut Reader<'a>, room: &mut Room) -> Result<Vec<(Str<'a>, Str<'a>)>> {
+    let mut labels = Vec::new();
     reader.entries(|reader, key| {
         let value = text(reader)?;
-        entries.push((key, value));
+        room.push(&mut labels, (key, value));
         Ok(())
     })?;
-    Ok(entries)
+    if labels.len() > FEW {
+        labels.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    Ok(labels)
 }
 
 /// One string field of an object whose other fields don't matter.

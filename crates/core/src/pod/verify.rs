@@ -5,12 +5,17 @@
 //! plus one of the container runtimes: a mount point can't be created on a read-only mount.
 //! Only what is added is judged. A pod that was invalid before is the API server's to refuse.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
+use crate::json::Str;
+
 use super::draft::{Draft, Edits, MountView, Place};
+use super::index::{FEW, PathIndex};
 use super::part::{NewContainer, NewMount};
 use super::path;
-use super::view::VolumeKind;
+use super::view::{Container, VolumeKind};
 
 /// A rule that a plan would break.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +60,13 @@ pub fn verify(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> 
     if plan.share_process_namespace && pod.host_pid {
         return Err(Violation::HostPid);
     }
-    volume_names(draft, plan)?;
+    let names = volume_names(draft, plan)?;
     container_names(draft, plan)?;
+    let check = Check { draft, plan, names };
     for (index, own) in plan.own.iter().enumerate() {
-        let devices = &pod.containers[index].devices;
-        added_mounts(draft, plan, Place::Own(index), &own.mounts, |mount| {
-            devices.iter().any(|(volume, path)| {
-                path::mount_point(path) == mount.path || *volume == mount.volume
-            })
+        let devices = Devices::of(&pod.containers[index], own.mounts.len());
+        check.added_mounts(Place::Own(index), &own.mounts, |mount| {
+            devices.blocks(mount)
         })?;
     }
     for (index, _) in draft.edits().sidecars.iter().enumerate() {
@@ -72,36 +76,83 @@ pub fn verify(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> 
             .filter(|(at, _)| *at == index)
             .map(|(_, mount)| mount.clone())
             .collect();
-        added_mounts(draft, plan, Place::Sidecar(index), &mounts, |_| false)?;
+        check.added_mounts(Place::Sidecar(index), &mounts, |_| false)?;
     }
     for container in plan.new_containers() {
-        for (at, mount) in container.mounts.iter().enumerate() {
-            declared(draft, plan, mount)?;
-            unique_path(
-                container.name,
-                mount,
-                container.mounts[..at].iter().map(MountView::of),
-            )?;
-            creatable_in_new(container, mount)?;
-        }
+        check.new_mounts(container)?;
     }
     Ok(())
 }
 
-fn volume_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> {
-    for (at, volume) in plan.volumes.iter().enumerate() {
-        let repeated = plan.volumes[..at]
-            .iter()
-            .any(|other| other.name == volume.name);
-        if repeated || draft.volume(&volume.name).is_some() {
-            return Err(Violation::VolumeName(volume.name.clone().into_owned()));
+/// A plan and what is looked up in it for each of its mounts.
+struct Check<'c, 'd, 'p, 'a> {
+    draft: &'c Draft<'d, 'a>,
+    plan: &'c Edits<'p>,
+    /// Names of added volumes, where there are many.
+    names: HashSet<&'c str>,
+}
+
+/// The block devices of a container.
+enum Devices<'c, 'a> {
+    Few(&'c [(Str<'a>, Str<'a>)]),
+    Many {
+        volumes: HashSet<&'c str>,
+        paths: HashSet<Cow<'c, str>>,
+    },
+}
+
+impl<'c, 'a> Devices<'c, 'a> {
+    fn of(container: &'c Container<'a>, questions: usize) -> Self {
+        let devices = &container.devices;
+        if devices.len() <= FEW || questions <= FEW {
+            return Self::Few(devices);
+        }
+        Self::Many {
+            volumes: devices.iter().map(|(volume, _)| volume.as_ref()).collect(),
+            paths: devices
+                .iter()
+                .map(|(_, path)| path::mount_point(path))
+                .collect(),
         }
     }
-    Ok(())
+
+    /// Whether a device stands where the mount would, or is of the same volume.
+    fn blocks(&self, mount: &NewMount<'_>) -> bool {
+        match self {
+            Self::Few(devices) => devices.iter().any(|(volume, path)| {
+                path::mount_point(path) == mount.path || *volume == mount.volume
+            }),
+            Self::Many { volumes, paths } => {
+                volumes.contains(mount.volume.as_ref()) || paths.contains(mount.path.as_ref())
+            }
+        }
+    }
+}
+
+/// The names of the added volumes, where there are many.
+fn volume_names<'c>(
+    draft: &Draft<'_, '_>,
+    plan: &'c Edits<'_>,
+) -> Result<HashSet<&'c str>, Violation> {
+    let volumes = &plan.volumes;
+    let mut names = HashSet::new();
+    for (at, volume) in volumes.iter().enumerate() {
+        let name = volume.name.as_ref();
+        let repeated = if volumes.len() > FEW {
+            !names.insert(name)
+        } else {
+            volumes[..at].iter().any(|other| other.name == name)
+        };
+        if repeated || draft.volume(name).is_some() {
+            return Err(Violation::VolumeName(name.to_owned()));
+        }
+    }
+    Ok(names)
 }
 
 fn container_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violation> {
     let pod = draft.pod;
+    // A feature adds one or two.
     for (at, container) in plan.new_containers().enumerate() {
         let name = container.name;
         let taken = pod.container(name).is_some()
@@ -121,81 +172,109 @@ fn container_names(draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result<(), Violat
     Ok(())
 }
 
-fn added_mounts(
-    draft: &Draft<'_, '_>,
-    plan: &Edits<'_>,
-    place: Place,
-    added: &[NewMount<'_>],
-    on_device: impl Fn(&NewMount<'_>) -> bool,
-) -> Result<(), Violation> {
-    for (at, mount) in added.iter().enumerate() {
-        declared(draft, plan, mount)?;
-        let container = draft.name(place);
-        let others = draft
-            .mounts(place)
-            .chain(added[..at].iter().map(MountView::of));
-        unique_path(container, mount, others)?;
-        if on_device(mount) {
-            return Err(Violation::MountPath {
-                container: container.to_owned(),
-                path: mount.path.clone().into_owned(),
-            });
+impl Check<'_, '_, '_, '_> {
+    fn added_mounts(
+        &self,
+        place: Place,
+        added: &[NewMount<'_>],
+        on_device: impl Fn(&NewMount<'_>) -> bool,
+    ) -> Result<(), Violation> {
+        let draft = self.draft;
+        let taken = |mount: &NewMount<'_>| {
+            Err(Violation::MountPath {
+                container: draft.name(place).to_owned(),
+                path: path::mount_point(&mount.path).into_owned(),
+            })
+        };
+        let index = (added.len() > FEW).then(|| PathIndex::new(draft.mounts(place)));
+        let mut seen = HashSet::new();
+        for (at, mount) in added.iter().enumerate() {
+            self.declared(mount)?;
+            let path = path::mount_point(&mount.path);
+            let repeated = match &index {
+                Some(index) => index.at(&path).is_some() || !seen.insert(path),
+                None => draft
+                    .mounts(place)
+                    .chain(added[..at].iter().map(MountView::of))
+                    .any(|other| other.path == path),
+            };
+            if repeated || on_device(mount) {
+                return taken(mount);
+            }
+            let parent = match &index {
+                Some(index) => index.covering(&mount.path).cloned(),
+                None => draft.covering(place, &mount.path),
+            };
+            creatable(draft, place, mount, parent)?;
         }
-        creatable(draft, place, mount)?;
+        Ok(())
     }
-    Ok(())
+
+    fn new_mounts(&self, container: &NewContainer<'_>) -> Result<(), Violation> {
+        let mounts = &container.mounts;
+        let index = (mounts.len() > FEW).then(|| PathIndex::new(mounts.iter().map(MountView::of)));
+        let mut seen = HashSet::new();
+        for (at, mount) in mounts.iter().enumerate() {
+            self.declared(mount)?;
+            let path = path::mount_point(&mount.path);
+            let repeated = if index.is_some() {
+                !seen.insert(path)
+            } else {
+                let mut others = mounts[..at].iter().map(MountView::of);
+                others.any(|other| other.path == path)
+            };
+            if repeated {
+                return Err(Violation::MountPath {
+                    container: container.name.to_owned(),
+                    path: path::mount_point(&mount.path).into_owned(),
+                });
+            }
+            // The runtime mounts parents first, whatever the order of the list.
+            let is_above = |other: &&NewMount<'_>| {
+                other.path != mount.path && path::below(&mount.path, &other.path).is_some()
+            };
+            let parent = match &index {
+                Some(index) => index.above(&mount.path).next().cloned(),
+                None => {
+                    let above = mounts.iter().filter(is_above);
+                    above
+                        .max_by_key(|other| other.path.len())
+                        .map(MountView::of)
+                }
+            };
+            if let Some(parent) = parent.filter(|parent| parent.read_only) {
+                return Err(Violation::ReadOnlyParent {
+                    container: container.name.to_owned(),
+                    path: mount.path.clone().into_owned(),
+                    parent: parent.path.into_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn declared(&self, mount: &NewMount<'_>) -> Result<(), Violation> {
+        let name = mount.volume.as_ref();
+        let volumes = &self.plan.volumes;
+        let added = if volumes.len() > FEW {
+            self.names.contains(name)
+        } else {
+            volumes.iter().any(|volume| volume.name == name)
+        };
+        if added || self.draft.volume(name).is_some() {
+            return Ok(());
+        }
+        Err(Violation::UnknownVolume(name.to_owned()))
+    }
 }
 
-fn declared(
+fn creatable(
     draft: &Draft<'_, '_>,
-    plan: &Edits<'_>,
+    place: Place,
     mount: &NewMount<'_>,
+    parent: Option<MountView<'_>>,
 ) -> Result<(), Violation> {
-    let declared = draft.volume(&mount.volume).is_some()
-        || plan
-            .volumes
-            .iter()
-            .any(|volume| volume.name == mount.volume);
-    if declared {
-        return Ok(());
-    }
-    Err(Violation::UnknownVolume(mount.volume.clone().into_owned()))
-}
-
-fn unique_path<'d>(
-    container: &str,
-    mount: &NewMount<'_>,
-    mut others: impl Iterator<Item = MountView<'d>>,
-) -> Result<(), Violation> {
-    let path = path::mount_point(&mount.path);
-    if others.any(|other| other.path == path) {
-        return Err(Violation::MountPath {
-            container: container.to_owned(),
-            path: path.into_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// The runtime mounts parents first, whatever the order of the list.
-fn creatable_in_new(container: &NewContainer<'_>, mount: &NewMount<'_>) -> Result<(), Violation> {
-    let parent = container
-        .mounts
-        .iter()
-        .filter(|other| other.path != mount.path && path::below(&mount.path, &other.path).is_some())
-        .max_by_key(|other| other.path.len());
-    match parent {
-        Some(parent) if parent.read_only => Err(Violation::ReadOnlyParent {
-            container: container.name.to_owned(),
-            path: mount.path.clone().into_owned(),
-            parent: parent.path.clone().into_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn creatable(draft: &Draft<'_, '_>, place: Place, mount: &NewMount<'_>) -> Result<(), Violation> {
-    let Some(parent) = draft.covering(place, &mount.path) else {
+    let Some(parent) = parent else {
         return Ok(());
     };
     let volume = draft.volume(parent.volume);

@@ -4,6 +4,9 @@
 
 use crate::json::Str;
 
+use super::index::FEW;
+use super::limits::{AdmissionLimits, Excess, Limit, VIEW_BYTES};
+
 /// A pod, or the pod template of a workload, as its author wrote it.
 #[derive(Debug, Clone, Default)]
 pub struct Pod<'a> {
@@ -15,8 +18,8 @@ pub struct Pod<'a> {
     pub namespace: Str<'a>,
     /// The owner reference with `controller: true`.
     pub owner: Option<Owner<'a>>,
-    /// `metadata.labels` in their order.
-    pub labels: Vec<(Str<'a>, Str<'a>)>,
+    /// `metadata.labels`; more than a [`FEW`] are sorted, those of one key in their order.
+    pub(super) labels: Vec<(Str<'a>, Str<'a>)>,
     /// Those of `metadata.annotations` whose key begins with `admission.datakit/`.
     pub annotations: Vec<(Str<'a>, Str<'a>)>,
     /// Whether the kubelet made this object to show a static pod; changing it changes nothing that runs.
@@ -43,6 +46,12 @@ pub struct Pod<'a> {
     pub init_containers: Vec<Container<'a>>,
     /// `spec.containers`
     pub containers: Vec<Container<'a>>,
+    /// Length of the JSON that it was read from.
+    pub bytes: usize,
+    /// Whether the lists would take more than [`VIEW_BYTES`]; they are empty then.
+    pub(super) beyond_view: bool,
+    /// Why the pod is too large to be changed, if it is.
+    pub(crate) too_large: Option<Excess>,
 }
 
 /// A workload that made the pod.
@@ -196,11 +205,33 @@ impl<'a> Pod<'a> {
 
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels
-            .iter()
-            .rev()
-            .find(|(found, _)| found == key)
-            .map(|(_, value)| value.as_ref())
+        let last = if self.labels.len() > FEW {
+            let behind = self
+                .labels
+                .partition_point(|(found, _)| found.as_ref() <= key);
+            self.labels[..behind]
+                .last()
+                .filter(|(found, _)| found == key)
+        } else {
+            self.labels.iter().rev().find(|(found, _)| found == key)
+        };
+        last.map(|(_, value)| value.as_ref())
+    }
+
+    /// Whether the pod is small enough to be changed.
+    ///
+    /// # Errors
+    /// The limit that it exceeds.
+    pub fn within(&self, limits: &AdmissionLimits) -> Result<(), Excess> {
+        let excess = |limit, found, most| Err(Excess { limit, found, most });
+        if self.beyond_view {
+            return excess(Limit::ViewBytes, VIEW_BYTES, VIEW_BYTES);
+        }
+        let containers = self.containers.len() + self.init_containers.len();
+        if containers > limits.containers {
+            return excess(Limit::Containers, containers, limits.containers);
+        }
+        Ok(())
     }
 
     /// Whether the kubelet restarts containers that end by themselves.

@@ -118,7 +118,8 @@ impl Test {
         // A pod reaches the webhook before its labels are validated. A value that is too long will be refused anyway,
         // and must not cost time here.
         let glob_fits = |glob: &Glob, value: &str| value.len() <= MAX_LABEL && glob.matches(value);
-        let number = || value.and_then(|value| value.parse::<i64>().ok());
+        let short = value.filter(|value| value.len() <= MAX_LABEL);
+        let number = || short.and_then(|value| value.parse::<i64>().ok());
         match self {
             Test::Exists => value.is_some(),
             Test::Missing => value.is_none(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+use super::MAX_LABEL;
+
 /// A regular expression over namespace names, found anywhere in the name unless it is anchored: `default` also fits
 /// `my-default-ns`. A lone `*` fits every namespace.
 #[derive(Clone)]
@@ -58,9 +60,11 @@ impl NamespacePattern {
 
     /// Whether the namespace's name fits.
     pub fn matches(&self, namespace: &str) -> bool {
+        // No namespace has a longer name; whoever claims so must not have it looked at for each pattern.
+        let exists = namespace.len() <= MAX_LABEL;
         self.regex
             .as_ref()
-            .is_none_or(|regex| regex.is_match(namespace))
+            .is_none_or(|regex| exists && regex.is_match(namespace))
     }
 
     /// The pattern as it was written.

@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod bounded;
 mod election;
 mod election_simulation;
 mod golden;
@@ -19,3 +20,5 @@ mod namespaces;
 mod new_namespace;
 mod pods;
 mod review;
+#[path = "../shapes/mod.rs"]
+mod shapes;

@@ -135,6 +135,40 @@ fn diagnostics_of_settings() {
 }
 
 #[test]
+fn diagnostics_of_limits() {
+    check(
+        r#"{"admission_limits":{"containers":0,"patch_operations":100001,"patch_bytes":"1Mi","container":1}}"#,
+        &expect![[r#"
+            warning: admission_limits.container: unknown key, ignored; did you mean `containers`?
+            error: admission_limits.containers: expected a whole number from 1 to 10000; using 500 (found `0`)
+            error: admission_limits.patch_operations: expected a whole number from 1 to 100000; using 10000 (found `100001`)
+            error: admission_limits.patch_bytes: expected a whole number from 1 to 1507328; using 1048576 (found `"1Mi"`)
+        "#]],
+    );
+    let (config, diagnostics) = load(
+        r#"{"admission_limits":{"containers":1,"patch_operations":100000,"patch_bytes":null}}"#,
+    );
+    assert_eq!(diagnostics, []);
+    let limits = config.limits;
+    assert_eq!(
+        (
+            limits.containers,
+            limits.patch_operations,
+            limits.patch_bytes
+        ),
+        (1, 100_000, 1 << 20)
+    );
+}
+
+#[test]
+fn only_so_many_unknown_keys_are_compared() {
+    let keys: Vec<_> = (0..150).map(|_| r#""log_levle":1"#).collect();
+    let (_, diagnostics) = load(&format!("{{{}}}", keys.join(",")));
+    let suggested = diagnostics.iter().filter(|one| one.suggestion.is_some());
+    assert_eq!((diagnostics.len(), suggested.count()), (150, 100));
+}
+
+#[test]
 fn diagnostics_of_images() {
     check(
         &ddtrace(

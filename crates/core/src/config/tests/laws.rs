@@ -47,6 +47,8 @@ fn documents() -> impl Strategy<Value = String> {
         Just("namespace"),
         Just("language"),
         Just("sidecar_mode"),
+        Just("admission_limits"),
+        Just("containers"),
         Just("Log_Level"),
     ];
     let node = scalar.prop_recursive(6, 60, 5, move |inner| {

@@ -3,13 +3,13 @@
 //! Amounts are proposed first and then judged by the API server's rules, so that a case which the proposal doesn't foresee
 //! ends in a reason, never in a pod that is refused.
 
-use crate::namespace::{Bounds, LimitRange};
+use crate::namespace::Bounds;
 use crate::pod::view::ResourceSide;
 use crate::quantity::Quantity;
 
-use super::super::amounts::{Amount, Need, Slots, milli, step, written};
+use super::super::amounts::{Amount, Need, Needs, Slots, milli, step, written};
 use super::super::reason::Reason;
-use super::concerns;
+use super::Rules;
 
 /// Less than this the kernel can't give: a millisecond in each tenth of a second.
 const LEAST_CPU: Amount = 10;
@@ -19,38 +19,24 @@ pub(super) struct Fitting<'r> {
     pub(super) container: &'static str,
     /// Its place among all containers.
     pub(super) at: usize,
-    pub(super) ranges: &'r [LimitRange],
+    pub(super) rules: &'r Rules<'r>,
 }
 
 /// The tightest bounds of all LimitRanges for one resource, each with the name of its LimitRange.
-#[derive(Default)]
-struct Tightest<'r> {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tightest<'r> {
     min: Option<(Amount, &'r str)>,
     max: Option<(Amount, &'r str)>,
     ratio: Option<(Amount, &'r str)>,
 }
 
 impl<'r> Tightest<'r> {
-    fn of(
-        ranges: &'r [LimitRange],
-        bounds: impl Fn(&'r LimitRange) -> &'r [Bounds],
-        resource: &str,
-    ) -> Self {
-        let mut all = Self::default();
-        for range in ranges {
-            for bounds in bounds(range)
-                .iter()
-                .filter(|bounds| bounds.resource == resource)
-            {
-                let name = range.name.as_str();
-                let amount =
-                    |bound: &Option<Quantity>| bound.as_ref().map(|bound| (milli(bound), name));
-                all.min = all.min.max(amount(&bounds.min));
-                all.max = least(all.max, amount(&bounds.max));
-                all.ratio = least(all.ratio, amount(&bounds.max_limit_request_ratio));
-            }
-        }
-        all
+    /// Adds what the LimitRange of that name says.
+    pub(super) fn add(&mut self, bounds: &Bounds, name: &'r str) {
+        let amount = |bound: &Option<Quantity>| bound.as_ref().map(|bound| (milli(bound), name));
+        self.min = self.min.max(amount(&bounds.min));
+        self.max = least(self.max, amount(&bounds.max));
+        self.ratio = least(self.ratio, amount(&bounds.max_limit_request_ratio));
     }
 }
 
@@ -62,24 +48,40 @@ fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
 }
 
 impl<'r> Fitting<'r> {
+    /// The resources that the container has or must have, in order. Of others it has none and doesn't have to.
+    pub(super) fn concerned<'n>(&self, needs: &'n Needs) -> Vec<&'n str>
+    where
+        'r: 'n,
+    {
+        let rules = self.rules.by_resource.iter();
+        let demanded = rules
+            .filter(|(_, rule)| rule.container.min.is_some() || rule.container.ratio.is_some());
+        let mut all: Vec<&str> = needs
+            .iter()
+            .filter(|(_, need)| **need != Need::default())
+            .map(|(resource, _)| resource.as_str())
+            .chain(demanded.map(|(resource, _)| *resource))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Fits one resource. `wanted` is what is configured of it.
     pub(super) fn fit(
         &self,
-        slots: &mut Slots,
+        slots: &mut Slots<'_>,
         resource: &str,
         wanted: Need,
     ) -> Result<(), Reason> {
-        let container = Tightest::of(self.ranges, |range| &range.container, resource);
-        let pod = Tightest::of(self.ranges, |range| &range.pod, resource);
+        let rule = self.rules.get(resource);
+        let (container, pod) =
+            rule.map_or_else(Default::default, |rule| (rule.container, rule.pod));
         let mut need = slots.all[self.at]
             .needs
             .get(resource)
             .copied()
             .unwrap_or_default();
-        if need == Need::default() && container.min.is_none() && container.ratio.is_none() {
-            // It has none of it and doesn't have to.
-            return Ok(());
-        }
         let before = need;
         within_container(&container, wanted, &mut need);
         self.within_pod(slots, &pod, resource, &mut need);
@@ -98,7 +100,7 @@ impl<'r> Fitting<'r> {
     }
 
     /// Lowers what the containers together would have too much of, and raises what they would have too little of.
-    fn within_pod(&self, slots: &Slots, pod: &Tightest<'r>, resource: &str, need: &mut Need) {
+    fn within_pod(&self, slots: &Slots<'_>, pod: &Tightest<'r>, resource: &str, need: &mut Need) {
         let room = |side, max: Amount| {
             let room = max - slots.beside(self.at, side, resource);
             room - room.rem_euclid(step(resource))
@@ -118,10 +120,8 @@ impl<'r> Fitting<'r> {
         if let (Some(limit), Some((min, _))) = (&mut need.limit, pod.min)
             && slots.budgeted(ResourceSide::Limits, resource).is_none()
         {
-            let mut with = slots.clone();
-            let entry = with.all[self.at].needs.entry(resource.to_owned());
-            entry.or_default().limit = Some(*limit);
-            let total = with.total(ResourceSide::Limits, resource);
+            let with = Some((self.at, *limit));
+            let total = slots.total_with(ResourceSide::Limits, resource, with);
             *limit += total.map_or(0, |total| (min - total).max(0));
         }
         if let (Some(request), Some(limit)) = (&mut need.request, need.limit) {
@@ -132,7 +132,7 @@ impl<'r> Fitting<'r> {
     /// In a pod with a budget of its own, what a LimitRange would give to a container must fit into it.
     fn within_budget(
         &self,
-        slots: &Slots,
+        slots: &Slots<'_>,
         container: &Tightest<'_>,
         resource: &str,
         need: &mut Need,
@@ -199,7 +199,7 @@ impl<'r> Fitting<'r> {
     /// What the pod comes to, as far as this container changes it.
     fn check_pod(
         &self,
-        slots: &Slots,
+        slots: &Slots<'_>,
         bounds: &Tightest<'_>,
         resource: &str,
         need: Need,
@@ -249,7 +249,7 @@ impl<'r> Fitting<'r> {
         Ok(())
     }
 
-    fn check_budget(&self, slots: &Slots, resource: &str, need: Need) -> Result<(), Reason> {
+    fn check_budget(&self, slots: &Slots<'_>, resource: &str, need: Need) -> Result<(), Reason> {
         let Some(request) = need.request else {
             return Ok(());
         };
@@ -264,14 +264,14 @@ impl<'r> Fitting<'r> {
             written(resource, request),
             self.container
         );
-        refuse(self.first_with(resource), problem)
+        refuse(self.rules.first_with(resource), problem)
     }
 
     /// A container whose limit would be lowered below what it is said to need isn't injected: one that is out of memory ends, and an init
     /// container that ends without success keeps the pod from starting.
     fn check_enough(
         &self,
-        slots: &Slots,
+        slots: &Slots<'_>,
         [container, pod]: [&Tightest<'_>; 2],
         resource: &str,
         wanted: Need,
@@ -313,21 +313,11 @@ impl<'r> Fitting<'r> {
             "spec.resources of the pod leave {} of {resource} and {needed}",
             show(limit)
         );
-        refuse(self.first_with(resource), problem)
-    }
-
-    /// The first LimitRange that is about the resource.
-    fn first_with(&self, resource: &str) -> &'r str {
-        let named = self
-            .ranges
-            .iter()
-            .find(|range| concerns(range, resource))
-            .or(self.ranges.first());
-        named.map_or("", |range| &range.name)
+        refuse(self.rules.first_with(resource), problem)
     }
 }
 
-fn refuse(range: &str, problem: String) -> Result<(), Reason> {
+pub(super) fn refuse(range: &str, problem: String) -> Result<(), Reason> {
     Err(Reason::LimitRange {
         limit_range: range.to_owned(),
         problem,
