@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::visible::Visible;
+
 /// What every command does when it did what it was asked for.
 pub const EXIT_OK: u8 = 0;
 /// The command was understood but could not do its work: a port in use, a file that can't be written.
@@ -99,7 +101,8 @@ pub fn main() -> ExitCode {
         // Clap knows whether this is `--help` (standard output, 0) or a mistake (standard error, 2).
         Err(error) => error.exit(),
     };
-    let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout().lock(), io::stderr());
+    let (mut stdin, mut stdout, mut stderr) =
+        (io::stdin(), io::stdout().lock(), Visible(io::stderr()));
     let mut streams = Streams {
         stdin: &mut stdin,
         stdout: &mut stdout,

@@ -3,6 +3,10 @@
 //! What a pod becomes is decided in [`datakit_operator_core`], which knows none of these. A module here may use the
 //! modules listed above it, never those below.
 
+pub mod clock;
+pub mod file;
+pub mod visible;
+
 pub mod telemetry;
 pub mod tls;
 

@@ -22,6 +22,9 @@ use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+use crate::clock;
+use crate::file::{self, FileError};
+
 pub use self::authority::{MintError, Names};
 pub use self::files::{FilesError, Pair};
 pub use self::identity::Identity;
@@ -76,7 +79,7 @@ pub enum TlsError {
         /// Where to.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: FileError,
     },
 }
 
@@ -123,11 +126,12 @@ impl Source {
 ///
 /// If the TLS library refuses its own parameters; no input can cause that.
 pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider::ring()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Setup)?
-        .with_client_cert_verifier(replicas::AnyClient::new())
-        .with_cert_resolver(identity);
+    let mut config =
+        ServerConfig::builder_with_details(Arc::new(provider::ring()), clock::for_tls())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TlsError::Setup)?
+            .with_client_cert_verifier(replicas::AnyClient::new())
+            .with_cert_resolver(identity);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -136,22 +140,10 @@ pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
 ///
 /// # Errors
 ///
-/// If the directory is missing or not writable.
+/// If the directory is missing or not writable, or there is something at the path that is no regular file.
 pub fn write_ca(path: &Path, pem: &str) -> Result<(), TlsError> {
-    let fail = |source| TlsError::WriteCa {
+    file::replace(path, pem.as_bytes()).map_err(|source| TlsError::WriteCa {
         path: path.to_owned(),
         source,
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| fail(std::io::ErrorKind::InvalidInput.into()))?;
-    let mut temporary = name.to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    std::fs::write(&temporary, pem)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|error| {
-            let _ = std::fs::remove_file(&temporary);
-            fail(error)
-        })
+    })
 }

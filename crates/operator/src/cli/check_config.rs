@@ -8,6 +8,7 @@ use datakit_operator_core::diagnostic::{Diagnostic, Severity};
 
 use super::source::{Loaded, Source};
 use super::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Streams, Usage, manifests};
+use crate::file::{self, MAX_CONFIG};
 
 /// Options of `check-config`.
 #[derive(Debug, clap::Args)]
@@ -45,11 +46,11 @@ Exit codes:
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let (name, loaded) = match &args.file {
         Some(path) if path.as_os_str() == "-" => {
-            let mut text = String::new();
-            streams
-                .stdin
-                .read_to_string(&mut text)
+            let bytes = file::read_to_end(&mut streams.stdin, MAX_CONFIG)
                 .context("failed to read standard input")
+                .map_err(Usage)?;
+            let text = String::from_utf8(bytes)
+                .context("failed to read standard input: it is not UTF-8")
                 .map_err(Usage)?;
             ("standard input".to_owned(), load(&text)?)
         }

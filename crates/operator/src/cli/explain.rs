@@ -9,6 +9,7 @@ use super::table::Table;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
 use datakit_operator_manifest::template::{self, PodTemplate};
 use datakit_operator_manifest::{Content, Document, Source};
+use crate::visible::visible;
 
 /// Options of `explain`.
 #[derive(Debug, clap::Args)]
@@ -227,8 +228,11 @@ impl Explained {
         let owner = manifests::owner(&self.template);
         writeln!(
             streams.stdout,
-            "{owner} in namespace {} ({}, line {})\n",
-            self.namespace, self.source, self.line
+            "{} in namespace {} ({}, line {})\n",
+            visible(&owner),
+            visible(&self.namespace),
+            visible(&self.source),
+            self.line
         )?;
         let mut table = Table {
             head: [
@@ -272,7 +276,7 @@ impl Explained {
         }
         write!(streams.stdout, "{}", table.render(width))?;
         for remark in &self.remarks {
-            writeln!(streams.stdout, "\n{remark}")?;
+            writeln!(streams.stdout, "\n{}", visible(remark))?;
         }
         if self
             .decisions

@@ -21,6 +21,7 @@ use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
 use crate::app::{
     Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
+use crate::file;
 use crate::http::body;
 use crate::listen;
 use crate::telemetry::{self, Format};
@@ -71,7 +72,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
-    /// How long to go on as before after SIGTERM or SIGINT, while clients learn to go elsewhere
+    /// How long to go on as before after a signal to end, while clients learn to go elsewhere
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub shutdown_delay: Duration,
 
@@ -187,15 +188,18 @@ Environment:
   POD_NAME, POD_IP         the name of this replica, and the address at which others reach it
 
 Signals:
-  SIGTERM or SIGINT        not ready any more, finishes requests in flight, then exits
+  SIGTERM, SIGINT, SIGQUIT not ready any more, finishes requests in flight, then exits
   a second one             exits at once
+  SIGHUP                   looks at once whether the files of configuration and certificate have changed, which it
+                           does every two seconds anyway
+  SIGUSR1, SIGUSR2         nothing
 
 Exit codes:
   0    ended by a signal, after finishing
   1    could not start, for example because the port is in use; or a bug ended it
   2    wrong command line, configuration or certificate
-  130, 143
-       ended at once by a second SIGINT or SIGTERM";
+  130, 131, 143
+       ended at once by a second SIGINT, SIGQUIT or SIGTERM";
 
 /// Runs the webhook until a signal comes.
 pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
@@ -205,7 +209,7 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let Loaded {
         config,
         diagnostics,
-    } = source.load()?;
+    } = source.load_to_serve()?;
     let settings = settings(args, config.server_listen)?;
     let level = level(config.log_level);
     let log = telemetry::start_logging(args.log_format, level, Box::new(std::io::stderr()));
@@ -245,9 +249,9 @@ fn config_file(source: &Source) -> Option<ConfigFile> {
     let source = source.clone();
     Some(ConfigFile {
         path: path.clone(),
-        bytes: std::fs::read(path).ok(),
+        bytes: file::read_regular(path, file::MAX_CONFIG).ok(),
         read: Box::new(move || {
-            let loaded = source.load();
+            let loaded = source.load_again();
             let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
             Ok((loaded.config, loaded.diagnostics))
         }),

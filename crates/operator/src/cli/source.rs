@@ -3,11 +3,12 @@
 use std::env::VarError;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::diagnostic::Diagnostic;
 
 use super::Usage;
+use crate::file::{self, FileError, MAX_CONFIG};
 
 /// Names a file with the configuration.
 pub const ENV_CONFIG_FILE: &str = "ENV_CONFIG_FILE";
@@ -23,6 +24,17 @@ pub enum Source {
     Json(String),
     /// Nowhere, so the documented default applies.
     Default,
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// For a command that ends.
+    Once,
+    /// For a process that reads it again when it changes.
+    Serve,
+    /// It is read again.
+    Again,
 }
 
 /// A configuration that was read.
@@ -72,17 +84,43 @@ impl Source {
     ///
     /// If the file can't be read or the document is no JSON. What is merely wrong in it becomes a diagnostic.
     pub fn load(&self) -> Result<Loaded, Usage> {
-        let set = EnvOverrides::VARIABLES
-            .iter()
-            .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-        Ok(self.load_with(&EnvOverrides::from_vars(set))?)
+        Ok(self.load_with(&overrides(), Use::Once)?)
     }
 
-    fn load_with(&self, overrides: &EnvOverrides) -> anyhow::Result<Loaded> {
+    /// Like [`load`](Self::load), for a process that reads the file again when it changes: it must be a regular one.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and if the file is a pipe or a device.
+    pub fn load_to_serve(&self) -> Result<Loaded, Usage> {
+        Ok(self.load_with(&overrides(), Use::Serve)?)
+    }
+
+    /// Reads the configuration again. A blank file is refused: whoever means to switch everything off writes `{}`,
+    /// while a file that is being written, or could not be for want of room, is blank.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_to_serve`](Self::load_to_serve), and if the file is blank.
+    pub fn load_again(&self) -> Result<Loaded, Usage> {
+        Ok(self.load_with(&overrides(), Use::Again)?)
+    }
+
+    fn load_with(&self, overrides: &EnvOverrides, what_for: Use) -> anyhow::Result<Loaded> {
+        let read;
         let text = match self {
-            Self::File(path) => &std::fs::read_to_string(path).with_context(|| {
-                format!("failed to read the configuration file `{}`", path.display())
-            })?,
+            Self::File(path) => {
+                read = read_file(path, what_for).with_context(|| {
+                    format!("failed to read the configuration file `{}`", path.display())
+                })?;
+                if what_for == Use::Again && read.trim().is_empty() {
+                    bail!(
+                        "the configuration file `{}` is blank; expected a JSON object, `{{}}` to inject nothing",
+                        path.display()
+                    );
+                }
+                &read
+            }
             Self::Json(text) => text,
             Self::Default => DEFAULT_CONFIG,
         };
@@ -93,6 +131,29 @@ impl Source {
             diagnostics,
         })
     }
+}
+
+/// The variables that override parts of a configuration.
+fn overrides() -> EnvOverrides {
+    let set = EnvOverrides::VARIABLES
+        .iter()
+        .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    EnvOverrides::from_vars(set)
+}
+
+fn read_file(path: &Path, what_for: Use) -> anyhow::Result<String> {
+    let read = match what_for {
+        Use::Once => file::read_any(path, MAX_CONFIG),
+        Use::Serve | Use::Again => file::read_regular(path, MAX_CONFIG),
+    };
+    let bytes = read.map_err(|error| match error {
+        FileError::NotAFile { .. } => anyhow::Error::from(error).context(
+            "`serve` reads it again when it changes, which needs a regular file; \
+             ENV_JSON_CONFIG can hold the configuration itself",
+        ),
+        error => error.into(),
+    })?;
+    String::from_utf8(bytes).context("it is not UTF-8")
 }
 
 impl std::fmt::Display for Source {
@@ -132,7 +193,7 @@ mod tests {
             format!(
                 "{:#}",
                 source
-                    .load_with(&EnvOverrides::default())
+                    .load_with(&EnvOverrides::default(), Use::Once)
                     .expect_err("unreadable")
             )
         };
@@ -149,7 +210,7 @@ mod tests {
     fn blank_is_empty_but_unset_is_the_default() {
         let load = |source: Source| {
             source
-                .load_with(&EnvOverrides::default())
+                .load_with(&EnvOverrides::default(), Use::Once)
                 .expect("loads")
                 .config
         };
@@ -158,11 +219,55 @@ mod tests {
             load(Source::Json("{}".to_owned()))
         );
         assert_ne!(load(Source::Json(String::new())), load(Source::Default));
-        let blank = Source::Json(String::new()).load_with(&EnvOverrides::default());
+        let blank = Source::Json(String::new()).load_with(&EnvOverrides::default(), Use::Once);
         assert_eq!(
             blank.expect("loads").diagnostics.len(),
             1,
             "it says that nothing will be injected"
         );
+    }
+    #[test]
+    fn what_a_file_may_be_depends_on_what_it_is_read_for() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| {
+            std::fs::write(at(name), text).expect("written");
+            at(name)
+        };
+        let check = |path: &Path, wants: [Result<(), &str>; 3]| {
+            for (what_for, want) in [Use::Once, Use::Serve, Use::Again].into_iter().zip(wants) {
+                let source = Source::File(path.to_owned());
+                let loaded = source.load_with(&EnvOverrides::default(), what_for);
+                let message = loaded.map(|_| ()).map_err(|error| format!("{error:#}"));
+                let as_wanted = match (&message, want) {
+                    (Ok(()), Ok(())) => true,
+                    (Err(message), Err(want)) => {
+                        message.contains(want) && message.contains(&path.display().to_string())
+                    }
+                    _ => false,
+                };
+                assert!(
+                    as_wanted,
+                    "{what_for:?} {}: {message:?}, not {want:?}",
+                    path.display()
+                );
+            }
+        };
+        let blank = "is blank; expected a JSON object, `{}` to inject nothing";
+        check(&write("full", "{}"), [Ok(()); 3]);
+        check(&write("empty", ""), [Ok(()), Ok(()), Err(blank)]);
+        check(&write("blank", " \n"), [Ok(()), Ok(()), Err(blank)]);
+        // A document of 5 MB, of which nothing is wrong but its size.
+        let long = format!("{{\"x\": \"{}\"}}", "x".repeat(5_000_000));
+        let too_large = "it has more than 4 MiB";
+        check(&write("long", &long), [Err(too_large); 3]);
+        let device = "it is a device, expected a regular file";
+        check(
+            Path::new("/dev/zero"),
+            [Err(too_large), Err(device), Err(device)],
+        );
+        check(Path::new("/dev/null"), [Ok(()), Err(device), Err(device)]);
+        std::fs::write(at("bytes"), [0xff]).expect("written");
+        check(&at("bytes"), [Err("it is not UTF-8"); 3]);
     }
 }

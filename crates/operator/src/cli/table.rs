@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
+use crate::visible::visible;
+
 /// Narrower than this, a table has no room for its columns and is written as a list.
 const NARROW: usize = 72;
 /// A column of text is not made narrower than this.
 const LEAST: usize = 16;
 const GAP: usize = 2;
 
-/// A table of `N` columns, of which those with an index from `wraps_from` on may be wrapped.
+/// A table of `N` columns, of which those with an index from `wraps_from` on may be wrapped. What can't be seen in a cell is
+/// escaped: cells quote strangers.
 pub(super) struct Table<const N: usize> {
     /// Head of each column.
     pub(super) head: [&'static str; N],
@@ -22,6 +25,16 @@ impl<const N: usize> Table<N> {
     /// The table with lines of at most `width` characters, as far as its content allows. Columns without content are
     /// left out.
     pub(super) fn render(&self, width: usize) -> String {
+        let visible = Self {
+            rows: (self.rows.iter())
+                .map(|row| row.each_ref().map(|cell| visible(cell).into_owned()))
+                .collect(),
+            ..*self
+        };
+        visible.render_visible(width)
+    }
+
+    fn render_visible(&self, width: usize) -> String {
         let mut out = String::new();
         match self.widths(width) {
             Some(widths) => {
@@ -261,6 +274,21 @@ mod tests {
               what to change  remove hostPID
         "#]],
         );
+    }
+
+    #[test]
+    fn nothing_hides_in_a_cell() {
+        for width in [100, 40] {
+            let table = Table {
+                head: ["A", "B"],
+                wraps_from: 1,
+                rows: vec![["a\u{1b}[2J\u{202e}".to_owned(), "b\nc\u{200b}".to_owned()]],
+            };
+            let rendered = table.render(width);
+            for shown in ["a\\u{1b}[2J\\u{202e}", "b\\nc\\u{200b}"] {
+                assert!(rendered.contains(shown), "{rendered:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use k8s_openapi::ByteString;
@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::MANAGER;
 use super::trouble::Trouble;
+use crate::clock;
 use crate::state::{Leadership, Readiness};
 use crate::telemetry::cluster::{Certificate, ClusterMetrics, Operation};
 use crate::tls::Identity;
@@ -172,7 +173,7 @@ impl Keeper {
     async fn follow(&mut self, event: Event, may_write: impl Fn() -> bool) -> Duration {
         let mut event = event;
         loop {
-            let now = SystemTime::now();
+            let now = clock::now();
             let plan = self.rotation.next(event, now);
             self.tell(plan.accepted);
             let wake = plan
@@ -259,7 +260,7 @@ impl Keeper {
 
     /// Keeps the certificates of authorities that are gone from the Secret, without their keys.
     fn remember(&mut self) {
-        let now = SystemTime::now();
+        let now = clock::now();
         let stored = self.keyring.as_ref().map(Keyring::authorities);
         let stored = stored.unwrap_or_default();
         let gone = |old: &&Arc<Authority>| {
@@ -293,7 +294,7 @@ impl Keeper {
 
     /// Makes an authority and stores it.
     async fn renew(&mut self, keep: &[Der]) -> Result<Option<Event>, Duration> {
-        let now = SystemTime::now();
+        let now = clock::now();
         let made = Authority::make(now, self.settings.policy.authority);
         let authority = made.map_err(|error| self.store_trouble.failed(&error))?;
         let kept = self
@@ -410,7 +411,7 @@ impl Keeper {
             return Ok(None);
         };
         let settings = &self.settings;
-        let issued = authority.issue(&settings.names, SystemTime::now(), settings.policy.leaf);
+        let issued = authority.issue(&settings.names, clock::now(), settings.policy.leaf);
         match issued {
             Ok(leaf) => {
                 self.identity.replace(leaf.key);

@@ -7,7 +7,7 @@ pub mod claim;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use self::claim::{Claim, Record, Step};
 use super::MANAGER;
 use super::trouble::Trouble;
+use crate::clock;
 use crate::state::{Handover, Leadership};
 use crate::telemetry::cluster::{ClusterMetrics, Operation};
 
@@ -292,7 +293,7 @@ fn holder(lease: Option<&Lease>) -> Option<&str> {
 }
 
 fn now() -> Option<MicroTime> {
-    Timestamp::try_from(SystemTime::now()).ok().map(MicroTime)
+    Timestamp::try_from(clock::now()).ok().map(MicroTime)
 }
 
 fn record(lease: &Lease) -> Record {
@@ -324,6 +325,5 @@ pub fn identity(pod: Option<String>) -> String {
 }
 
 fn started() -> u128 {
-    let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.unwrap_or_default().as_micros()
+    clock::since_1970().as_micros()
 }

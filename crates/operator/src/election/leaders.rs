@@ -8,13 +8,13 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use datakit_operator_core::election::leader::{
     Answer, Candidate, Problem, Record, Request, check, decide, lease_name, scope,
 };
 use tokio::sync::Semaphore;
 
+use crate::clock;
 use crate::tls::provider::sha256;
 
 /// How often a request is decided again because somebody else was faster.
@@ -168,8 +168,7 @@ impl StoreError {
 }
 
 fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Records in memory: for a process without a cluster, which is the only one.

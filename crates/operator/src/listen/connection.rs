@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use super::places::{Activity, Close};
 use super::streams::{Begun, Driven};
 use super::{Answer, GoElsewhere, Handler, Leaving, Limits, PeerCertificates, Transport};
+use crate::clock;
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 
 /// How long an idle connection may take to say goodbye when its place is needed.
@@ -66,6 +67,7 @@ impl<H: Handler> Server<H> {
     ) -> Self {
         let header_bytes = limits.header_bytes as usize;
         let mut http1 = http1::Builder::new();
+        http1.auto_date_header(clock::is_right());
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.headers)
@@ -185,6 +187,7 @@ impl<H: Handler> Server<H> {
     ) -> Result<(), BoxError> {
         let begun = Begun::default();
         let mut builder = http2::Builder::new(begun.clone());
+        builder.auto_date_header(clock::is_right());
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)

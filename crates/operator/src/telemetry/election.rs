@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use datakit_operator_core::election::{Gauges, Outcome, Totals};
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::metrics::Labels;
+use crate::clock;
 
 /// Task election, as seen by this replica. All but the answers and the polls passed on are those of the replica that
 /// decides, and zero on the others.
@@ -110,9 +110,7 @@ impl ElectionMetrics {
     /// This replica began to decide.
     pub fn failed_over(&self) {
         self.holder_changes.inc();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.last_failover
-            .set(now.unwrap_or_default().as_secs_f64());
+        self.last_failover.set(clock::since_1970().as_secs_f64());
         if let Ok(mut counted) = self.counted.lock() {
             *counted = Totals::default();
         }

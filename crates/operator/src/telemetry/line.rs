@@ -9,6 +9,9 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_millis;
 use tracing::Level;
 
+use crate::clock;
+use crate::visible::is_visible;
+
 /// Longer values are cut here, in bytes, and end in `…`. Kubernetes names have up to 253 bytes.
 const MAX_VALUE: usize = 512;
 
@@ -42,8 +45,8 @@ impl<'b> Line<'b> {
             Format::Text => buffer.extend_from_slice(b"time="),
             Format::Json => buffer.extend_from_slice(b"{\"time\":\""),
         }
-        // Fails only for times before 1970 or after 9999, which then stay away.
-        let _ = write!(buffer, "{}", format_rfc3339_millis(time));
+        // Writing into a vector can't fail.
+        let _ = write!(buffer, "{}", format_rfc3339_millis(clock::writable(time)));
         if format == Format::Json {
             buffer.push(b'"');
         }
@@ -165,32 +168,29 @@ fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
             '\n' => buffer.extend_from_slice(b"\\n"),
             '\r' => buffer.extend_from_slice(b"\\r"),
             '\t' => buffer.extend_from_slice(b"\\t"),
-            character if is_unsafe(character) => {
-                let code = u32::from(character);
-                buffer.extend_from_slice(b"\\u");
-                for shift in [12, 8, 4, 0] {
-                    let digit = (code >> shift & 0xf) as u8;
-                    buffer.push(if digit < 10 {
-                        b'0' + digit
-                    } else {
-                        b'a' + digit - 10
-                    });
-                }
-            }
-            character => {
+            character if is_visible(character) => {
                 buffer.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            // As JSON has it: two of these for a character above U+FFFF.
+            character => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    push_code(buffer, *unit);
+                }
             }
         }
     }
 }
 
-/// Characters that end a line, control a terminal or reorder what it shows. All are below U+10000.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-        )
+fn push_code(buffer: &mut Vec<u8>, unit: u16) {
+    buffer.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = (unit >> shift & 0xf) as u8;
+        buffer.push(if digit < 10 {
+            b'0' + digit
+        } else {
+            b'a' + digit - 10
+        });
+    }
 }
 
 fn push_number(buffer: &mut Vec<u8>, value: u64) {
@@ -271,6 +271,39 @@ mod tests {
             {"time":"1970-01-01T00:00:00.000Z","level":"info","msg":"pod reviewed","key":"\"}\n\u0000é","n":120,"took":7.3,"dry_run":false}
         "#]],
         );
+    }
+
+    #[test]
+    fn what_can_not_be_seen_is_escaped() {
+        // Each of these looks like `web-1` on a terminal.
+        let hidden = "web\u{ad}-\u{e0061}1\u{fe0f}\u{3164}\u{2060}\u{2028}\u{e000}\u{f0000}";
+        for format in [Format::Text, Format::Json] {
+            let mut buffer = Vec::new();
+            let mut line = Line::start(&mut buffer, format, UNIX_EPOCH, Level::INFO, "m");
+            line.str("key", hidden);
+            line.end();
+            let line = String::from_utf8(buffer).expect("lines are UTF-8");
+            let value = r#""web\u00ad-\udb40\udc611\ufe0f\u3164\u2060\u2028\ue000\udb80\udc00""#;
+            assert!(line.contains(value), "{line}");
+            if format == Format::Json {
+                let parsed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+                assert_eq!(parsed["key"], hidden);
+            }
+        }
+    }
+
+    #[test]
+    fn any_clock_gives_a_line() {
+        let day = std::time::Duration::from_secs(86_400);
+        for (time, want) in [
+            (UNIX_EPOCH - day, "1970-01-01T00:00:00.000Z"),
+            (UNIX_EPOCH + day * 4_000_000, "9999-12-31T23:59:59.000Z"),
+        ] {
+            let mut buffer = Vec::new();
+            Line::start(&mut buffer, Format::Text, time, Level::INFO, "m").end();
+            let line = String::from_utf8(buffer).expect("lines are UTF-8");
+            assert_eq!(line, format!("time={want} level=info msg=m\n"));
+        }
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 
 use super::line::{Format, Line};
 use super::metrics;
+use crate::clock;
 
 /// How long a line of level info or below may wait in memory.
 const LINGER: Duration = Duration::from_millis(50);
@@ -90,13 +91,14 @@ impl Sink {
             /// Lines are formatted here, outside the lock, and memory is reused.
             static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
+        // Read before the scratch is taken: reading the clock may log.
+        let now = clock::now();
         SCRATCH.with(|scratch| {
             // Only logging from within `fill` could find it borrowed.
             let Ok(mut scratch) = scratch.try_borrow_mut() else {
                 return;
             };
             scratch.clear();
-            let now = SystemTime::now();
             let mut line = Line::start(&mut scratch, self.shared.format, now, level, message);
             fill(&mut line);
             line.end();
@@ -164,7 +166,7 @@ impl Shared {
             drop(state);
 
             if dropped > 0 {
-                let now = SystemTime::now();
+                let now = clock::now();
                 let message = "log lines dropped: the output did not keep up";
                 let mut line = Line::start(&mut batch, self.format, now, Level::WARN, message);
                 line.number("lines", dropped);

@@ -16,6 +16,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{TlsError, provider};
+use crate::clock;
 
 /// Certificates made here are valid from this long before they were made, for clients whose clocks are behind.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
@@ -37,8 +38,8 @@ impl Validity {
         // Times in certificates are whole seconds. Rounded down here, what we say is what the certificate says.
         let now = whole_seconds(now);
         Self {
-            from: now - BACKDATED,
-            until: now + lifetime,
+            from: clock::earlier(now, BACKDATED),
+            until: clock::later(now, lifetime),
         }
     }
 
@@ -354,16 +355,16 @@ pub fn to_pem(der: &[u8]) -> String {
 }
 
 fn whole_seconds(time: SystemTime) -> SystemTime {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = clock::writable(time)
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 fn time(timestamp: i64) -> SystemTime {
-    // Before 1970 is as good as expired, and a date that no clock can show as good as for ever.
+    // Before 1970 is as good as expired, and a date that nobody can write as good as for ever.
     let seconds = u64::try_from(timestamp).unwrap_or_default();
-    UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .unwrap_or(UNIX_EPOCH)
+    clock::later(UNIX_EPOCH, Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -380,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_comes_back() {
-        let now = SystemTime::now();
+        let now = clock::now();
         let made = Authority::make(now, Duration::from_secs(3600)).unwrap();
         let key = made.key_pem().unwrap();
         let read = Authority::read(made.pem().as_bytes(), Some(key.as_bytes())).unwrap();
@@ -401,7 +402,7 @@ mod tests {
 
     #[test]
     fn what_is_no_authority_is_refused() {
-        let now = SystemTime::now();
+        let now = clock::now();
         let one = Authority::make(now, Duration::from_secs(60)).unwrap();
         let other = Authority::make(now, Duration::from_secs(60)).unwrap();
         let leaf = one.issue(&names(), now, Duration::from_secs(60)).unwrap();
@@ -417,6 +418,31 @@ mod tests {
         check(pem, Some(""), AuthorityError::Key);
         check(pem, Some(pem), AuthorityError::Key);
         check(pem, other.key_pem().as_deref(), AuthorityError::Mismatch);
+    }
+
+    /// Every time that a clock can show, and every lifetime, makes a certificate: one that is refused is a reason to look
+    /// at the clock, a process that ends is not.
+    #[test]
+    fn any_clock_makes_certificates() {
+        let day = Duration::from_secs(86_400);
+        let year_9999 = UNIX_EPOCH + Duration::from_secs(253_402_300_000);
+        for now in [
+            UNIX_EPOCH - 400 * 365 * day,
+            UNIX_EPOCH,
+            year_9999,
+            year_9999 + 365 * day,
+            UNIX_EPOCH + Duration::from_secs(1 << 60),
+        ] {
+            for lifetime in [day, 365 * 10 * day, Duration::MAX] {
+                let authority = Authority::make(now, lifetime).unwrap();
+                let leaf = authority.issue(&names(), now, lifetime).unwrap();
+                let validity = leaf.validity;
+                assert!(validity.from <= validity.until, "{validity:?}");
+                assert!(validity.renewal() <= validity.until, "{validity:?}");
+                let read = Authority::read(authority.pem().as_bytes(), None).unwrap();
+                assert_eq!(read.validity(), authority.validity());
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_rustls::TlsConnector;
 
 use super::provider::{self, KeyProof};
+use crate::clock;
 
 /// Whose certificates to accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub enum ClientError {
 ///
 /// If the authorities can't be read.
 pub fn connector(trust: &Trust) -> Result<TlsConnector, ClientError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider::ring()))
+    let builder = ClientConfig::builder_with_details(Arc::new(provider::ring()), clock::for_tls())
         .with_safe_default_protocol_versions()?;
     let builder = match trust {
         Trust::Authorities(path) => builder.with_root_certificates(roots(path)?),

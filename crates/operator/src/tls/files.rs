@@ -1,6 +1,5 @@
 //! Certificates from PEM files, with errors that say which file and what is wrong with it.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +16,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Material;
 use super::authority::{Der, read_bundle};
+use crate::clock;
+use crate::file::{self, FileError, MAX_CERTIFICATE};
 
 /// The name of the file with the authorities, if there is one.
 const CA_FILE: &str = "ca.crt";
@@ -52,7 +53,7 @@ pub enum FilesError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        source: FileError,
     },
     /// A file can be read but holds no such thing.
     #[error("found no {expected} in `{}`; expected a PEM block `{marker}`", path.display())]
@@ -169,7 +170,7 @@ impl Pair {
     }
 
     fn authorities(&self) -> Vec<Der> {
-        let pem = std::fs::read(self.authorities_file());
+        let pem = file::read_regular(&self.authorities_file(), MAX_CERTIFICATE);
         pem.map(|pem| read_bundle(&pem).0).unwrap_or_default()
     }
 
@@ -207,7 +208,7 @@ impl Pair {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FilesError> {
-    std::fs::read(path).map_err(|source| FilesError::Read {
+    file::read_regular(path, MAX_CERTIFICATE).map_err(|source| FilesError::Read {
         what,
         path: path.to_owned(),
         source,
@@ -230,7 +231,7 @@ fn validity_problem(
         .build()
         .ok()?;
     let name = ServerName::try_from("localhost").ok()?;
-    let found = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+    let found = verifier.verify_server_cert(leaf, rest, &name, &[], clock::tls_now());
     match found {
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
             not_after,
@@ -251,10 +252,7 @@ fn expiry(chain: &[CertificateDer<'static>]) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// The last second that has a four-digit year.
-const LAST: u64 = 253_402_300_799;
-
 fn timestamp(time: UnixTime) -> String {
-    let since_1970 = Duration::from_secs(time.as_secs().min(LAST));
-    format_rfc3339_seconds(UNIX_EPOCH + since_1970).to_string()
+    let time = clock::later(UNIX_EPOCH, Duration::from_secs(time.as_secs()));
+    format_rfc3339_seconds(time).to_string()
 }

@@ -121,9 +121,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock;
 
     fn authority() -> Authority {
-        Authority::make(SystemTime::now(), Duration::from_secs(3600)).unwrap()
+        Authority::make(clock::now(), Duration::from_secs(3600)).unwrap()
     }
 
     fn ders(keyring: &Keyring) -> Vec<(Der, bool)> {
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let now = SystemTime::now();
+        let now = clock::now();
         let oldest = Arc::new(authority().without_key());
         let previous = Arc::new(authority());
         let expired = now - Duration::from_secs(7200);
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn damage_is_told_apart() {
-        let good = Keyring::new(authority(), &[Arc::new(authority())], SystemTime::now()).data();
+        let good = Keyring::new(authority(), &[Arc::new(authority())], clock::now()).data();
         type Data = BTreeMap<String, Vec<u8>>;
         let check = |change: &dyn Fn(&mut Data), want: &str| {
             let mut data = good.clone();

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::Identity;
 use super::authority::{Der, Names};
 use super::provider::{self, KeyProof};
+use crate::clock;
 
 /// The other replicas, as far as certificates go.
 pub struct Replicas {
@@ -68,7 +69,7 @@ impl Replicas {
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .build()
                 .ok()?;
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_details(provider, clock::for_tls())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .ok()?
             .with_root_certificates(roots)
@@ -97,7 +98,7 @@ impl Replicas {
         };
         let verified = trust
             .clients
-            .verify_client_cert(leaf, rest, UnixTime::now());
+            .verify_client_cert(leaf, rest, clock::tls_now());
         verified.is_ok()
     }
 }
@@ -180,14 +181,14 @@ impl ClientCertVerifier for AnyClient {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::super::authority::Authority;
     use super::*;
 
     #[test]
     fn replicas_are_those_of_the_same_authority() {
-        let now = SystemTime::now();
+        let now = clock::now();
         let hour = Duration::from_secs(3600);
         let names = Names {
             service: "hook".to_owned(),

@@ -243,3 +243,50 @@ fn contradicting_options_are_refused() {
         "{stderr}"
     );
 }
+
+/// Certificates are read from regular files only, and never without a limit.
+#[test]
+fn certificate_files_are_read_with_care() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    let large = folder.path().join("large");
+    let file = std::fs::File::create(&large).expect("a file");
+    file.set_len(100_000_000).expect("100 MB of nothing");
+    let large = large.to_str().expect("UTF-8");
+    for (path, found) in [
+        (pipe, "it is a pipe"),
+        ("/dev/zero", "it is a device"),
+        (large, "it has more than 1 MiB"),
+    ] {
+        let args = ["serve", "--tls-cert-file", path, "--tls-key-file", path];
+        let (code, _, stderr) = run(&args, &[]);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(path) && stderr.contains(found), "{stderr}");
+    }
+}
+
+/// `--write-ca` writes a file and nothing else.
+#[test]
+fn the_ca_is_written_only_where_a_file_may_be() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("victim", &link).expect("a link");
+    let link = link.to_str().expect("UTF-8");
+    for (path, found) in [
+        ("/dev/null", "there is a device"),
+        (link, "there is a symbolic link"),
+        ("/tmp", "there is a directory"),
+    ] {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--write-ca", path];
+        let (code, _, stderr) = run(&args, &[]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            stderr.contains(path) && stderr.contains(found) && stderr.contains("name another path"),
+            "{stderr}"
+        );
+    }
+    assert!(!folder.path().join("victim").exists());
+}

@@ -7,7 +7,7 @@ use crate::support::{Operator, Protocol, get, within};
 
 #[tokio::test]
 async fn requests_in_flight_finish_and_new_ones_are_refused() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-QUIT"] {
         let operator = Operator::start(&["--grace-period", "1h", "--body-timeout", "1h"]);
         assert_eq!(operator.probe(get("/readyz")).await.status(), 200);
         let mut http1 = HalfSent::wait_in_review(&operator).await;
@@ -57,7 +57,7 @@ async fn the_grace_period_ends() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    for (second, code) in [("-TERM", 143), ("-INT", 130)] {
+    for (second, code) in [("-TERM", 143), ("-INT", 130), ("-QUIT", 131)] {
         let operator = Operator::start(&["--grace-period", "1h", "--body-timeout", "1h"]);
         let _raw = Raw::wait_in_review(&operator).await;
         operator.signal("-TERM");
@@ -93,4 +93,21 @@ async fn clients_are_asked_to_leave_while_there_is_time() {
     assert_eq!(operator.probe(get("/readyz")).await.status(), 503);
     operator.signal("-TERM");
     assert_eq!(operator.ended().await.code, Some(143));
+}
+
+#[tokio::test]
+async fn signals_that_mean_nothing_end_nothing() {
+    let operator = Operator::start(&["--body-timeout", "1h"]);
+    let mut http1 = HalfSent::wait_in_review(&operator).await;
+    for (signal, message) in [
+        ("-USR1", "ignored a signal that means nothing here"),
+        ("-USR2", "ignored a signal that means nothing here"),
+        ("-HUP", "looking for changed files now"),
+    ] {
+        operator.signal(signal);
+        let name = format!("SIG{}", &signal[1..]);
+        operator.logged_with(message, "signal", &name).await;
+    }
+    assert!(http1.finish_review().await);
+    operator.stop().await;
 }

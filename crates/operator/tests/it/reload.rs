@@ -72,6 +72,71 @@ async fn a_configuration() {
     }
 }
 
+/// What takes the place of a configuration by accident or by intent neither ends injection nor the watch over the file.
+#[tokio::test]
+async fn what_is_no_configuration_leaves_the_one_before_in_use() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let at = folder.path().join("config.json");
+    let config = |image: &str| {
+        let image = json!({"java_agent_image": image});
+        json!({"admission_inject": {"ddtrace": {"images": image}}}).to_string()
+    };
+    std::fs::write(&at, config("reg/java:1")).expect("written");
+    let operator = Operator::start(&["--config", at.to_str().expect("UTF-8")]);
+    let injected = async || {
+        let answer = operator.review(JAVA_REVIEW.clone()).await.json();
+        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        String::from_utf8(BASE64_STANDARD.decode(patch).expect("base64")).expect("UTF-8")
+    };
+    let refused = "the configuration has changed but can't be used; going on with the one before";
+    let put = |what: &dyn Fn(&Path)| {
+        let next = folder.path().join("next");
+        what(&next);
+        std::fs::rename(next, &at).expect("renamed");
+    };
+    let write = |text: &str| put(&|next| std::fs::write(next, text).expect("written"));
+    let make_pipe = || {
+        put(&|next| {
+            let made = std::process::Command::new("mkfifo").arg(next).status();
+            assert!(made.expect("mkfifo").success());
+        });
+    };
+    let make_large = || {
+        put(&|next| {
+            let file = std::fs::File::create(next).expect("a file");
+            file.set_len(100_000_000).expect("100 MB of nothing");
+        });
+    };
+    let link_to = |target: &str| put(&|next| symlink(target, next).expect("a link"));
+    let cases: [(&dyn Fn(), &str); 7] = [
+        (&|| write(""), "is blank; expected a JSON object, `{}`"),
+        (&|| write("{"), "failed to load the configuration"),
+        (&|| write(" \n\t"), "is blank; expected a JSON object, `{}`"),
+        (&make_pipe, "it is a pipe, expected a regular file"),
+        (&make_large, "it has more than 4 MiB"),
+        (
+            &|| link_to("/dev/zero"),
+            "it is a device, expected a regular file",
+        ),
+        (
+            &|| std::fs::remove_file(&at).expect("removed"),
+            "No such file",
+        ),
+    ];
+    for (change, cause) in cases {
+        change();
+        operator.signal("-HUP");
+        operator.logged_with(refused, "cause", cause).await;
+        assert!(injected().await.contains("reg/java:1"), "{cause}");
+    }
+    write(&config("reg/java:2"));
+    operator.logged("took over the changed configuration; `log_level` and `server_listen` wait for the next start").await;
+    assert!(injected().await.contains("reg/java:2"));
+    let series = "datakit_operator_config_reloads_total{outcome=\"refused\"}";
+    assert!(operator.metric(series).await >= 7.0);
+    operator.stop().await;
+}
+
 #[tokio::test]
 async fn a_certificate() {
     let make = || {

@@ -147,7 +147,8 @@ fn help_and_version() {
         "Environment:",
         "Signals:",
         "Exit codes:",
-        "130, 143",
+        "130, 131, 143",
+        "SIGHUP",
         "--max-body-size",
     ] {
         assert!(stdout.contains(want), "{want}");

@@ -199,6 +199,11 @@ impl Operator {
 
     /// Waits until a line with this message is logged.
     pub(crate) async fn logged(&self, message: &str) -> Value {
+        self.logged_with(message, "msg", message).await
+    }
+
+    /// Waits until a line with this message is logged that has this text under the key.
+    pub(crate) async fn logged_with(&self, message: &str, key: &str, text: &str) -> Value {
         within(async {
             loop {
                 let lines: Vec<Value> = self
@@ -208,7 +213,11 @@ impl Operator {
                     .iter()
                     .map(|line| parse(line))
                     .collect();
-                if let Some(line) = lines.into_iter().find(|line| line["msg"] == message) {
+                let mut lines = lines.into_iter();
+                if let Some(line) = lines.find(|line| {
+                    let found = line[key].as_str().unwrap_or_default();
+                    line["msg"] == message && found.contains(text)
+                }) {
                     return line;
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
