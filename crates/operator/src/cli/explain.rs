@@ -7,9 +7,9 @@ use super::inject::{general_remarks, words};
 use super::manifests::{self, Prepared};
 use super::table::Table;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
+use crate::visible::visible;
 use datakit_operator_manifest::template::{self, PodTemplate};
 use datakit_operator_manifest::{Content, Document, Source};
-use crate::visible::visible;
 
 /// Options of `explain`.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,335 @@
+//! Laws about one pod: nothing of the user's is lost, what is valid stays valid, injecting twice is injecting once, and what
+//! is skipped leaves no trace.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
+use datakit_operator_core::inject::{Engine, Injection, Outcome, ReviewContext, inject_pod};
+use datakit_operator_core::review::review;
+use serde_json::{Value, json};
+
+use crate::review::{answered, body_of};
+use crate::{Verdict, sentence, unique};
+
+/// What a feature adds and nobody else has.
+const TRACES: [(&str, &[&str]); 3] = [
+    (
+        "ddtrace",
+        &["datakit-auto-instrument", "DATAKIT_ORIGINAL", "-javaagent"],
+    ),
+    (
+        "logfwd",
+        &[
+            "datakit-logfwd-volume",
+            "LOGFWD_JSON_CONFIG",
+            "datakit-pod-info",
+        ],
+    ),
+    (
+        "profiler",
+        &[
+            "datakit-profiler-volume",
+            "shareProcessNamespace",
+            "SYS_PTRACE",
+        ],
+    ),
+];
+
+/// The engine of the built-in configuration.
+///
+/// # Panics
+///
+/// If the built-in configuration can't be read.
+#[must_use]
+#[allow(clippy::expect_used, reason = "it is part of the program")]
+pub fn default_engine() -> &'static Engine {
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let loaded = Config::load(DEFAULT_CONFIG, &EnvOverrides::default());
+        Engine::new(&loaded.expect("the built-in configuration").0)
+    });
+    &ENGINE
+}
+
+/// All laws hold for a pod of these bytes, on a cluster of each kind.
+///
+/// # Errors
+///
+/// The first law that doesn't.
+pub fn check(bytes: &[u8]) -> Verdict {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(());
+    };
+    for context in &contexts() {
+        laws(text, default_engine(), context)?;
+    }
+    Ok(())
+}
+
+/// All laws hold for a pod that has these bytes as its `logfwd.instances`.
+///
+/// # Errors
+///
+/// The first law that doesn't.
+pub fn check_logfwd(bytes: &[u8]) -> Verdict {
+    let Ok(value) = std::str::from_utf8(bytes) else {
+        return Ok(());
+    };
+    let pod = json!({
+        "metadata": {"annotations": {"admission.datakit/logfwd.instances": value}},
+        "spec": {
+            "containers": [
+                {"name": "app", "image": "app", "volumeMounts": [
+                    {"name": "logs", "mountPath": "/var/log/app"},
+                    {"name": "claim", "mountPath": "/data"},
+                ]},
+                {"name": "side", "image": "side"},
+            ],
+            "volumes": [
+                {"name": "logs", "emptyDir": {}},
+                {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}},
+            ],
+        },
+    });
+    check(pod.to_string().as_bytes())
+}
+
+/// A cluster whose version is unknown, one without native sidecars for Jobs, and one with.
+#[must_use]
+pub fn contexts() -> [ReviewContext; 3] {
+    [None, Some("1.31"), Some("1.34")].map(|version| ReviewContext {
+        kubernetes_version: version.and_then(|version| version.parse().ok()),
+        ..ReviewContext::default()
+    })
+}
+
+/// All laws hold for one pod.
+///
+/// A text that isn't JSON, or has a key twice in one object, breaks no law here.
+///
+/// # Errors
+///
+/// The first law that doesn't hold.
+pub fn laws(text: &str, engine: &Engine, context: &ReviewContext) -> Verdict {
+    let Some(pod) = unique::parse(text) else {
+        return Ok(());
+    };
+    let Ok(injection) = inject_pod(text, Some("default"), engine, context) else {
+        return Ok(());
+    };
+    let (after, patch) = applied(&pod, &injection)?;
+    contained(&pod, &after, "")?;
+    if let (None, Some(broken)) = (invalid(&pod), invalid(&after)) {
+        return Err(format!("a valid pod became invalid: {broken}: {patch}"));
+    }
+    small_steps(&patch)?;
+    no_trace(&pod, &injection, &patch)?;
+    let again = after.to_string();
+    let second = inject_pod(&again, Some("default"), engine, context)
+        .map_err(|error| format!("what was injected can't be read any more: {error}"))?;
+    if !second.patch.is_empty() {
+        let second = String::from_utf8_lossy(&second.patch.to_json()).into_owned();
+        return Err(format!("injecting twice isn't injecting once: {second}"));
+    }
+    let body = body_of(&pod);
+    let reviewed = review(&body, engine, context);
+    if answered(&reviewed.answer)? != ("u".to_owned(), patch) {
+        return Err("a review says something else than the core".to_owned());
+    }
+    Ok(())
+}
+
+/// The pod after injection, by an engine for patches that isn't ours, and the patch.
+///
+/// # Errors
+///
+/// If the pod can't be read or the patch doesn't apply.
+pub fn injected(
+    text: &str,
+    engine: &Engine,
+    context: &ReviewContext,
+) -> Result<(Value, Value), String> {
+    let injection = inject_pod(text, Some("default"), engine, context).map_err(sentence)?;
+    let pod: Value = serde_json::from_str(text).map_err(sentence)?;
+    applied(&pod, &injection)
+}
+
+fn applied(pod: &Value, injection: &Injection<'_>) -> Result<(Value, Value), String> {
+    let patch: Value = serde_json::from_slice(&injection.patch.to_json()).map_err(sentence)?;
+    let operations: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(sentence)?;
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &operations)
+        .map_err(|error| format!("the patch doesn't apply: {error}: {patch}"))?;
+    Ok((pod, patch))
+}
+
+/// A patch has only additions, and replaces only named leaves.
+///
+/// # Errors
+///
+/// The operation that does something else.
+pub fn small_steps(patch: &Value) -> Verdict {
+    for op in patch.as_array().into_iter().flatten() {
+        let leaf = op["path"].as_str().and_then(|path| path.rsplit('/').next());
+        let leaf = leaf.unwrap_or_default();
+        let small = match op["op"].as_str() {
+            Some("add") => true,
+            Some("replace") => {
+                ["value", "name", "shareProcessNamespace"].contains(&leaf)
+                    && !op["value"].is_object()
+                    && !op["value"].is_array()
+            }
+            _ => false,
+        };
+        if !small {
+            return Err(format!("more than an addition or a named leaf: {op}"));
+        }
+    }
+    Ok(())
+}
+
+/// What is skipped leaves no trace, and has a reason.
+///
+/// # Errors
+///
+/// What was found.
+pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdict {
+    let decisions = &injection.decisions;
+    let done: Vec<&str> = decisions
+        .iter()
+        .filter(|decision| matches!(decision.outcome, Outcome::Injected | Outcome::Repaired))
+        .map(|decision| decision.feature.as_str())
+        .collect();
+    if injection.patch.is_empty() != done.is_empty() {
+        return Err(format!("{done:?} were injected by the patch {patch}"));
+    }
+    for decision in decisions {
+        if decision.reason.is_some() != matches!(decision.outcome, Outcome::Skipped) {
+            return Err(format!("a reason must mean a skip: {decision:?}"));
+        }
+    }
+    let (own, patch) = (pod.to_string(), patch.to_string());
+    for (feature, traces) in TRACES {
+        // What the user wrote may turn up in what is merged with it.
+        let found = traces
+            .iter()
+            .any(|trace| patch.contains(trace) && !own.contains(trace));
+        if found && !done.contains(&feature) && !reuses(injection) {
+            return Err(format!("{feature} was skipped but left a trace: {patch}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a volume of one feature's name may turn up in another's mounts because the pod has such a volume itself.
+fn reuses(injection: &Injection<'_>) -> bool {
+    let names = [
+        "datakit-auto-instrument",
+        "datakit-logfwd-volume-0",
+        "datakit-pod-info",
+    ];
+    let mut volumes = injection.pod.volumes.iter();
+    volumes.any(|volume| names.contains(&volume.name.as_ref()))
+}
+
+/// Whether `after` has all of `before`: objects all keys, lists all elements in their order; leaves are equal, but for the
+/// few that injection may change.
+///
+/// # Errors
+///
+/// What is gone or changed, and where.
+pub fn contained(before: &Value, after: &Value, path: &str) -> Verdict {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            for (key, value) in before {
+                let path = format!("{path}/{key}");
+                let Some(found) = after.get(key) else {
+                    return Err(format!("{path} is gone"));
+                };
+                contained(value, found, &path)?;
+            }
+            Ok(())
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            let mut rest = after.iter();
+            for (index, value) in before.iter().enumerate() {
+                let path = format!("{path}/{index}");
+                if !rest.any(|found| contained(value, found, &path).is_ok()) {
+                    return Err(format!("{path} is gone or changed: {value}"));
+                }
+            }
+            Ok(())
+        }
+        // What is null is absent, for every API server.
+        (Value::Null, Value::Array(_) | Value::Object(_)) => Ok(()),
+        (before, after) if before == after => Ok(()),
+        (Value::String(before), Value::String(after))
+            if path.ends_with("/value") && after.contains(before.as_str()) =>
+        {
+            Ok(())
+        }
+        (Value::String(before), Value::String(after))
+            if path.ends_with("/name") && *after == format!("DATAKIT_ORIGINAL_{before}") =>
+        {
+            Ok(())
+        }
+        (_, Value::Bool(true)) if path.ends_with("/shareProcessNamespace") => Ok(()),
+        (before, after) => Err(format!("{path}: {before} became {after}")),
+    }
+}
+
+/// The rule of the API server that a pod breaks.
+#[must_use]
+pub fn invalid(pod: &Value) -> Option<String> {
+    let spec = &pod["spec"];
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let path = |value: &Value| {
+        // Stricter than the API server, which compares the text: `/tmp` and `/tmp/` are one place.
+        let path = value.as_str().unwrap_or_default();
+        path.trim_end_matches('/').to_owned()
+    };
+    let mut volumes = HashSet::new();
+    for volume in list(&spec["volumes"]) {
+        if !volumes.insert(volume["name"].to_string()) {
+            return Some(format!("volume {} twice", volume["name"]));
+        }
+    }
+    let mut names = HashSet::new();
+    for container in list(&spec["containers"])
+        .iter()
+        .chain(&list(&spec["initContainers"]))
+    {
+        let name = &container["name"];
+        if !names.insert(name.to_string()) {
+            return Some(format!("container {name} twice"));
+        }
+        if container["image"].as_str().unwrap_or_default().is_empty() {
+            return Some(format!("container {name} has no image"));
+        }
+        let mut paths = HashSet::new();
+        for mount in list(&container["volumeMounts"]) {
+            let path = path(&mount["mountPath"]);
+            if !paths.insert(path.clone()) {
+                return Some(format!("two mounts at {path} in {name}"));
+            }
+            if !volumes.contains(&mount["name"].to_string()) {
+                return Some(format!("mount of unknown volume {}", mount["name"]));
+            }
+        }
+        for device in list(&container["volumeDevices"]) {
+            let path = path(&device["devicePath"]);
+            if !paths.insert(path.clone()) {
+                return Some(format!("a mount and a device at {path} in {name}"));
+            }
+        }
+        let nameless = |env: &Value| env["name"].as_str().unwrap_or_default().is_empty();
+        if list(&container["env"]).iter().any(nameless) {
+            return Some("env without name".to_owned());
+        }
+        if spec["resources"].is_object() && container["resources"]["limits"].is_object() {
+            return Some(format!("{name} has limits in a pod with a budget"));
+        }
+    }
+    let shares = spec["shareProcessNamespace"] == true;
+    (shares && spec["hostPID"] == true).then(|| "hostPID and shareProcessNamespace".to_owned())
+}
