@@ -35,6 +35,7 @@ use crate::state::{Handover, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::callers::Callers;
 use crate::tls::replicas::Replicas;
 use crate::tls::{self, Identity, TlsError};
 
@@ -196,7 +197,11 @@ impl Operator {
             election,
         };
         let counters = metrics.webhook.clone();
-        let webhook = webhook.serve(Transport::Tls(acceptor), settings.limits, handler, counters);
+        let transport = Transport::Tls {
+            acceptor,
+            callers: Arc::new(Callers::new(Arc::clone(&shared.replicas))),
+        };
+        let webhook = webhook.serve(transport, settings.limits, handler, counters);
         let counters = metrics.probes.clone();
         let handler = Probes::new(shared.readiness.clone(), metrics);
         let probes = probes.serve(Transport::Plain, probe_limits(), handler, counters);

@@ -25,7 +25,6 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
-use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -35,6 +34,7 @@ use tokio_rustls::TlsAcceptor;
 pub use self::limits::Limits;
 use self::places::Places;
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
+use crate::tls::callers::{Caller, Callers, ClientName};
 
 /// Pause after the operating system refused to accept, usually for want of file descriptors: trying again at once
 /// would only keep a core busy.
@@ -56,15 +56,42 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
-/// The certificates that a client presented, as an extension of its requests. They may be anybody's.
+/// Who is at the other end of a connection, as an extension of each of its requests. It is told once,
+/// when the connection begins: the certificates that a client presented aren't kept.
 #[derive(Clone, Debug)]
-pub struct PeerCertificates(Arc<[CertificateDer<'static>]>);
+pub struct Peer {
+    address: SocketAddr,
+    caller: Caller,
+}
 
-impl PeerCertificates {
-    /// The client's own certificate, and those that lead to its authority.
+impl Peer {
+    /// Where the connection comes from: the client, or what stands between (a proxy, a node that
+    /// translates addresses).
     #[must_use]
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.0
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who the client is, as far as its certificate tells.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether the client is another replica of this installation.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.caller == Caller::Replica
+    }
+
+    /// The names of a client whose certificate is of the authority that clients are to have theirs
+    /// from. Nothing for everybody else, replicas included.
+    #[must_use]
+    pub fn identity(&self) -> Option<&ClientName> {
+        match &self.caller {
+            Caller::Client(name) => Some(name),
+            Caller::Anybody | Caller::Replica => None,
+        }
     }
 }
 
@@ -73,13 +100,23 @@ impl PeerCertificates {
 #[derive(Clone, Copy, Debug)]
 pub struct GoElsewhere;
 
+/// An extension of an answer: who the client is can be told better on a new connection, so this one
+/// ends with the answer. Heeded over HTTP/1.1 and HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectAgain;
+
 /// What the bytes on a connection are.
 #[derive(Clone)]
 pub enum Transport {
     /// HTTP/1.1 in the clear.
     Plain,
     /// HTTP/2 or HTTP/1.1, as agreed during the TLS handshake.
-    Tls(TlsAcceptor),
+    Tls {
+        /// Shakes hands.
+        acceptor: TlsAcceptor,
+        /// Tells who the clients are.
+        callers: Arc<Callers>,
+    },
 }
 
 /// An address could not be listened on.

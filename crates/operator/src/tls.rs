@@ -5,6 +5,7 @@
 //! renews, and elsewhere at start by one that lives in memory.
 
 pub mod authority;
+pub mod callers;
 pub mod client;
 mod ephemeral;
 mod files;

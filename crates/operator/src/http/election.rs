@@ -19,7 +19,7 @@ use super::respond::{self, JSON};
 use crate::election::forward::{FORWARDED, FORWARDER, Forwarded, Forwarder, MAX_HOPS, REPLICAS};
 use crate::election::leaders::{Leaders, Reply};
 use crate::election::{Office, Ruling};
-use crate::listen::{Answer, GoElsewhere, PeerCertificates};
+use crate::listen::{Answer, ConnectAgain, GoElsewhere, Peer};
 use crate::telemetry::metrics::Metrics;
 
 /// The path of task election.
@@ -232,9 +232,9 @@ impl Election {
         let Some(hops) = headers.get(FORWARDED) else {
             return (request.uri().path() != REPLICAS_PATH).then_some(Origin::Client);
         };
-        let peer = request.extensions().get::<PeerCertificates>()?;
+        let peer = request.extensions().get::<Peer>()?;
         let forwarder = self.forwarder.as_ref()?;
-        if !forwarder.replicas().recognises(peer.chain()) {
+        if !peer.is_replica() {
             return None;
         }
         if let Some(address) = headers.get(FORWARDER) {
@@ -393,7 +393,10 @@ fn no_replica() -> Answer {
     let line = format!(
         "`{FORWARDED}` is for replicas of this installation, which prove it by their certificate"
     );
-    respond::text(StatusCode::FORBIDDEN, &line)
+    let mut answer = respond::text(StatusCode::FORBIDDEN, &line);
+    // A replica that connected before this one knew the CA by which it is recognised.
+    answer.extensions_mut().insert(ConnectAgain);
+    answer
 }
 
 fn wants_text(headers: &HeaderMap) -> bool {

@@ -18,15 +18,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::places::{Activity, Close};
 use super::streams::{Begun, Driven};
-use super::{Answer, GoElsewhere, Handler, Leaving, Limits, PeerCertificates, Transport};
+use super::{Answer, ConnectAgain, GoElsewhere, Handler, Leaving, Limits, Peer, Transport};
 use crate::clock;
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
+use crate::tls::callers::{Caller, Callers};
 
 /// How long an idle connection may take to say goodbye when its place is needed.
 const RECLAIM_GRACE: Duration = Duration::from_millis(50);
@@ -95,8 +96,21 @@ impl<H: Handler> Server<H> {
         // Answers are small and complete: never wait to fill a packet.
         let _ = stream.set_nodelay(true);
         let ended = match self.transport.clone() {
-            Transport::Plain => self.serve_http1(stream, None, activity, close).await,
-            Transport::Tls(acceptor) => self.serve_tls(acceptor, stream, activity, close).await,
+            Transport::Plain => {
+                let peer = Peer {
+                    address: peer,
+                    caller: Caller::Anybody,
+                };
+                self.serve_http1(stream, peer, activity, close).await
+            }
+            Transport::Tls { acceptor, callers } => {
+                let shaking = Shaking {
+                    acceptor,
+                    callers,
+                    address: peer,
+                };
+                self.serve_tls(shaking, stream, activity, close).await
+            }
         };
         if let Err(error) = ended {
             let error: &(dyn Error + 'static) = &*error;
@@ -106,12 +120,12 @@ impl<H: Handler> Server<H> {
 
     async fn serve_tls(
         self: Arc<Self>,
-        acceptor: TlsAcceptor,
+        shaking: Shaking,
         stream: TcpStream,
         activity: Arc<Activity>,
         mut close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
-        let handshake = timeout(self.limits.handshake, acceptor.accept(stream));
+        let handshake = timeout(self.limits.handshake, shaking.acceptor.accept(stream));
         let shaken = tokio::select! {
             biased;
             shaken = handshake => shaken,
@@ -130,8 +144,11 @@ impl<H: Handler> Server<H> {
             }
         };
         let session = stream.get_ref().1;
-        let peer = session.peer_certificates();
-        let peer = peer.map(|chain| PeerCertificates(chain.into()));
+        let chain = session.peer_certificates().unwrap_or_default();
+        let peer = Peer {
+            address: shaking.address,
+            caller: shaking.callers.recognise(chain),
+        };
         if session.alpn_protocol() == Some(ALPN_H2) {
             self.serve_http2(stream, peer, activity, close).await
         } else {
@@ -142,7 +159,7 @@ impl<H: Handler> Server<H> {
     async fn serve_http1<S: Stream>(
         self: Arc<Self>,
         stream: S,
-        peer: Option<PeerCertificates>,
+        peer: Peer,
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
@@ -152,7 +169,8 @@ impl<H: Handler> Server<H> {
                 let mut answer = answered.await;
                 if let Ok(answer) = &mut answer
                     && (self.leaving.has_begun()
-                        || answer.extensions().get::<GoElsewhere>().is_some())
+                        || answer.extensions().get::<GoElsewhere>().is_some()
+                        || answer.extensions().get::<ConnectAgain>().is_some())
                 {
                     answer.headers_mut().insert(CONNECTION, CLOSE);
                 }
@@ -181,7 +199,7 @@ impl<H: Handler> Server<H> {
     async fn serve_http2<S: Stream>(
         self: Arc<Self>,
         stream: S,
-        peer: Option<PeerCertificates>,
+        peer: Peer,
         activity: Arc<Activity>,
         close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
@@ -195,26 +213,43 @@ impl<H: Handler> Server<H> {
             .keep_alive_interval(self.limits.ping_interval)
             .keep_alive_timeout(self.limits.ping_timeout);
         let leaving = Arc::clone(&self.leaving);
-        let service =
-            service_fn(move |request| Arc::clone(&self).answer(request, &peer, &activity));
+        let again = Arc::new(Notify::new());
+        let said = Arc::clone(&again);
+        let service = service_fn(move |request| {
+            let answered = Arc::clone(&self).answer(request, &peer, &activity);
+            let said = Arc::clone(&said);
+            async move {
+                let answer = answered.await;
+                if let Ok(answer) = &answer
+                    && answer.extensions().get::<ConnectAgain>().is_some()
+                {
+                    said.notify_one();
+                }
+                answer
+            }
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = pin!(Driven::new(connection, begun));
         let shut_down = |mut connection: Pin<&mut Driven<_>>| {
             http2::Connection::graceful_shutdown(connection.connection());
         };
-        Ok(drive(connection, shut_down, leaving.begins(), close).await?)
+        let leave = async {
+            tokio::select! {
+                () = leaving.begins() => {}
+                () = again.notified() => {}
+            }
+        };
+        Ok(drive(connection, shut_down, leave, close).await?)
     }
 
     fn answer(
         self: Arc<Self>,
         mut request: Request<Incoming>,
-        peer: &Option<PeerCertificates>,
+        peer: &Peer,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Answer, Infallible>> + Send + use<H> {
         let in_flight = Arc::clone(activity).begin();
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer.clone());
-        }
+        request.extensions_mut().insert(peer.clone());
         async move {
             let is_head = request.method() == Method::HEAD;
             let answer = self.handler.handle(request).await;
@@ -263,6 +298,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         Ok(Close::Finished) => connection.await,
         Ok(Close::Reclaimed) | Err(_) => timeout(RECLAIM_GRACE, connection).await.unwrap_or(Ok(())),
     }
+}
+
+/// What a TLS handshake needs.
+struct Shaking {
+    acceptor: TlsAcceptor,
+    callers: Arc<Callers>,
+    address: SocketAddr,
 }
 
 /// Counts an open connection until dropped.
