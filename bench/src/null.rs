@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_operator::http::{body, respond};
-use datakit_operator::listen::{Answer, Bound, Handler, Limits, Transport};
+use datakit_operator::listen::{Answer, Bound, Handler, Limits, Memory, Received, Transport};
 use datakit_operator::telemetry::metrics::ListenerMetrics;
+use datakit_operator::tls::callers::Callers;
+use datakit_operator::tls::replicas::Replicas;
 use datakit_operator::tls::{self, Identity, Names, Source};
 use http::{Request, StatusCode};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 
 /// Options of the null server.
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,11 @@ struct Null {
 }
 
 impl Handler for Null {
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    fn no_room(&self) -> Answer {
+        respond::no_room()
+    }
+
+    async fn handle(&self, request: Request<Received>) -> Answer {
         match self.bodies.read(request.into_body()).await {
             Ok(_) => respond::with_body(StatusCode::OK, respond::JSON, self.answer.clone()),
             Err(unreadable) => unreadable.answer(),
@@ -59,15 +65,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             namespace: "bench".to_owned(),
             extra: Vec::new(),
         };
-        let material = Source::Ephemeral(names).load()?;
-        let acceptor = tls::acceptor(Arc::new(Identity::new(material.key)))?;
+        let material = Source::Ephemeral(names.clone()).load()?;
+        let identity = Arc::new(Identity::new(material.key));
+        let acceptor = tls::acceptor(Arc::clone(&identity))?;
+        let replicas = Arc::new(Replicas::new(identity, &names));
         let handler = Null {
             bodies: body::Reader::new(body::Limits::default()),
             answer: vec![b' '; args.answer_bytes].into(),
         };
         let mut running = Bound::bind(args.listen).await?.serve(
-            Transport::Tls(acceptor),
+            Transport::Tls {
+                acceptor,
+                callers: Arc::new(Callers::new(replicas)),
+            },
             Limits::default(),
+            Memory::of(48 << 20),
             handler,
             ListenerMetrics::default(),
         );

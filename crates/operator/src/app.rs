@@ -20,24 +20,28 @@ use self::signals::Signals;
 pub use self::signals::Stop;
 use self::tasks::Tasks;
 use crate::cluster::leaders::LeaseStore;
-use crate::cluster::{self, Access, ConnectError, certificates, lease};
+use crate::cluster::{self, ConnectError, certificates, lease};
 use crate::election::forward::Forwarder;
 use crate::election::leaders::{InMemory, Leaders, Store};
 use crate::election::{Bench, Office};
 use crate::http::body;
 use crate::http::election::Election;
+use crate::http::pool::Pool;
 use crate::http::probes::Probes;
 use crate::http::routes::Routes;
-use crate::http::webhook::{INJECT_PATH, Webhook};
-use crate::listen::{self, BindError, Bound, Running, Transport};
+use crate::http::webhook::{Access, INJECT_PATH, Webhook};
+use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
 use crate::state::{Handover, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{MemoryLevel, Metrics};
 use crate::tls::callers::Callers;
 use crate::tls::replicas::Replicas;
 use crate::tls::{self, Identity, TlsError};
+
+/// The memory for those who ask for probes and metrics, in bytes: some hundred pages of metrics.
+const PROBE_MEMORY: usize = 4 << 20;
 
 /// Everything about a process that is not about pods.
 #[derive(Clone, Debug)]
@@ -54,6 +58,12 @@ pub struct Settings {
     pub limits: listen::Limits,
     /// What their request bodies may be.
     pub bodies: body::Limits,
+    /// How much memory they may make the process use.
+    pub memory: MemoryLimits,
+    /// Threads for large reviews.
+    pub review_threads: usize,
+    /// Who the clients are, and what for.
+    pub clients: Clients,
     /// How long to go on serving as before after the signal to end, while clients learn to go elsewhere.
     pub shutdown_delay: Duration,
     /// How long requests in flight may take to finish at the end.
@@ -70,11 +80,29 @@ pub struct Settings {
     pub build: Build,
 }
 
+/// How much memory clients of the HTTPS server may make the process use beside what connections take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// For requests.
+    pub requests: usize,
+    /// For reviews and answers.
+    pub answers: usize,
+}
+
+/// What clients' certificates are for, beside those of replicas.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// PEM file with the authorities that clients have theirs from, if they are to have any.
+    pub ca_file: Option<PathBuf>,
+    /// Who may have pods reviewed.
+    pub reviews: Access,
+}
+
 /// What to do in a cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// How to reach it.
-    pub access: Access,
+    pub access: cluster::Access,
     /// The Lease by which one replica is elected; without one, this process is the only one.
     pub lease: Option<lease::Settings>,
     /// The objects of self-managed certificates, if certificates are that.
@@ -102,6 +130,9 @@ pub enum StartError {
     /// It can't be told how to reach the cluster that certificates are to be managed in.
     #[error(transparent)]
     Cluster(#[from] ConnectError),
+    /// The operating system has no more threads.
+    #[error("failed to start threads")]
+    Threads(#[source] std::io::Error),
     /// The operating system refuses to deliver signals.
     #[error("failed to listen for signals")]
     Signals(#[source] std::io::Error),
@@ -130,6 +161,8 @@ pub struct Operator {
     lease: Option<LeaseTask>,
     /// Ended by dropping them.
     _tasks: Tasks,
+    /// The same; serves the probes.
+    _apart: Apart,
 }
 
 impl Operator {
@@ -156,7 +189,9 @@ impl Operator {
         let identity = Arc::new(Identity::new(material.key));
         let acceptor = tls::acceptor(Arc::clone(&identity))?;
         let webhook = Bound::bind(settings.listen).await?;
-        let probes = Bound::bind(settings.probe_listen).await?;
+        let apart = Apart::start("probes").map_err(StartError::Threads)?;
+        let probes = apart.bind(settings.probe_listen).await?;
+        let pool = Pool::start(settings.review_threads).map_err(StartError::Threads)?;
 
         let replicas = Arc::new(Replicas::new(Arc::clone(&identity), &settings.names));
         replicas.trust(&material.authorities);
@@ -191,6 +226,8 @@ impl Operator {
             webhook: Webhook::new(
                 Arc::clone(&shared.reviewing),
                 settings.bodies,
+                pool,
+                settings.clients.reviews,
                 Arc::clone(&metrics),
                 log,
             ),
@@ -201,10 +238,13 @@ impl Operator {
             acceptor,
             callers: Arc::new(Callers::new(Arc::clone(&shared.replicas))),
         };
-        let webhook = webhook.serve(transport, settings.limits, handler, counters);
+        let memory = memory(settings.memory, &metrics);
+        let webhook = webhook.serve(transport, settings.limits, memory, handler, counters);
         let counters = metrics.probes.clone();
         let handler = Probes::new(shared.readiness.clone(), metrics);
-        let probes = probes.serve(Transport::Plain, probe_limits(), handler, counters);
+        let memory = Memory::of(PROBE_MEMORY);
+        let limits = probe_limits();
+        let probes = apart.serve(probes, Transport::Plain, limits, memory, handler, counters);
 
         let addresses = (webhook.address(), probes.address());
         let (lease, accepted) =
@@ -242,6 +282,7 @@ impl Operator {
             signals,
             lease,
             _tasks: tasks,
+            _apart: apart,
         })
     }
 
@@ -374,6 +415,18 @@ async fn connect(settings: &Settings) -> Result<Option<kube::Client>, StartError
             Ok(None)
         }
     }
+}
+
+/// The memory of the HTTPS listener's clients.
+fn memory(limits: MemoryLimits, metrics: &Metrics) -> Memory {
+    let part = |bytes: usize, level: &MemoryLevel| {
+        level.total.set(bytes as u64);
+        (bytes, level.used.clone())
+    };
+    Memory::new(
+        part(limits.requests, &metrics.requests_memory),
+        part(limits.answers, &metrics.answers_memory),
+    )
 }
 
 /// Kubelet and scraper need few connections, and nobody else should be here.

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod election;
+pub mod pool;
 pub mod probes;
 pub mod respond;
 pub mod routes;

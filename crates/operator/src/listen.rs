@@ -6,11 +6,17 @@
 //!                    └─ one task per connection: TLS handshake, HTTP/1.1 or HTTP/2 by ALPN, and its requests
 //! ```
 //!
-//! When all places are taken and someone new comes, the connection that has been idle longest gives way. A client that
-//! opens many connections and says nothing thus only displaces itself, and one that keeps requests unfinished is ended
-//! by the time-outs. While every connection is busy, new ones wait in the kernel's queue.
+//! When all places are taken and someone new comes, someone else gives way: who is idle, or sends a body slowly, or doesn't
+//! take an answer; strangers before clients that have proved themselves, and those before clients whose certificate says who
+//! they are. A client that opens many connections thus only displaces itself. While every connection is busy and quick, new
+//! ones wait in the kernel's queue. What clients make the process keep is taken from a [`Memory`]; when that is used up, who
+//! holds much of it and does nothing gives way.
 
+mod activity;
+mod budget;
 mod connection;
+mod exchange;
+mod guarded;
 mod limits;
 mod places;
 mod streams;
@@ -22,17 +28,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
+use http::Request;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
-pub use self::limits::Limits;
-use self::places::Places;
+pub use self::budget::{Budget, Level, Memory, Share};
+pub use self::exchange::{Answer, AnswerBody, Piece, Received};
+pub use self::limits::{CONNECTION, Limits};
+use self::places::{Gave, Places};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 use crate::tls::callers::{Caller, Callers, ClientName};
 
@@ -41,19 +48,21 @@ use crate::tls::callers::{Caller, Callers, ClientName};
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// While all places are taken by busy connections: how often to look for one that became idle.
 const FULL_RESCAN: Duration = Duration::from_millis(10);
+/// How often to look for connections that have been idle, or have left an answer unread, for too long.
+const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(1);
 /// While draining: a connection without a request for this long has nothing more to say, even if its peer does not
 /// close it.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// At most one log line in this time about a listener that is full or can't accept.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The answer to a request: its body is always complete in memory.
-pub type Answer = Response<Full<Bytes>>;
-
 /// Answers requests. There is no error: whatever happens, the client gets a response.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    fn handle(&self, request: Request<Received>) -> impl Future<Output = Answer> + Send;
+
+    /// The answer if there is no memory for the request or for its answer.
+    fn no_room(&self) -> Answer;
 }
 
 /// Who is at the other end of a connection, as an extension of each of its requests. It is told once,
@@ -159,6 +168,7 @@ impl Bound {
         self,
         transport: Transport,
         limits: Limits,
+        memory: Memory,
         handler: H,
         metrics: ListenerMetrics,
     ) -> Running {
@@ -166,7 +176,7 @@ impl Bound {
         let address = self.address;
         let leaving = Arc::new(Leaving::default());
         let told = Arc::clone(&leaving);
-        let server = connection::Server::new(transport, limits, handler, metrics, told);
+        let server = connection::Server::new(transport, limits, memory, handler, metrics, told);
         let server = Arc::new(server);
         let task = tokio::spawn(accept(self.listener, server, stopped));
         Running {
@@ -203,6 +213,65 @@ impl Leaving {
         } else {
             news.await;
         }
+    }
+}
+
+/// A thread of its own for a listener that nothing else may hold up.
+#[derive(Debug)]
+pub struct Apart {
+    runtime: Handle,
+    /// Ends the thread when dropped.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Apart {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no more threads or descriptors.
+    pub fn start(name: &str) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _ = runtime.block_on(ended);
+            })?;
+        Ok(Self {
+            runtime: handle,
+            _alive: alive,
+        })
+    }
+
+    /// Like [`Bound::bind`], for a listener that this thread is to serve.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn bind(&self, address: SocketAddr) -> Result<Bound, BindError> {
+        let bound = self.runtime.spawn(Bound::bind(address)).await;
+        bound.unwrap_or_else(|error| {
+            let source = io::Error::other(error);
+            Err(BindError { address, source })
+        })
+    }
+
+    /// Like [`Bound::serve`], on this thread.
+    pub fn serve<H: Handler>(
+        &self,
+        bound: Bound,
+        transport: Transport,
+        limits: Limits,
+        memory: Memory,
+        handler: H,
+        metrics: ListenerMetrics,
+    ) -> Running {
+        let _here = self.runtime.enter();
+        bound.serve(transport, limits, memory, handler, metrics)
     }
 }
 
@@ -258,7 +327,8 @@ async fn accept<H: Handler>(
 ) -> Drained {
     let limits = server.limits;
     let metrics = server.metrics.clone();
-    let idle_scan = (limits.idle / 4).clamp(FULL_RESCAN, Duration::from_secs(1));
+    let pressed = Arc::clone(&server.memory.pressed);
+    let idle_scan = (limits.idle.min(limits.answer) / 4).clamp(FULL_RESCAN, LONGEST_SCAN_PAUSE);
     let mut next_scan = Instant::now() + idle_scan;
     let mut complaints = Complaints::default();
     let mut places = Places::default();
@@ -267,8 +337,10 @@ async fn accept<H: Handler>(
         if let Some((stream, peer)) = newcomer.take() {
             if places.taken() >= limits.connections {
                 complaints.full(limits.connections);
-                if places.close_idlest() {
-                    metrics.hit(Limit::Connections);
+                match places.make_room() {
+                    Some(Gave::Idle) => metrics.hit(Limit::Connections),
+                    Some(Gave::Slow) => metrics.hit(Limit::Displaced),
+                    None => {}
                 }
             }
             if places.taken() < limits.connections {
@@ -287,6 +359,11 @@ async fn accept<H: Handler>(
             biased;
             grace = &mut stop => break grace.unwrap_or_default(),
             () = places.one_ended(), if !places.is_empty() => {}
+            () = pressed.notified() => {
+                if places.relieve() {
+                    metrics.hit(Limit::Displaced);
+                }
+            }
             accepted = listener.accept(), if !waits => match accepted {
                 Ok(accepted) => newcomer = Some(accepted),
                 Err(error) if is_the_peers_fault(&error) => {}
@@ -294,7 +371,7 @@ async fn accept<H: Handler>(
                     metrics.hit(Limit::Accept);
                     complaints.accept(&error);
                     // A descriptor less held by someone idle is one for someone new.
-                    places.close_idlest();
+                    places.make_room();
                     // The places stay served: they are tasks of their own.
                     sleep(ACCEPT_BACKOFF).await;
                 }
@@ -305,6 +382,9 @@ async fn accept<H: Handler>(
             next_scan = Instant::now() + idle_scan;
             for _ in 0..places.close_idle_for(limits.idle) {
                 metrics.hit(Limit::IdleTime);
+            }
+            for _ in 0..places.cut_unread_for(limits.answer) {
+                metrics.hit(Limit::AnswerTime);
             }
         }
     };

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
@@ -134,6 +135,10 @@ pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
             .with_client_cert_verifier(replicas::AnyClient::new())
             .with_cert_resolver(identity);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Sessions aren't kept to be resumed: each would keep its client's certificates, and neither API servers nor agents
+    // ever resume one.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -1,6 +1,7 @@
 //! `datakit-operator serve`.
 
 mod cluster;
+mod memory;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,10 +20,11 @@ use super::source::{Loaded, Source};
 use super::values::{bytes, duration, header_bytes, positive_duration};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
 use crate::app::{
-    Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
+    self, Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
 use crate::file;
 use crate::http::body;
+use crate::http::webhook::Access;
 use crate::listen;
 use crate::telemetry::{self, Format};
 use crate::tls::TlsError;
@@ -72,6 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
+    /// Threads for large reviews, beside those [default: the same number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub review_threads: Option<u16>,
+
     /// How long to go on as before after a signal to end, while clients learn to go elsewhere
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub shutdown_delay: Duration,
@@ -119,9 +125,10 @@ pub struct ElectionArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct LimitArgs {
-    /// Connections at once; when all are taken, the longest idle one makes room
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_connections: u32,
+    /// Connections at once; when all are taken, an idle or slow one makes room [default: 1024, or fewer if they would take
+    /// more than half of the memory budget, at 32KiB each]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
 
     /// Requests at once on one HTTP/2 connection
     #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
@@ -131,13 +138,18 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = header_bytes)]
     pub max_header_size: u32,
 
-    /// Size of a request's body
-    #[arg(long, value_name = "SIZE", default_value = "6MiB", value_parser = bytes)]
-    pub max_body_size: usize,
+    /// Size of a request's body [default: 6MiB, or less if the memory budget has no room for such a review]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub max_body_size: Option<usize>,
 
-    /// Size of all unfinished bodies together
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
-    pub max_buffered_size: usize,
+    /// Memory that clients may make the process use: connections, requests, reviews, answers [default: five eighths
+    /// of the container's memory limit, or 80MiB if there is none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory_budget: Option<usize>,
+
+    /// Was once a limit on bodies alone.
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = replaced_by_memory_budget)]
+    pub max_buffered_size: Option<usize>,
 
     /// Time for a TLS handshake
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
@@ -151,6 +163,14 @@ pub struct LimitArgs {
     /// Time for a whole body
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub body_timeout: Duration,
+
+    /// Bytes of a body that must arrive a second, as the mean of each two seconds
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = bytes)]
+    pub min_body_rate: usize,
+
+    /// Time for a client to take a whole answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub answer_timeout: Duration,
 
     /// Time after which a connection without requests is closed
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
@@ -215,9 +235,8 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let log = telemetry::start_logging(args.log_format, level, Box::new(std::io::stderr()));
     log_diagnostics(&diagnostics);
     let configuration = Configuration { config, file };
-    let workers = args.workers.map_or_else(default_workers, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(workers(args))
         .thread_name("worker")
         .enable_all()
         .build()
@@ -266,25 +285,35 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
         cluster,
     } = cluster::resolve(&args.certificate, &args.cluster, listen)?;
     let limits = &args.limits;
+    let shares = memory::share_out(limits, memory::container_limit())?;
     Ok(Settings {
         listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
         tls,
         write_ca: args.certificate.write_ca.clone(),
         limits: listen::Limits {
-            connections: limits.max_connections as usize,
+            connections: shares.connections,
             streams: limits.max_streams,
             header_bytes: limits.max_header_size,
             handshake: limits.handshake_timeout,
             headers: limits.header_timeout,
             idle: limits.idle_timeout,
+            answer: limits.answer_timeout,
             ping_interval: limits.ping_interval,
             ping_timeout: limits.ping_timeout,
         },
         bodies: body::Limits {
-            bytes: limits.max_body_size,
-            buffered: limits.max_buffered_size,
+            bytes: shares.body,
             time: limits.body_timeout,
+            rate: limits.min_body_rate,
+        },
+        memory: shares.memory,
+        review_threads: args
+            .review_threads
+            .map_or_else(|| workers(args), usize::from),
+        clients: app::Clients {
+            ca_file: None,
+            reviews: Access::Everybody,
         },
         shutdown_delay: args.shutdown_delay,
         grace_period: args.grace_period,
@@ -325,10 +354,18 @@ fn default_probe_listen() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), PROBE_PORT)
 }
 
+fn workers(args: &Args) -> usize {
+    args.workers.map_or_else(default_workers, usize::from)
+}
+
 fn default_workers() -> usize {
     std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(MAX_DEFAULT_WORKERS)
+}
+
+fn replaced_by_memory_budget(_: &str) -> Result<usize, String> {
+    Err("replaced by --memory-budget, which covers everything that clients may make the process keep".to_owned())
 }
 
 fn level(level: LogLevel) -> Level {

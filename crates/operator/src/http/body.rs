@@ -1,17 +1,16 @@
 //! Reads request bodies, within limits.
 
+use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::respond;
-use crate::listen::Answer;
+use crate::listen::{Answer, Received, Share};
 use crate::telemetry::metrics::Limit;
 
 /// A refused body is read on and thrown away up to this multiple of the limit, so that a client that sends before
@@ -19,16 +18,20 @@ use crate::telemetry::metrics::Limit;
 const DISCARD_FACTOR: usize = 4;
 /// The first allocation for a body that arrives in pieces is no larger than this, whatever length was announced.
 const FIRST_ALLOCATION: usize = 64 * 1024;
+/// Over this time the rate of a body is looked at.
+const RATE_TIME: Duration = Duration::from_secs(2);
+/// How long a body may wait for memory.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Limits on request bodies. Every one of them is a flag of `serve`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Size of one body in bytes.
     pub bytes: usize,
-    /// Bytes of all unfinished bodies together.
-    pub buffered: usize,
     /// Time for one whole body, counted from the end of the headers.
     pub time: Duration,
+    /// Bytes a second that must come, in each two seconds.
+    pub rate: usize,
 }
 
 impl Default for Limits {
@@ -37,8 +40,8 @@ impl Default for Limits {
         // an old and a new one.
         Self {
             bytes: 6 * 1024 * 1024,
-            buffered: 64 * 1024 * 1024,
             time: Duration::from_secs(10),
+            rate: 16 * 1024,
         }
     }
 }
@@ -47,7 +50,25 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Reader {
     limits: Limits,
-    buffered: Arc<AtomicUsize>,
+}
+
+/// A body that was read, with what it takes of the memory.
+#[derive(Debug)]
+pub struct Whole {
+    /// The body.
+    pub bytes: Bytes,
+    /// What it takes of the memory for requests.
+    pub share: Share,
+    /// What working on it takes of the memory for that: nothing yet.
+    pub work: Share,
+}
+
+impl Deref for Whole {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 /// Why a body could not be read.
@@ -57,8 +78,10 @@ pub enum Unreadable {
     TooLarge(usize),
     /// Not there after this time.
     TooSlow(Duration),
-    /// Too many other bodies are being read.
-    TooMany,
+    /// Less than this many bytes a second.
+    TooFewASecond(usize),
+    /// There is no memory for it.
+    NoRoom,
     /// The client stopped, or broke the protocol.
     Broken,
 }
@@ -67,10 +90,7 @@ impl Reader {
     /// A reader with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            buffered: Arc::default(),
-        }
+        Self { limits }
     }
 
     /// Reads a whole body.
@@ -78,71 +98,74 @@ impl Reader {
     /// # Errors
     ///
     /// If it breaks a limit or ends early.
-    pub async fn read(&self, body: Incoming) -> Result<Bytes, Unreadable> {
-        match timeout(self.limits.time, self.collect(body)).await {
-            Ok(read) => read,
-            Err(_) => Err(Unreadable::TooSlow(self.limits.time)),
-        }
+    pub async fn read(&self, body: Received) -> Result<Whole, Unreadable> {
+        let Received {
+            mut incoming,
+            mut share,
+            work,
+        } = body;
+        let mut arriving = Arriving::new(&mut incoming, self.limits);
+        let bytes = match self.collect(&mut arriving, &mut share).await {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                // What was kept of it is gone.
+                drop((share, work));
+                return Err(self.refuse(&mut arriving, why).await);
+            }
+        };
+        Ok(Whole { bytes, share, work })
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Unreadable> {
+    async fn collect(
+        &self,
+        body: &mut Arriving<'_>,
+        share: &mut Share,
+    ) -> Result<Bytes, Unreadable> {
         let limit = self.limits.bytes;
-        let announced = body.size_hint().lower();
+        let announced = body.incoming.size_hint().lower();
         if announced > limit as u64 {
-            return self.refuse(body, 0, Unreadable::TooLarge(limit)).await;
+            return Err(Unreadable::TooLarge(limit));
         }
         // Nearly every review arrives in one piece, which is then used where it lies.
-        let first = next_piece(&mut body).await?.unwrap_or_default();
+        let first = body.next_piece().await?.unwrap_or_default();
         if first.len() > limit {
-            let why = Unreadable::TooLarge(limit);
-            return self.refuse(body, first.len(), why).await;
+            return Err(Unreadable::TooLarge(limit));
         }
-        if body.is_end_stream() {
-            return Ok(first);
+        if body.incoming.is_end_stream() {
+            return match share.grow(first.len(), body.room_until()).await {
+                true => Ok(first),
+                false => Err(Unreadable::NoRoom),
+            };
         }
-        let Some(second) = next_piece(&mut body).await? else {
-            return Ok(first);
-        };
-        let mut whole = Gathering::new(&self.buffered, self.limits.buffered);
-        whole
-            .bytes
-            .reserve((announced as usize).min(FIRST_ALLOCATION));
-        if let Err(why) = whole.push(&first) {
-            drop(whole);
-            return self.refuse(body, first.len(), why).await;
-        }
+        let holder = share.holder();
+        let receiving = holder.receive();
+        let mut whole = Gathering::new(announced as usize);
+        whole.push(&first, share, body.room_until()).await?;
+        // It lies in the connection's read buffer and would keep that from being used again.
         drop(first);
-        let mut piece = Some(second);
-        while let Some(bytes) = piece {
-            let length = whole.bytes.len() + bytes.len();
-            if length > limit {
-                drop(whole);
-                let why = Unreadable::TooLarge(limit);
-                return self.refuse(body, length, why).await;
+        while let Some(piece) = body.next_piece().await? {
+            if whole.bytes.len() + piece.len() > limit {
+                return Err(Unreadable::TooLarge(limit));
             }
-            if let Err(why) = whole.push(&bytes) {
-                drop(whole);
-                return self.refuse(body, length, why).await;
-            }
-            piece = next_piece(&mut body).await?;
+            whole.push(&piece, share, body.room_until()).await?;
+            receiving.piece(piece.len());
         }
-        Ok(std::mem::take(&mut whole.bytes).into())
+        Ok(whole.bytes.into())
     }
 
     /// Reads on and throws away, so that a client that sends before it listens gets to see the answer `why`.
-    async fn refuse(
-        &self,
-        mut body: Incoming,
-        mut seen: usize,
-        why: Unreadable,
-    ) -> Result<Bytes, Unreadable> {
-        while seen <= self.limits.bytes.saturating_mul(DISCARD_FACTOR) {
-            match next_piece(&mut body).await {
-                Ok(Some(piece)) => seen += piece.len(),
-                Ok(None) | Err(_) => break,
+    async fn refuse(&self, body: &mut Arriving<'_>, why: Unreadable) -> Unreadable {
+        if matches!(why, Unreadable::TooSlow(_) | Unreadable::TooFewASecond(_)) {
+            return why;
+        }
+        while body.seen <= self.limits.bytes.saturating_mul(DISCARD_FACTOR) {
+            match body.next_piece().await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(Unreadable::Broken) => break,
+                Err(_slow) => break,
             }
         }
-        Err(why)
+        why
     }
 }
 
@@ -153,7 +176,8 @@ impl Unreadable {
         match self {
             Self::TooLarge(_) => Some(Limit::BodySize),
             Self::TooSlow(_) => Some(Limit::BodyTime),
-            Self::TooMany => Some(Limit::BufferedBytes),
+            Self::TooFewASecond(_) => Some(Limit::BodyRate),
+            Self::NoRoom => Some(Limit::Memory),
             Self::Broken => None,
         }
     }
@@ -170,59 +194,114 @@ impl Unreadable {
                 StatusCode::REQUEST_TIMEOUT,
                 &format!("the request body did not arrive within {time:?}"),
             ),
-            Self::TooMany => respond::text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many large requests at once; try again",
+            Self::TooFewASecond(bytes) => respond::text(
+                StatusCode::REQUEST_TIMEOUT,
+                &format!("less than {bytes} bytes of the request body arrived a second"),
             ),
+            Self::NoRoom => respond::no_room(),
             Self::Broken => respond::text(StatusCode::BAD_REQUEST, "the request body ended early"),
         }
     }
 }
 
-/// A body that arrives in pieces. What it holds counts against a limit shared by all.
-struct Gathering<'a> {
-    bytes: Vec<u8>,
-    counted: usize,
-    shared: &'a AtomicUsize,
-    limit: usize,
+/// A body that is arriving, and whether it does so fast enough.
+struct Arriving<'a> {
+    incoming: &'a mut Incoming,
+    limits: Limits,
+    /// When all of it must be there.
+    until: Instant,
+    /// When its rate is looked at next.
+    look: Instant,
+    /// Bytes that came since the last look.
+    since_look: usize,
+    /// Bytes that came.
+    seen: usize,
 }
 
-impl<'a> Gathering<'a> {
-    fn new(shared: &'a AtomicUsize, limit: usize) -> Self {
+impl<'a> Arriving<'a> {
+    fn new(incoming: &'a mut Incoming, limits: Limits) -> Self {
+        let now = Instant::now();
         Self {
-            bytes: Vec::new(),
-            counted: 0,
-            shared,
-            limit,
+            incoming,
+            limits,
+            until: now + limits.time,
+            look: now + RATE_TIME,
+            since_look: 0,
+            seen: 0,
         }
     }
 
-    fn push(&mut self, piece: &[u8]) -> Result<(), Unreadable> {
-        self.counted += piece.len();
-        if self.shared.fetch_add(piece.len(), Ordering::Relaxed) + piece.len() > self.limit {
-            return Err(Unreadable::TooMany);
+    /// Until when it may wait for memory.
+    fn room_until(&self) -> Instant {
+        self.until.min(Instant::now() + ROOM_WAIT)
+    }
+
+    /// The next piece of data; `None` at the end. Trailers are skipped.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Unreadable> {
+        loop {
+            let wake = self.until.min(self.look);
+            match timeout_at(wake, Pin::new(&mut *self.incoming).frame()).await {
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        self.seen += data.len();
+                        self.since_look += data.len();
+                        return Ok(Some(data));
+                    }
+                    Err(_trailers) => {}
+                },
+                Ok(Some(Err(_))) => return Err(Unreadable::Broken),
+                Ok(None) => return Ok(None),
+                Err(_) if wake == self.until => {
+                    return Err(Unreadable::TooSlow(self.limits.time));
+                }
+                Err(_) => {
+                    let expected = self.limits.rate as u128 * RATE_TIME.as_millis() / 1_000;
+                    if (self.since_look as u128) < expected {
+                        return Err(Unreadable::TooFewASecond(self.limits.rate));
+                    }
+                    self.since_look = 0;
+                    self.look = Instant::now() + RATE_TIME;
+                }
+            }
+        }
+    }
+}
+
+/// A body that arrives in pieces. What it takes is counted before it is taken.
+struct Gathering {
+    bytes: Vec<u8>,
+    announced: usize,
+}
+
+impl Gathering {
+    fn new(announced: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            announced,
+        }
+    }
+
+    async fn push(
+        &mut self,
+        piece: &[u8],
+        share: &mut Share,
+        until: Instant,
+    ) -> Result<(), Unreadable> {
+        let needed = self.bytes.len() + piece.len();
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let wanted = (2 * capacity).max(FIRST_ALLOCATION);
+            // What was announced is enough, unless it was nothing.
+            let wanted = match self.announced {
+                0 => wanted.max(needed),
+                announced => wanted.min(announced).max(needed),
+            };
+            if !share.grow(wanted - capacity, until).await {
+                return Err(Unreadable::NoRoom);
+            }
+            self.bytes.reserve_exact(wanted - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
-    }
-}
-
-impl Drop for Gathering<'_> {
-    fn drop(&mut self) {
-        self.shared.fetch_sub(self.counted, Ordering::Relaxed);
-    }
-}
-
-/// The next piece of data; `None` at the end. Trailers are skipped.
-async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Unreadable> {
-    loop {
-        match Pin::new(&mut *body).frame().await {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => return Ok(Some(data)),
-                Err(_trailers) => {}
-            },
-            Some(Err(_)) => return Err(Unreadable::Broken),
-            None => return Ok(None),
-        }
     }
 }

@@ -9,8 +9,7 @@ use datakit_operator_core::election::leader::{self, Candidate};
 use datakit_operator_core::election::{Outcome, Poll, Table};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -19,7 +18,7 @@ use super::respond::{self, JSON};
 use crate::election::forward::{FORWARDED, FORWARDER, Forwarded, Forwarder, MAX_HOPS, REPLICAS};
 use crate::election::leaders::{Leaders, Reply};
 use crate::election::{Office, Ruling};
-use crate::listen::{Answer, ConnectAgain, GoElsewhere, Peer};
+use crate::listen::{Answer, AnswerBody, ConnectAgain, GoElsewhere, Peer, Received};
 use crate::telemetry::metrics::Metrics;
 
 /// The path of task election.
@@ -32,8 +31,6 @@ const HEARTBEAT_PATH: &str = "/v1/dk-election/heartbeat";
 const REPLICAS_PATH: &str = "/v1/datakit/election/replicas";
 /// The path that tells whether leadership can be decided.
 const STATUS_PATH: &str = "/v1/dk-election/status";
-/// All bodies of agents that are being received, together, in bytes.
-const BUFFERED: usize = 32 << 20;
 /// How many replicas are asked what can't be decided here.
 const MAX_ASKED: usize = 3;
 /// How long that may take in all. With the 4 seconds between polls it stays well within the time after which an agent
@@ -77,8 +74,8 @@ impl Election {
     ) -> Self {
         let bodies = body::Reader::new(body::Limits {
             bytes: office.settings().limits.body,
-            buffered: BUFFERED,
             time: BODY_TIME,
+            ..body::Limits::default()
         });
         Self {
             office,
@@ -99,7 +96,7 @@ impl Election {
     }
 
     /// Answers a request for one of the paths.
-    pub async fn handle(&self, request: Request<Incoming>) -> Answer {
+    pub async fn handle(&self, request: Request<Received>) -> Answer {
         let method = request.method();
         match request.uri().path() {
             path @ (ELECTION_PATH | REPLICAS_PATH) => {
@@ -155,7 +152,7 @@ impl Election {
         }
     }
 
-    async fn poll(&self, request: Request<Incoming>, origin: Origin) -> Answer {
+    async fn poll(&self, request: Request<Received>, origin: Origin) -> Answer {
         let body = match self.bodies.read(request.into_body()).await {
             Ok(body) => body,
             Err(unreadable) => {
@@ -186,7 +183,7 @@ impl Election {
                     method: Method::POST,
                     path: ELECTION_PATH,
                     accept: None,
-                    body: body.clone(),
+                    body: body.bytes.clone(),
                     hops: 0,
                 };
                 self.ask_others(undecided, origin, copy).await
@@ -194,7 +191,7 @@ impl Election {
         }
     }
 
-    async fn table(&self, request: &Request<Incoming>, origin: Origin) -> Answer {
+    async fn table(&self, request: &Request<Received>, origin: Origin) -> Answer {
         let accept = request.headers().get(ACCEPT);
         match self.office.table() {
             Ruling::Here(table) if wants_text(request.headers()) => respond::with_body(
@@ -227,7 +224,7 @@ impl Election {
 
     /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the header; only replicas
     /// have the certificate.
-    fn origin(&self, request: &Request<Incoming>) -> Option<Origin> {
+    fn origin(&self, request: &Request<Received>) -> Option<Origin> {
         let headers = request.headers();
         let Some(hops) = headers.get(FORWARDED) else {
             return (request.uri().path() != REPLICAS_PATH).then_some(Origin::Client);
@@ -369,7 +366,7 @@ impl Election {
 
 /// The answer of another replica.
 fn passed_on(answer: &http::Response<Bytes>) -> Answer {
-    let mut copied = http::Response::new(Full::new(answer.body().clone()));
+    let mut copied = http::Response::new(AnswerBody::from(answer.body().clone()));
     *copied.status_mut() = answer.status();
     for name in [CONTENT_TYPE, RETRY_AFTER] {
         if let Some(value) = answer.headers().get(&name) {

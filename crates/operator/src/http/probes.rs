@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use hyper::body::Incoming;
 
 use super::respond::{self, TEXT};
-use crate::listen::{Answer, Handler};
+use crate::listen::{Answer, Handler, Received};
 use crate::state::{Phase, Readiness};
 use crate::telemetry::metrics::Metrics;
 
@@ -62,7 +61,11 @@ impl Probes {
 }
 
 impl Handler for Probes {
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    fn no_room(&self) -> Answer {
+        respond::no_room()
+    }
+
+    async fn handle(&self, request: Request<Received>) -> Answer {
         let method = request.method();
         match request.uri().path() {
             // Alive as long as it answers: what could be wrong besides would not get better by a restart.

@@ -1,11 +1,10 @@
 //! The few shapes of response there are.
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Bytes;
 
-use crate::listen::Answer;
+use crate::listen::{Answer, AnswerBody};
 
 /// The content type of text for people.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -15,7 +14,13 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A response with a body.
 #[must_use]
 pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    with(status, content_type, AnswerBody::from(body.into()))
+}
+
+/// A response with a body whose memory is counted.
+#[must_use]
+pub fn with(status: StatusCode, content_type: HeaderValue, body: AnswerBody) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
@@ -25,6 +30,22 @@ pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<
 #[must_use]
 pub fn text(status: StatusCode, line: &str) -> Answer {
     with_body(status, TEXT, format!("{line}\n"))
+}
+
+/// 503, and when to try again.
+#[must_use]
+pub fn try_again(line: &str) -> Answer {
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, line);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// The answer if there is no memory left for a request.
+#[must_use]
+pub fn no_room() -> Answer {
+    try_again("the memory for requests is used up; try again")
 }
 
 /// The answer for a path that does not exist.

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, StatusCode};
-use hyper::body::Incoming;
 
 use super::election::Election;
 use super::respond::{self, TEXT};
 use super::webhook::{INJECT_PATH, Webhook};
-use crate::listen::{Answer, Handler};
+use crate::listen::{Answer, Handler, Received};
 
 /// Everything that is answered over HTTPS.
 #[derive(Debug)]
@@ -20,7 +19,11 @@ pub struct Routes {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    fn no_room(&self) -> Answer {
+        respond::no_room()
+    }
+
+    async fn handle(&self, request: Request<Received>) -> Answer {
         match request.uri().path() {
             INJECT_PATH => self.webhook.inject(request).await,
             // Agents decide by this one path, once, whether task election is to be had here.

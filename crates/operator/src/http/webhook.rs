@@ -1,33 +1,55 @@
 //! The HTTPS listener: the admission webhook and the pings by which clients find out that it is there.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use datakit_operator_core::review::{self, Record, Reviewed};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Request, StatusCode};
-use hyper::body::{Bytes, Incoming};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::body::Bytes;
+use tokio::time::Instant;
 
-use super::body;
+use super::body::{self, Whole};
+use super::pool::{Pool, Undone};
 use super::respond::{self, JSON};
-use crate::listen::Answer;
+use crate::listen::{Answer, AnswerBody, Peer, Received, Share};
 use crate::state::Reviewing;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Limit, Metrics};
 use crate::telemetry::{Sink, review_line};
 
 /// The path of the admission webhook.
 pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 
-/// Larger reviews (in bytes) are handed to another worker thread. They take longer than the hand-over, and would hold
-/// up the other requests of their connection: an API server sends all its reviews over one.
+/// Larger reviews (in bytes) are handed to threads of their own. They take longer than the hand-over, and would hold
+/// up all other requests: an API server may send all its reviews over one connection.
 const LARGE: usize = 32 * 1024;
+/// What a review needs while it runs, as a multiple of its bytes: its view, the plan, and the answer, which may be larger
+/// than the review.
+pub const WORK: usize = 4;
+/// How long a client waits if it doesn't say: what the chart tells API servers.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The part of a client's patience that is left for the way back and for the API server itself: a tenth, at least this.
+const MARGIN: Duration = Duration::from_millis(200);
+/// How long a review may wait for memory.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Answers admission reviews.
 #[derive(Debug)]
 pub struct Webhook {
     reviewer: Arc<Reviewer>,
     bodies: body::Reader,
+    pool: Pool,
+    access: Access,
     metrics: Arc<Metrics>,
+}
+
+/// Who may have pods reviewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody who can connect.
+    Everybody,
+    /// Who has a certificate of the authority for clients.
+    Authenticated,
 }
 
 /// Reviews, and tells log and metrics about it.
@@ -44,6 +66,8 @@ impl Webhook {
     pub fn new(
         reviewing: Arc<Reviewing>,
         bodies: body::Limits,
+        pool: Pool,
+        access: Access,
         metrics: Arc<Metrics>,
         log: Sink,
     ) -> Self {
@@ -56,48 +80,120 @@ impl Webhook {
         Self {
             reviewer: Arc::new(reviewer),
             bodies,
+            pool,
+            access,
             metrics,
         }
     }
 
     /// Answers a request for [`INJECT_PATH`].
-    pub async fn inject(&self, request: Request<Incoming>) -> Answer {
+    pub async fn inject(&self, request: Request<Received>) -> Answer {
         if request.method() != Method::POST {
             return respond::method_not_allowed(request.method(), "POST");
+        }
+        if self.access == Access::Authenticated && !is_authenticated(&request) {
+            let line = "reviews are for clients with a certificate of the authority that \
+                        --client-ca-file names";
+            return respond::text(StatusCode::UNAUTHORIZED, line);
         }
         if !is_json(request.headers()) {
             let line = "the Content-Type must be application/json";
             return respond::text(StatusCode::BAD_REQUEST, line);
         }
-        match self.bodies.read(request.into_body()).await {
-            // Pure computation of microseconds: done on the spot.
-            Ok(body) if body.len() < LARGE => self.reviewer.review(&body),
-            Ok(body) => self.review_elsewhere(body).await,
+        let until = Instant::now() + patience(request.uri());
+        let mut body = match self.bodies.read(request.into_body()).await {
+            Ok(body) => body,
             Err(unreadable) => {
                 if let Some(limit) = unreadable.limit() {
                     self.metrics.webhook.hit(limit);
                 }
-                unreadable.answer()
+                return unreadable.answer();
             }
+        };
+        let needed = body.len() * WORK;
+        if !body.work.try_grow(needed) {
+            let wait = until.min(Instant::now() + ROOM_WAIT);
+            if !body.work.grow(needed, wait).await {
+                self.metrics.webhook.hit(Limit::Memory);
+                return respond::no_room();
+            }
+        }
+        if body.len() < LARGE {
+            // Pure computation of microseconds: done on the spot.
+            self.reviewer.review(body)
+        } else {
+            self.review_elsewhere(body, until).await
         }
     }
 
-    async fn review_elsewhere(&self, body: Bytes) -> Answer {
+    async fn review_elsewhere(&self, body: Whole, until: Instant) -> Answer {
         let reviewer = Arc::clone(&self.reviewer);
-        let answer = tokio::spawn(async move { reviewer.review(&body) }).await;
-        // Fails only if the runtime is shutting down, or on a panic outside the review, which catches its own.
-        answer.unwrap_or_else(|_| {
-            respond::text(
+        let abandoned = self.metrics.reviews_abandoned.clone();
+        let work = move || reviewer.review(body);
+        let abandon = move || {
+            abandoned.inc();
+        };
+        // Not "allowed, unchanged": whether a pod may be created without being looked at is for the registration's
+        // `failurePolicy` to say.
+        match self.pool.run(until, work, abandon).await {
+            Ok(answer) => answer,
+            Err(Undone::Full) => {
+                self.metrics.webhook.hit(Limit::ReviewQueue);
+                respond::try_again("too many large reviews at once; try again")
+            }
+            Err(Undone::Late) => {
+                self.metrics.webhook.hit(Limit::ReviewTime);
+                respond::try_again("the review could not begin in time; try again")
+            }
+            // A panic outside the review, which catches its own.
+            Err(Undone::Broken) => respond::text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the review was not finished",
-            )
-        })
+            ),
+        }
     }
 }
 
+/// Whether the client's certificate is of the authority for clients.
+fn is_authenticated(request: &Request<Received>) -> bool {
+    let peer = request.extensions().get::<Peer>();
+    peer.is_some_and(|peer| peer.identity().is_some())
+}
+
+/// How long the answer is worth making. API servers say in the query how long they wait.
+fn patience(uri: &Uri) -> Duration {
+    let query = uri.query().unwrap_or_default();
+    let said = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("timeout="))
+        .and_then(seconds);
+    let patience = said.unwrap_or(PATIENCE);
+    patience.saturating_sub((patience / 10).max(MARGIN))
+}
+
+/// A time in whole seconds as Go writes it: `5s`, `30s`, `1m0s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.strip_suffix('s')?;
+    let (minutes, seconds) = match text.split_once('m') {
+        Some((minutes, seconds)) => (minutes.parse().ok()?, seconds),
+        None => (0_u64, text),
+    };
+    let seconds: u64 = seconds.parse().ok()?;
+    Some(Duration::from_secs(
+        minutes.checked_mul(60)?.checked_add(seconds)?,
+    ))
+}
+
 impl Reviewer {
-    fn review(&self, body: &[u8]) -> Answer {
-        let started = Instant::now();
+    fn review(&self, body: Whole) -> Answer {
+        let Whole { bytes, share, work } = body;
+        let answer = self.answer(&bytes, work);
+        drop((bytes, share));
+        answer
+    }
+
+    fn answer(&self, body: &[u8], work: Share) -> Answer {
+        let started = std::time::Instant::now();
         let Reviewed { answer, record } = {
             let (engine, context) = (self.reviewing.engine(), self.reviewing.context());
             review::review(body, &engine, &context)
@@ -107,7 +203,10 @@ impl Reviewer {
         self.count(&record);
         review_line::log(&self.log, &record, took);
         match answer {
-            review::Answer::Review(json) => respond::with_body(StatusCode::OK, JSON, json),
+            review::Answer::Review(json) => {
+                let json = Bytes::from(json);
+                respond::with(StatusCode::OK, JSON, AnswerBody::counted(json, work))
+            }
             review::Answer::BadRequest(why) => respond::text(StatusCode::BAD_REQUEST, &why),
         }
     }
@@ -141,6 +240,30 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn patience_of_clients() {
+        let check = |query: &str, want: u64| {
+            let uri: Uri = format!("{INJECT_PATH}{query}").parse().unwrap();
+            assert_eq!(patience(&uri), Duration::from_millis(want), "{query}");
+        };
+        check("", 4_500);
+        check("?timeout=5s", 4_500);
+        check("?timeout=30s", 27_000);
+        check("?a=b&timeout=1s", 800);
+        check("?timeout=1m10s", 63_000);
+        check("?timeout=0s", 0);
+        for strange in [
+            "?timeout=",
+            "?timeout=5",
+            "?timeout=-1s",
+            "?timeout=5ms",
+            "?timeout=s",
+            "?timeouts=9s",
+        ] {
+            check(strange, 4_500);
+        }
+    }
 
     #[test]
     fn content_types() {

@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request};
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,10 +20,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::places::{Activity, Close};
+use super::activity::Activity;
+use super::budget::{Memory, Share};
+use super::exchange::{ANSWER, AnswerBody, Received};
+use super::guarded::Guarded;
+use super::places::Close;
 use super::streams::{Begun, Driven};
 use super::{Answer, ConnectAgain, GoElsewhere, Handler, Leaving, Limits, Peer, Transport};
 use crate::clock;
@@ -35,6 +40,18 @@ const RECLAIM_GRACE: Duration = Duration::from_millis(50);
 const MIN_BUFFER: usize = 8 * 1024;
 /// Read buffer for HTTP/1.1 in bytes: bodies pass through it, so it need not hold one.
 const MAX_BUFFER: usize = 64 * 1024;
+/// What may come over an HTTP/2 connection before it is taken, in bytes: the least that the protocol knows
+/// (RFC 9113, section 6.9.2), since a listener has as many such buffers as connections.
+const WINDOW: u32 = 65_535;
+/// What of an answer HTTP/2 may take over before the client has room for it.
+const SEND_BUFFER: usize = 16 * 1024;
+/// What TLS may have ready to be sent.
+const TLS_BUFFER: usize = 16 * 1024;
+/// What a client may send during a TLS handshake, in bytes, and so the size of the certificates that it
+/// presents. Two of them with RSA keys of 4096 bits take 4 KiB.
+const HANDSHAKE: usize = 16 * 1024;
+/// How long an answer may wait for memory.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Tells an HTTP/1.1 client to use another connection for its next request.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The protocol name of HTTP/2 in ALPN.
@@ -52,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 pub(super) struct Server<H> {
     transport: Transport,
     pub(super) limits: Limits,
+    pub(super) memory: Memory,
     handler: H,
     pub(super) metrics: ListenerMetrics,
     http1: http1::Builder,
@@ -62,6 +80,7 @@ impl<H: Handler> Server<H> {
     pub(super) fn new(
         transport: Transport,
         limits: Limits,
+        memory: Memory,
         handler: H,
         metrics: ListenerMetrics,
         leaving: Arc<Leaving>,
@@ -77,6 +96,7 @@ impl<H: Handler> Server<H> {
         Self {
             transport,
             limits,
+            memory,
             handler,
             metrics,
             http1,
@@ -95,22 +115,29 @@ impl<H: Handler> Server<H> {
         let _open = Open::new(&self.metrics.open);
         // Answers are small and complete: never wait to fill a packet.
         let _ = stream.set_nodelay(true);
-        let ended = match self.transport.clone() {
-            Transport::Plain => {
-                let peer = Peer {
-                    address: peer,
-                    caller: Caller::Anybody,
-                };
-                self.serve_http1(stream, peer, activity, close).await
+        let served = async {
+            let activity = Arc::clone(&activity);
+            match self.transport.clone() {
+                Transport::Plain => {
+                    let peer = Peer {
+                        address: peer,
+                        caller: Caller::Anybody,
+                    };
+                    self.serve_http1(stream, peer, activity, close).await
+                }
+                Transport::Tls { acceptor, callers } => {
+                    let shaking = Shaking {
+                        acceptor,
+                        callers,
+                        address: peer,
+                    };
+                    self.serve_tls(shaking, stream, activity, close).await
+                }
             }
-            Transport::Tls { acceptor, callers } => {
-                let shaking = Shaking {
-                    acceptor,
-                    callers,
-                    address: peer,
-                };
-                self.serve_tls(shaking, stream, activity, close).await
-            }
+        };
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = activity.is_cut() => Err("more requests than there is memory for".into()),
         };
         if let Err(error) = ended {
             let error: &(dyn Error + 'static) = &*error;
@@ -125,15 +152,27 @@ impl<H: Handler> Server<H> {
         activity: Arc<Activity>,
         mut close: oneshot::Receiver<Close>,
     ) -> Result<(), BoxError> {
-        let handshake = timeout(self.limits.handshake, shaking.acceptor.accept(stream));
+        let stream = Guarded::new(stream, HANDSHAKE);
+        let mut handshake = shaking.acceptor.accept(stream);
+        let handshake = poll_fn(|context| match Pin::new(&mut handshake).poll(context) {
+            Poll::Pending if handshake.get_ref().is_some_and(Guarded::is_full) => {
+                Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()))
+            }
+            polled => polled,
+        });
+        let handshake = timeout(self.limits.handshake, handshake);
         let shaken = tokio::select! {
             biased;
             shaken = handshake => shaken,
             // Nothing was asked yet, so nothing needs to be finished.
             _ = &mut close => return Ok(()),
         };
-        let stream = match shaken {
+        let mut stream = match shaken {
             Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                self.metrics.hit(Limit::HandshakeSize);
+                return Err(error.into());
+            }
             Ok(Err(error)) => {
                 self.metrics.handshake_failures.inc();
                 return Err(error.into());
@@ -143,12 +182,17 @@ impl<H: Handler> Server<H> {
                 return Err(elapsed.into());
             }
         };
-        let session = stream.get_ref().1;
+        let (socket, session) = stream.get_mut();
+        socket.trust();
+        session.set_buffer_limit(Some(TLS_BUFFER));
         let chain = session.peer_certificates().unwrap_or_default();
         let peer = Peer {
             address: shaking.address,
             caller: shaking.callers.recognise(chain),
         };
+        if peer.caller != Caller::Anybody {
+            activity.is_known();
+        }
         if session.alpn_protocol() == Some(ALPN_H2) {
             self.serve_http2(stream, peer, activity, close).await
         } else {
@@ -210,6 +254,9 @@ impl<H: Handler> Server<H> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(self.limits.header_bytes)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(self.limits.ping_interval)
             .keep_alive_timeout(self.limits.ping_timeout);
         let leaving = Arc::clone(&self.leaving);
@@ -248,29 +295,63 @@ impl<H: Handler> Server<H> {
         peer: &Peer,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Answer, Infallible>> + Send + use<H> {
-        let in_flight = Arc::clone(activity).begin();
+        let mut in_flight = Arc::clone(activity).begin();
         request.extensions_mut().insert(peer.clone());
-        async move {
-            let is_head = request.method() == Method::HEAD;
-            let answer = self.handler.handle(request).await;
-            drop(in_flight);
-            Ok(if is_head {
-                without_body(answer)
-            } else {
-                answer
-            })
+        let holder = Arc::clone(activity);
+        let is_head = request.method() == Method::HEAD;
+        let (parts, incoming) = request.into_parts();
+        let received = Received::count(incoming, &self.memory, &holder);
+        if received.is_none() {
+            in_flight.refused();
         }
+        async move {
+            let mut answer = match received {
+                Some(received) => {
+                    let request = Request::from_parts(parts, received);
+                    self.handler.handle(request).await
+                }
+                None => {
+                    self.metrics.hit(Limit::Memory);
+                    self.handler.no_room()
+                }
+            };
+            if is_head {
+                answer = without_body(answer);
+            }
+            let share = match answer.body().is_counted() {
+                true => None,
+                false => match self.room_for(&answer, &holder).await {
+                    Some(share) => Some(share),
+                    None => {
+                        in_flight.refused();
+                        self.metrics.hit(Limit::Memory);
+                        answer = self.handler.no_room();
+                        None
+                    }
+                },
+            };
+            answer.body_mut().hold(share, in_flight);
+            Ok(answer)
+        }
+    }
+
+    /// Memory for an answer that has been made without.
+    async fn room_for(&self, answer: &Answer, holder: &Arc<Activity>) -> Option<Share> {
+        let mut share = Share::new(&self.memory.answers, holder);
+        let bytes = answer.body().bytes().len() + ANSWER;
+        let until = Instant::now() + ANSWER_WAIT;
+        share.grow(bytes, until).await.then_some(share)
     }
 }
 
 /// The same headers, with the length that the body would have had. Over HTTP/2, hyper leaves this to its user.
 fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
-    let length = body.size_hint().exact().unwrap_or_default();
+    let length = body.bytes().len();
     parts
         .headers
         .insert(CONTENT_LENGTH, HeaderValue::from(length));
-    Answer::from_parts(parts, Full::default())
+    Answer::from_parts(parts, AnswerBody::default())
 }
 
 /// Polls a connection to its end, and calls `shut_down` when told to leave or to close.
@@ -293,9 +374,12 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             }
         }
     };
-    shut_down(connection.as_mut());
+    if close != Ok(Close::Cut) {
+        shut_down(connection.as_mut());
+    }
     match close {
         Ok(Close::Finished) => connection.await,
+        Ok(Close::Cut) => Ok(()),
         Ok(Close::Reclaimed) | Err(_) => timeout(RECLAIM_GRACE, connection).await.unwrap_or(Ok(())),
     }
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// What one connection takes in bytes, whatever it does: its buffers, TLS, the certificates that its client
+/// presented, and tasks. Measured with what a client can make of it.
+pub const CONNECTION: usize = 32 * 1024;
+
 /// Limits of one listener. Every one of them is a flag of `serve`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -19,6 +23,8 @@ pub struct Limits {
     pub headers: Duration,
     /// Time without any request in flight after which a connection is closed.
     pub idle: Duration,
+    /// Time for a client to take a whole answer.
+    pub answer: Duration,
     /// Pause between HTTP/2 pings, which find peers that vanished without closing.
     pub ping_interval: Duration,
     /// Time for the answer to such a ping.
@@ -34,6 +40,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             headers: Duration::from_secs(120),
             idle: Duration::from_secs(120),
+            answer: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
         }

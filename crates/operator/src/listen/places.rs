@@ -3,15 +3,25 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 
+use super::activity::{Activity, Standing};
+
 /// So many connections that were told to give way, and say goodbye, don't count as taking a place: a newcomer need not
 /// wait for them. The listener thus holds up to this many more sockets than its limit.
 const LEAVING: usize = 64;
+/// When a place is needed: a body that has been arriving for this long (milliseconds) gives way if it is
+/// the slowest, unless it comes at [`FAST`] or more. API servers send a review as fast as it can go.
+const SLOW_AFTER: u64 = 500;
+/// Bytes a second.
+const FAST: u64 = 1024 * 1024;
+/// When a place is needed: so long (milliseconds) an answer may wait for its client.
+const UNREAD_AFTER: u64 = 1_000;
+/// When memory is needed: so long (milliseconds) a connection may hold some without anything going on.
+const STALLED_AFTER: u64 = 250;
 
 /// How a connection shall end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,42 +30,17 @@ pub(super) enum Close {
     Finished,
     /// At once: it has no requests in flight, and its place is needed.
     Reclaimed,
+    /// At once, whatever it is doing: it takes too long, and others need what it has.
+    Cut,
 }
 
-/// Whether a connection does anything. Shared between its task and the accepting one.
-#[derive(Debug)]
-pub(super) struct Activity {
-    opened: Instant,
-    requests_in_flight: AtomicU32,
-    /// When the last request ended, in milliseconds after `opened`.
-    idle_since: AtomicU64,
-}
-
-impl Activity {
-    /// Marks a request in flight until the returned guard is dropped.
-    pub(super) fn begin(self: Arc<Self>) -> InFlight {
-        self.requests_in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self)
-    }
-
-    /// Since when there has been no request in flight; `None` while there is one.
-    fn idle_since(&self) -> Option<Instant> {
-        let idle = self.requests_in_flight.load(Ordering::Relaxed) == 0;
-        idle.then(|| self.opened + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)))
-    }
-}
-
-/// One request in flight.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let activity = &self.0;
-        let now = u64::try_from(activity.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        activity.idle_since.store(now, Ordering::Relaxed);
-        activity.requests_in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What made room for a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gave {
+    /// Somebody who was idle.
+    Idle,
+    /// Somebody who was slow.
+    Slow,
 }
 
 struct Place {
@@ -92,11 +77,7 @@ impl Places {
         F: Future<Output = ()> + Send + 'static,
     {
         let (close, closed) = oneshot::channel();
-        let activity = Arc::new(Activity {
-            opened: Instant::now(),
-            requests_in_flight: AtomicU32::new(0),
-            idle_since: AtomicU64::new(0),
-        });
+        let activity = Arc::new(Activity::new());
         let task = self.tasks.spawn(serve(Arc::clone(&activity), closed));
         self.by_task.insert(
             task.id(),
@@ -126,15 +107,75 @@ impl Places {
         }
     }
 
-    /// Tells the connection that has been idle longest to end. False if all are busy or already ending.
-    pub(super) fn close_idlest(&mut self) -> bool {
-        let staying = self
-            .by_task
-            .values_mut()
-            .filter(|place| place.close.is_some());
-        let idle = staying.filter_map(|place| Some((place.activity.idle_since()?, place)));
-        let idlest = idle.min_by_key(|(since, _)| *since);
-        let told = idlest.is_some_and(|(_, place)| place.end(Close::Reclaimed));
+    /// Tells a connection to end so that a newcomer gets its place: who is least known first; of these
+    /// the one that has been idle longest, else the one whose body comes slowest, else the one that has
+    /// left an answer unread longest. Nothing if all are busy and quick, or already ending.
+    pub(super) fn make_room(&mut self) -> Option<Gave> {
+        [Standing::Stranger, Standing::Proved, Standing::Known]
+            .into_iter()
+            .find_map(|standing| self.make_room_of(standing))
+    }
+
+    fn make_room_of(&mut self, standing: Standing) -> Option<Gave> {
+        let idle = self.told_first(Close::Reclaimed, |activity| {
+            (activity.standing() == standing).then_some(())?;
+            activity.idle_since()
+        });
+        if idle {
+            return Some(Gave::Idle);
+        }
+        let slow = self.told_first(Close::Cut, |activity| {
+            (activity.standing() == standing).then_some(())?;
+            let (time, rate) = activity.sending()?;
+            (time >= SLOW_AFTER && rate < FAST).then_some(rate)
+        });
+        let cut = slow
+            || self.told_first(Close::Cut, |activity| {
+                (activity.standing() == standing).then_some(())?;
+                let time = activity.oldest_unwritten()?;
+                (time >= UNREAD_AFTER).then_some(u64::MAX - time)
+            });
+        cut.then_some(Gave::Slow)
+    }
+
+    /// Cuts off the connection that holds most memory of those where nothing goes on, else of those that
+    /// are slow, least known first. False if there is none.
+    pub(super) fn relieve(&mut self) -> bool {
+        let rank = |activity: &Activity| {
+            let held = activity.held();
+            (held > 0).then(|| (activity.standing(), u64::MAX - held))
+        };
+        self.told_first(Close::Cut, |activity| {
+            let stalled = activity.stalled_for()? >= STALLED_AFTER;
+            stalled.then(|| rank(activity)).flatten()
+        }) || self.told_first(Close::Cut, |activity| {
+            is_slow(activity).then(|| rank(activity)).flatten()
+        })
+    }
+
+    /// Cuts off whoever has left an answer unread for this long. Returns how many that were.
+    pub(super) fn cut_unread_for(&mut self, limit: Duration) -> usize {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let unread = |place: &&mut Place| {
+            let time = place.activity.oldest_unwritten();
+            time.is_some_and(|time| time >= limit)
+        };
+        let told = self.by_task.values_mut().filter(unread);
+        let told = told
+            .map(|place| place.end(Close::Cut))
+            .filter(|told| *told)
+            .count();
+        self.ending += told;
+        told
+    }
+
+    /// Tells the connection to end for which `rank` gives the smallest value. False if it gives none for
+    /// all that aren't ending already.
+    fn told_first<R: Ord>(&mut self, how: Close, rank: impl Fn(&Activity) -> Option<R>) -> bool {
+        let staying = (self.by_task.values_mut()).filter(|place| place.close.is_some());
+        let ranked = staying.filter_map(|place| Some((rank(&place.activity)?, place)));
+        let first = ranked.min_by(|(one, _), (other, _)| one.cmp(other));
+        let told = first.is_some_and(|(_, place)| place.end(how));
         self.ending += usize::from(told);
         told
     }
@@ -178,6 +219,13 @@ impl Places {
         self.by_task.clear();
         busy
     }
+}
+
+/// Whether a client sends a body slowly, or leaves an answer unread.
+fn is_slow(activity: &Activity) -> bool {
+    let sends = activity.sending();
+    sends.is_some_and(|(time, rate)| time >= SLOW_AFTER && rate < FAST)
+        || (activity.oldest_unwritten()).is_some_and(|time| time >= UNREAD_AFTER)
 }
 
 impl Place {

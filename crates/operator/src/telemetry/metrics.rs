@@ -4,6 +4,7 @@
 //! the number of series is fixed and a stranger can't add to it.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 
 use prometheus_client::encoding::text;
@@ -28,16 +29,23 @@ pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// A limit that a client ran into; the value of the label `limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
+    /// A client did not take its answer in time and was cut off.
+    AnswerTime,
     /// The operating system refused another connection (usually: no file descriptor left).
     Accept,
     /// A request body was larger than allowed.
     BodySize,
+    /// Too little of a request body arrived a second.
+    BodyRate,
     /// A request body took too long to arrive.
     BodyTime,
-    /// All request bodies together would have needed more memory than allowed.
-    BufferedBytes,
     /// The cap on connections was reached, and an idle connection was closed for a new one.
     Connections,
+    /// A connection was cut off because others needed its place or its memory, and it was slow: it sent a body slowly, or
+    /// did not take its answers.
+    Displaced,
+    /// A client sent more during a TLS handshake than fits (certificates).
+    HandshakeSize,
     /// A TLS handshake took too long.
     HandshakeTime,
     /// Request headers were larger than allowed (HTTP/1.1).
@@ -46,32 +54,50 @@ pub enum Limit {
     HeaderTime,
     /// A connection was closed because it had been idle for too long.
     IdleTime,
+    /// There was no memory for a request, its body, the review or the answer.
+    Memory,
+    /// Too many large reviews were waiting for a thread.
+    ReviewQueue,
+    /// A review could not begin before the API server would have given it up.
+    ReviewTime,
 }
 
 impl Limit {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 15] = [
+        Self::AnswerTime,
         Self::Accept,
         Self::BodySize,
+        Self::BodyRate,
         Self::BodyTime,
-        Self::BufferedBytes,
         Self::Connections,
+        Self::Displaced,
+        Self::HandshakeSize,
         Self::HandshakeTime,
         Self::HeaderSize,
         Self::HeaderTime,
         Self::IdleTime,
+        Self::Memory,
+        Self::ReviewQueue,
+        Self::ReviewTime,
     ];
 
     const fn as_str(self) -> &'static str {
         match self {
+            Self::AnswerTime => "answer_time",
             Self::Accept => "accept",
             Self::BodySize => "body_size",
+            Self::BodyRate => "body_rate",
             Self::BodyTime => "body_time",
-            Self::BufferedBytes => "buffered_bytes",
             Self::Connections => "connections",
+            Self::Displaced => "displaced",
+            Self::HandshakeSize => "handshake_size",
             Self::HandshakeTime => "handshake_time",
             Self::HeaderSize => "header_size",
             Self::HeaderTime => "header_time",
             Self::IdleTime => "idle_time",
+            Self::Memory => "memory",
+            Self::ReviewQueue => "review_queue",
+            Self::ReviewTime => "review_time",
         }
     }
 }
@@ -146,6 +172,21 @@ pub struct Metrics {
     pub webhook: ListenerMetrics,
     /// The plain listener for probes and this very page.
     pub probes: ListenerMetrics,
+    /// The memory for requests, of the HTTPS listener.
+    pub requests_memory: MemoryLevel,
+    /// The memory for reviews and answers, of the HTTPS listener.
+    pub answers_memory: MemoryLevel,
+    /// Large reviews that were dropped because the client had gone.
+    pub reviews_abandoned: Counter,
+}
+
+/// A part of the memory that clients may make the process use, in bytes.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLevel {
+    /// How much is in use.
+    pub used: Gauge<u64, AtomicU64>,
+    /// How much there is.
+    pub total: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -170,6 +211,14 @@ impl Metrics {
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let reloads = ReloadCounts::new(&mut registry);
         let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
+        let [requests_memory, answers_memory] =
+            register_memory(&mut registry, ["requests", "answers"]);
+        let reviews_abandoned = Counter::default();
+        registry.register(
+            "reviews_abandoned",
+            "Large reviews dropped before they began because the client had gone",
+            reviews_abandoned.clone(),
+        );
         registry.register("panics", "Panics caught", PANICS.clone());
         registry.register(
             "log_lines_dropped",
@@ -188,6 +237,9 @@ impl Metrics {
             reloads,
             webhook,
             probes,
+            requests_memory,
+            answers_memory,
+            reviews_abandoned,
         }
     }
 
@@ -205,6 +257,28 @@ impl Metrics {
     pub fn prometheus(&self) -> String {
         to_prometheus(&self.openmetrics())
     }
+}
+
+fn register_memory<const N: usize>(
+    registry: &mut Registry,
+    parts: [&'static str; N],
+) -> [MemoryLevel; N] {
+    let used = Family::<Labels<1>, Gauge<u64, AtomicU64>>::default();
+    let total = Family::<Labels<1>, Gauge<u64, AtomicU64>>::default();
+    registry.register(
+        "memory_used_bytes",
+        "Memory that clients make the process use",
+        used.clone(),
+    );
+    registry.register(
+        "memory_budget_bytes",
+        "Memory that clients may make the process use",
+        total.clone(),
+    );
+    parts.map(|part| MemoryLevel {
+        used: used.get_or_create_owned(&[("part", part)]),
+        total: total.get_or_create_owned(&[("part", part)]),
+    })
 }
 
 fn register_listeners<const N: usize>(

@@ -32,13 +32,35 @@ pub(crate) struct Raw(TlsStream<TcpStream>);
 
 impl Raw {
     pub(crate) async fn connect(operator: &Operator) -> Self {
+        Self::connect_set(operator, &[]).await
+    }
+
+    /// A connection whose streams take this many bytes of an answer.
+    pub(crate) async fn connect_with_window(operator: &Operator, bytes: u32) -> Self {
+        // SETTINGS_INITIAL_WINDOW_SIZE.
+        let [a, b, c, d] = bytes.to_be_bytes();
+        Self::connect_set(operator, &[0, 4, a, b, c, d]).await
+    }
+
+    async fn connect_set(operator: &Operator, settings: &[u8]) -> Self {
         let mut raw = Self(operator.tls(&["h2"]).await);
         raw.0
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .await
             .expect("written");
-        raw.send(SETTINGS, 0, 0, &[]).await;
+        raw.send(SETTINGS, 0, 0, settings).await;
         raw
+    }
+
+    /// Asks for a page.
+    pub(crate) async fn ask(&mut self, stream: u32, path: &str) {
+        let mut headers = vec![0x82, 0x87]; // :method GET, :scheme https
+        for (name, value) in [(4, path), (1, "localhost")] {
+            headers.extend([name, value.len() as u8]);
+            headers.extend(value.as_bytes());
+        }
+        let flags = END_STREAM | END_HEADERS;
+        self.send(HEADERS, flags, stream, &headers).await;
     }
 
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

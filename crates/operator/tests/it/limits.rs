@@ -7,6 +7,7 @@ use http_body_util::channel::{Channel, Sender};
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::frames::{GOAWAY, HEADERS, HalfSent, RST_STREAM, Raw};
 use crate::support::{INJECT, JAVA_REVIEW, Operator, Protocol, connect, get, post, within};
@@ -46,7 +47,7 @@ async fn a_client_that_never_shakes_hands() {
         .await
         .expect("the start of a ClientHello");
     assert!(closed(slow).await);
-    assert_eq!(operator.hits("handshake_time").await, 2.0);
+    operator.has_hit("handshake_time", 2).await;
 }
 
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn headers_that_never_end() {
         .await
         .expect("written");
     assert!(closed(stream).await);
-    assert_eq!(operator.hits("header_time").await, 1.0);
+    operator.has_hit("header_time", 1).await;
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn headers_that_are_too_large() {
             "{protocol:?}"
         );
     }
-    assert_eq!(operator.hits("header_size").await, 1.0);
+    operator.has_hit("header_size", 1).await;
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn a_body_that_never_ends() {
             "the request body did not arrive within 50ms\n"
         );
     }
-    assert_eq!(operator.hits("body_time").await, 2.0);
+    operator.has_hit("body_time", 2).await;
 }
 
 #[tokio::test]
@@ -152,7 +153,7 @@ async fn a_body_that_is_too_large() {
             assert_eq!(answer.status(), want, "{protocol:?}");
         }
     }
-    assert_eq!(operator.hits("body_size").await, 4.0);
+    operator.has_hit("body_size", 4).await;
 }
 
 #[tokio::test]
@@ -176,24 +177,107 @@ async fn a_length_that_is_a_lie() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
+/// Room for two bodies of 100 KiB.
+const LITTLE_MEMORY: &[&str] = &["--memory-budget", "1MiB", "--max-connections", "8"];
+
+/// An HTTP/1.1 connection that sends so much of a longer body and then nothing.
+async fn stalled(operator: &Operator, sent: usize) -> TlsStream<TcpStream> {
+    let mut stream = operator.tls(&["http/1.1"]).await;
+    let head = format!(
+        "POST {INJECT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        sent + 1
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(&vec![b' '; sent]).await.expect("written");
+    stream.flush().await.expect("written");
+    stream
+}
+
 #[tokio::test]
-async fn bodies_that_are_too_large_together() {
-    let operator = Operator::start(&["--max-buffered-size", "64KiB"]);
-    // What arrives in one piece needs no buffer of ours.
-    assert_eq!(operator.review(JAVA_REVIEW.clone()).await.status(), 200);
-    for protocol in Protocol::BOTH {
-        let answer = operator.ask(protocol, post(vec![b' '; 200 << 10])).await;
-        assert_eq!(answer.status(), 503, "{protocol:?}");
-        // What was counted is given back.
-        assert_eq!(
-            operator
-                .ask(protocol, post(vec![b' '; 40 << 10]))
-                .await
-                .status(),
-            400
-        );
+async fn who_holds_memory_and_does_nothing_gives_way() {
+    let operator = Operator::start(LITTLE_MEMORY);
+    let mut idlers = Vec::new();
+    for _ in 0..2 {
+        idlers.push(stalled(&operator, 100 << 10).await);
     }
-    assert_eq!(operator.hits("buffered_bytes").await, 2.0);
+    let used = r#"datakit_operator_memory_used_bytes{part="requests"}"#;
+    within(async { while operator.metric(used).await < f64::from(200 << 10) {} }).await;
+    for protocol in Protocol::BOTH {
+        let answer = operator.ask(protocol, post(vec![b' '; 100 << 10])).await;
+        assert_eq!(answer.status(), 400, "{protocol:?}");
+    }
+    operator.has_hit("displaced", 1).await;
+    drop(idlers);
+    within(async { while operator.metric(used).await > 0.0 {} }).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes() {
+    let operator = Operator::start(&["--answer-timeout", "100ms"]);
+    let mut raw = Raw::connect_with_window(&operator, 0).await;
+    raw.ask(1, "/ping").await;
+    raw.next_of(HEADERS).await;
+    raw.closed().await;
+    operator.has_hit("answer_time", 1).await;
+    let used = r#"datakit_operator_memory_used_bytes{part="answers"}"#;
+    assert_eq!(operator.metric(used).await, 0.0);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_counted_and_give_way() {
+    let operator = Operator::start(LITTLE_MEMORY);
+    let mut raw = Raw::connect_with_window(&operator, 0).await;
+    for stream in 0..128 {
+        raw.ask(2 * stream + 1, "/ping").await;
+        raw.next_of(HEADERS).await;
+    }
+    let used = r#"datakit_operator_memory_used_bytes{part="answers"}"#;
+    assert!(operator.metric(used).await >= f64::from(128 * 2048));
+    // A review of 100 KiB needs four times that to be worked on.
+    let answer = operator.review(vec![b' '; 100 << 10]).await;
+    assert_eq!(answer.status(), 400);
+    raw.closed().await;
+    operator.has_hit("displaced", 1).await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly() {
+    let operator = Operator::start(&["--min-body-rate", "1KiB"]);
+    let mut stream = stalled(&operator, 1).await;
+    let mut answer = vec![0; 1024];
+    let read = within(stream.read(&mut answer)).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    operator.has_hit("body_rate", 1).await;
+}
+
+#[tokio::test]
+async fn slow_senders_make_room() {
+    let operator = Operator::start(&["--max-connections", "2", "--body-timeout", "1h"]);
+    let slow = [stalled(&operator, 1).await, stalled(&operator, 1).await];
+    let used = r#"datakit_operator_memory_used_bytes{part="requests"}"#;
+    within(async { while operator.metric(used).await < f64::from(2 * (4 << 10) + 4) {} }).await;
+    let answer = operator.review(JAVA_REVIEW.clone()).await;
+    assert_eq!(answer.status(), 200);
+    operator.has_hit("displaced", 1).await;
+    drop(slow);
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_too_large() {
+    let operator = Operator::start(&[]);
+    let mut stream = TcpStream::connect(operator.https)
+        .await
+        .expect("a connection");
+    // A ClientHello that goes on and on: records of 16 KiB of a handshake message of 60 KiB.
+    let mut record = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    record.resize(5 + 0x4000, 0);
+    for _ in 0..3 {
+        let _ = stream.write_all(&record).await;
+    }
+    assert!(closed(stream).await);
+    operator.has_hit("handshake_size", 1).await;
 }
 
 #[tokio::test]
@@ -231,7 +315,7 @@ async fn idle_connections_make_room() {
         third.ask(get("/ping")).await.expect("an answer").status(),
         200
     );
-    assert_eq!(operator.hits("connections").await, 2.0);
+    operator.has_hit("connections", 2).await;
 }
 
 #[tokio::test]
@@ -303,7 +387,7 @@ async fn an_idle_connection_is_closed() {
     raw.closed().await;
     let silent = operator.tls(&["http/1.1"]).await;
     assert!(closed(silent).await);
-    assert_eq!(operator.hits("idle_time").await, 2.0);
+    operator.has_hit("idle_time", 2).await;
 }
 
 #[tokio::test]

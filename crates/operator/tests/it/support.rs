@@ -296,6 +296,15 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// Waits until clients have run into a limit so many times. A connection may be closed before that is counted.
+    pub(crate) async fn has_hit(&self, limit: &str, times: u32) {
+        let times = f64::from(times);
+        within(async { while self.hits(limit).await < times {} }).await;
+        assert_eq!(self.hits(limit).await, times, "{limit}");
+    }
+}
+
 impl Drop for Operator {
     fn drop(&mut self) {
         let _ = self.child.kill();
