@@ -147,6 +147,9 @@ async fn start(
         "--election-listening=0s",
         // The load is not spread over time as that of real agents is.
         "--agent-timeout=10m",
+        // All of them come from one address.
+        "--max-agents=50000",
+        "--max-requests-per-address=1000000",
     ];
     let operator = Server::operator_with(program, None, &flags).await?;
     let bodies: Arc<[Bytes]> = (0..agents)

@@ -11,13 +11,18 @@
 mod agent;
 mod answer;
 mod balance;
+mod caller;
 pub mod leader;
+mod namesakes;
 mod offers;
+mod page;
 mod poll;
 mod polling;
+pub mod rates;
 mod relearn;
 mod report;
 mod state;
+pub mod text;
 mod view;
 
 #[cfg(test)]
@@ -27,8 +32,10 @@ use std::fmt;
 use std::time::Duration;
 
 pub use answer::Allowed;
+pub use caller::{Caller, fair_share};
+pub use page::{AgentRow, BadCursor, Cursor, InputRow, Page, PageSize, Standing};
 pub use poll::{BadPoll, Field, Poll};
-pub use report::{AgentRow, Event, Gauges, InputRow, Standing, Table, Totals};
+pub use report::{Event, Gauges, Totals};
 pub use state::Election;
 
 use std::sync::Arc;
@@ -88,31 +95,66 @@ pub enum Outcome {
     Allowed(Arc<Allowed>),
     /// 503: no decision yet. Agents go on as they are and ask again.
     Wait(Wait),
-    /// 429: a limit on all agents together is reached. Agents treat it like [`Wait`](Outcome::Wait).
+    /// 429: a limit is reached. Agents treat it like [`Wait`](Outcome::Wait).
     Refused(Refusal),
 }
 
 /// Why there is no decision yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// How long the decision will take at most.
-    pub remaining: Duration,
+pub enum Wait {
+    /// The decision maker has just begun, and listens.
+    Listening {
+        /// How long the decision will take at most.
+        remaining: Duration,
+    },
+    /// An agent with this id was heard from somebody else.
+    Namesake {
+        /// How long until it is clear who this is, at most.
+        remaining: Duration,
+    },
 }
 
-/// Which limit on all agents together is reached.
+/// Something of which there is only so much for all agents together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// [`Limits::agents`]
+    Agents,
+    /// [`Limits::inputs`]
+    Inputs,
+    /// [`Limits::entries`]
+    Entries,
+}
+
+/// Which limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// [`Limits::agents`]
-    #[error("{0} agents are known, which is the limit; another one is let in when one leaves")]
-    Agents(usize),
-    /// [`Limits::inputs`]
-    #[error("the agents' inputs would have more than {0} different names, which is the limit")]
-    Inputs(usize),
-    /// [`Limits::entries`]
+    /// There is no more for anybody.
+    #[error("there would be more than {limit} {of}, which is the limit for all agents together")]
+    Full {
+        /// Of what.
+        of: Resource,
+        /// How much there is.
+        limit: usize,
+    },
+    /// There is some left, but not that much for one caller.
     #[error(
-        "the agents' different lists of inputs would have more than {0} entries, which is the limit"
+        "agents of your address have {has} {of} and want {more} more; with what is left, one address may have {may}"
     )]
-    Entries(usize),
+    Share {
+        /// Of what.
+        of: Resource,
+        /// How much the caller has.
+        has: usize,
+        /// How much more it wants.
+        more: usize,
+        /// How much it may have.
+        may: usize,
+    },
+    /// Too many callers have agents of one id.
+    #[error(
+        "{0} addresses have an agent with this id, which is the limit; give agents different host names"
+    )]
+    Namesakes(usize),
 }
 
 impl Default for Settings {
@@ -137,17 +179,34 @@ impl Default for Limits {
             inputs_of_agent: 2_000,
             agents: 20_000,
             inputs: 20_000,
-            entries: 2_000_000,
+            entries: 500_000,
         }
     }
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "this operator has just begun to decide and listens first to what agents run, for {} ms more; keep what you have",
-            self.remaining.as_millis()
-        )
+        match self {
+            Wait::Listening { remaining } => write!(
+                f,
+                "this operator has just begun to decide and listens first to what agents run, for {} ms more; keep what you have",
+                remaining.as_millis()
+            ),
+            Wait::Namesake { remaining } => write!(
+                f,
+                "an agent with this id polls from another address; whether there are two is clear in {} ms at most; keep what you have",
+                remaining.as_millis()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Resource::Agents => "agents",
+            Resource::Inputs => "different names of inputs",
+            Resource::Entries => "entries in different lists of inputs",
+        })
     }
 }

@@ -20,9 +20,12 @@ use self::signals::Signals;
 pub use self::signals::Stop;
 use self::tasks::Tasks;
 use crate::cluster::leaders::LeaseStore;
+use crate::cluster::tokens::TokenReviews;
 use crate::cluster::{self, ConnectError, certificates, lease};
 use crate::election::forward::Forwarder;
 use crate::election::leaders::{InMemory, Leaders, Store};
+use crate::election::senders::{self, Senders};
+use crate::election::tokens::{Reviewer, Tokens};
 use crate::election::{Bench, Office};
 use crate::http::body;
 use crate::http::election::Election;
@@ -72,6 +75,10 @@ pub struct Settings {
     pub names: tls::Names,
     /// How task election behaves.
     pub election: election::Settings,
+    /// Whom it hears.
+    pub senders: senders::Settings,
+    /// For whom the tokens of agents must be made; empty: for the API server.
+    pub audiences: Vec<String>,
     /// What is known of the cluster.
     pub context: ReviewContext,
     /// The cluster, if there is one.
@@ -394,7 +401,12 @@ fn task_election(
     let ticking = Arc::clone(&office);
     tasks.supervise("task election", move || Arc::clone(&ticking).run());
     let leaders = Leaders::new(store);
-    let election = Election::new(office, forwarder, leaders, Arc::clone(metrics));
+    let tokens = member.map(|member| {
+        let (client, audiences) = (member.client.clone_client(), settings.audiences.clone());
+        Tokens::new(Arc::new(TokenReviews::new(client, audiences)) as Arc<dyn Reviewer>)
+    });
+    let senders = Senders::new(settings.senders.clone(), tokens);
+    let election = Election::new(office, forwarder, leaders, senders, Arc::clone(metrics));
     let election = Arc::new(election);
     let known = Arc::clone(&election);
     tasks.supervise("replicas", move || Arc::clone(&known).stay_known());

@@ -8,6 +8,7 @@
 //! | [`connect`](mod@connect) | finds the cluster and the credentials |
 //! | [`lease`] | keeps one replica elected |
 //! | [`leaders`] | keeps the records of agents' leader election in Leases |
+//! | [`tokens`] | asks whose a bearer token is |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels and LimitRanges |
 
@@ -16,6 +17,7 @@ pub mod connect;
 pub mod facts;
 pub mod leaders;
 pub mod lease;
+pub mod tokens;
 mod trouble;
 
 pub use connect::{Access, ConnectError, connect};

@@ -16,11 +16,15 @@
 
 pub mod forward;
 pub mod leaders;
+pub mod senders;
+pub mod tokens;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datakit_operator_core::election::{Election, Event, Outcome, Poll, Settings, Start, Table};
+use datakit_operator_core::election::{
+    Caller, Cursor, Election, Event, Outcome, Page, PageSize, Poll, Settings, Start,
+};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -103,10 +107,10 @@ impl Office {
         &self.settings
     }
 
-    /// Answers a poll.
-    pub fn poll(&self, poll: &Poll<'_>) -> Ruling<Outcome> {
+    /// Answers a poll of this sender.
+    pub fn poll(&self, poll: &Poll<'_>, sender: &Caller) -> Ruling<Outcome> {
         let ruling = self.rule(|election, now| {
-            let outcome = election.poll(poll, now);
+            let outcome = election.poll(poll, sender, now);
             log(election.take_events());
             outcome
         });
@@ -131,9 +135,9 @@ impl Office {
         &self.name
     }
 
-    /// How things stand, for people.
-    pub fn table(&self) -> Ruling<Table> {
-        self.rule(|election, now| election.table(now))
+    /// A page of how things stand, for people.
+    pub fn page(&self, from: &Cursor, size: PageSize) -> Ruling<Page> {
+        self.rule(|election, now| election.page(now, from, size))
     }
 
     /// Does something in the election if this replica decides.
@@ -259,9 +263,19 @@ impl Office {
 fn log(events: Vec<Event>) {
     for event in events {
         match event {
-            Event::Joined { agent, returned } => {
-                tracing::info!(agent = &*agent, returned, "agent joined");
+            Event::Joined {
+                agent,
+                caller,
+                returned,
+            } => {
+                tracing::info!(agent = &*agent, from = %caller, returned, "agent joined");
             }
+            Event::Moved { agent, from, to } => tracing::info!(
+                agent = &*agent,
+                from = %from,
+                to = %to,
+                "agent has fallen silent, and somebody else of its name takes its place"
+            ),
             Event::Died { agent, orphaned } => {
                 tracing::warn!(agent = &*agent, orphaned, "agent has fallen silent");
             }

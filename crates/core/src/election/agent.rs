@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::Allowed;
+use super::caller::{Caller, CallerId};
 use super::offers::{InputId, ListId};
 use super::poll::Poll;
 
@@ -13,6 +14,10 @@ pub(super) type AgentId = u64;
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) id: Arc<str>,
+    /// Who it is heard from. Polls by anybody else are not its own.
+    pub(super) caller: Caller,
+    /// Whose share of agents it takes.
+    pub(super) share: CallerId,
     pub(super) list: ListId,
     pub(super) first_seen: u64,
     pub(super) last_seen: u64,

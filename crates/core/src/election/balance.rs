@@ -150,6 +150,7 @@ impl Election {
                 told: false,
             },
         };
+        self.offers.taken_back.insert(input);
         if let Some(mut holder) = self.take_out(from) {
             holder.load -= score;
             if let Place::Held { active, .. } = before {

@@ -8,8 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::agent::AgentId;
+use super::caller::{CallerId, Callers};
 use super::poll::Poll;
-use super::{Limits, Refusal};
+use super::{Limits, Refusal, Resource};
 
 /// An input's number. Reused after the input was forgotten.
 pub(super) type InputId = u32;
@@ -25,6 +26,8 @@ pub(super) struct Input {
     pub(super) place: Place,
     /// Whether it was with an agent that died, and has not been running since.
     pub(super) recovering: bool,
+    /// Who brought it up, and so has a smaller share of names left.
+    owner: CallerId,
     lists: BTreeSet<ListId>,
 }
 
@@ -60,6 +63,8 @@ pub(super) struct List {
     ids: Box<[InputId]>,
     /// Load, number of inputs and id: the first is given work first.
     pub(super) agents: BTreeSet<(u64, usize, Arc<str>, AgentId)>,
+    /// Who brought it up.
+    owner: CallerId,
 }
 
 /// All inputs and all lists.
@@ -74,6 +79,9 @@ pub(super) struct Offers {
     entries: usize,
     /// Inputs that nobody holds.
     pub(super) free: BTreeSet<InputId>,
+    /// Inputs that were taken back, and so are with nobody either.
+    pub(super) taken_back: BTreeSet<InputId>,
+    pub(super) callers: Callers,
 }
 
 impl List {
@@ -116,16 +124,19 @@ impl Offers {
         self.lists[id as usize].as_mut().expect("a live list")
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (InputId, &Input)> {
-        (0..)
-            .zip(&self.inputs)
-            .filter_map(|(id, input)| Some((id, input.as_ref()?)))
-    }
-
     pub(super) fn all_lists(&self) -> impl Iterator<Item = (ListId, &List)> {
         (0..)
             .zip(&self.lists)
             .filter_map(|(id, list)| Some((id, list.as_ref()?)))
+    }
+
+    /// The length of a list that only one agent offers, which goes when that one changes to another.
+    pub(super) fn sole(&self, list: ListId) -> usize {
+        let list = self.list(list);
+        match list.agents.len() {
+            1 => list.entries.len(),
+            _ => 0,
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -155,11 +166,14 @@ impl Offers {
     }
 
     /// The list that `offers` stand for, made if it is new, for the caller to put an agent in. Inputs that are new are
-    /// free; those whose score changed are returned with what it was.
+    /// free; those whose score changed are returned with what it was. `replaced` is the length of a list that will be
+    /// forgotten in return.
     pub(super) fn find<'p>(
         &mut self,
         offers: impl ExactSizeIterator<Item = (&'p str, u32)> + Clone,
         limits: &Limits,
+        caller: CallerId,
+        replaced: usize,
     ) -> Result<(ListId, Vec<(InputId, u32)>), Refusal> {
         let known: Option<Vec<_>> = offers
             .clone()
@@ -173,12 +187,22 @@ impl Offers {
             .clone()
             .filter(|(name, _)| self.id(name).is_none())
             .count();
-        if self.names.len() + new > limits.inputs {
-            return Err(Refusal::Inputs(limits.inputs));
+        let (names, more) = (self.names.len(), offers.len());
+        self.callers
+            .admit(caller, Resource::Inputs, new, names, limits.inputs)?;
+        // Whoever offers less than before is never refused.
+        let added = more.saturating_sub(replaced);
+        if added > 0 {
+            self.callers.admit(
+                caller,
+                Resource::Entries,
+                added,
+                self.entries,
+                limits.entries,
+            )?;
         }
-        if self.entries + offers.len() > limits.entries {
-            return Err(Refusal::Entries(limits.entries));
-        }
+        self.callers.charge(caller, Resource::Inputs, new);
+        self.callers.charge(caller, Resource::Entries, more);
         let list = self
             .unused_lists
             .pop()
@@ -186,7 +210,7 @@ impl Offers {
         let mut rescored = Vec::new();
         let mut entries = Vec::with_capacity(offers.len());
         for (name, score) in offers {
-            let id = self.intern(name);
+            let id = self.intern(name, caller);
             let input = self.input_mut(id);
             input.lists.insert(list);
             if score != input.score {
@@ -204,6 +228,7 @@ impl Offers {
             entries,
             ids,
             agents: BTreeSet::new(),
+            owner: caller,
         });
         match self.lists.get_mut(list as usize) {
             Some(slot) => *slot = made,
@@ -225,11 +250,14 @@ impl Offers {
         self.unused_lists.push(list);
         self.by_entries.remove(&dropped.entries);
         self.entries -= dropped.entries.len();
+        self.callers
+            .discharge(dropped.owner, Resource::Entries, dropped.entries.len());
         for (id, _) in dropped.entries.iter() {
             let input = self.input_mut(*id);
             input.lists.remove(&list);
             if input.lists.is_empty() {
-                let name = Arc::clone(&input.name);
+                let (name, owner) = (Arc::clone(&input.name), input.owner);
+                self.callers.discharge(owner, Resource::Inputs, 1);
                 self.names.remove(&name);
                 self.inputs[*id as usize] = None;
                 self.free.remove(id);
@@ -240,7 +268,7 @@ impl Offers {
         forgotten
     }
 
-    fn intern(&mut self, name: &str) -> InputId {
+    fn intern(&mut self, name: &str, owner: CallerId) -> InputId {
         if let Some(id) = self.id(name) {
             return id;
         }
@@ -255,6 +283,7 @@ impl Offers {
             score: 0,
             place: Place::Free,
             recovering: false,
+            owner,
             lists: BTreeSet::new(),
         });
         match self.inputs.get_mut(id as usize) {

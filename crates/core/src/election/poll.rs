@@ -5,6 +5,7 @@ use std::fmt;
 use crate::json::{self, Kind, Reader, Str};
 
 use super::Limits;
+use super::text::unprintable;
 
 /// One poll of an agent, borrowed from the request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,16 @@ pub enum BadPoll {
         limit: usize,
         /// What was counted.
         unit: &'static str,
+    },
+    /// A character that can't be seen, or that would steer a terminal.
+    #[error("{what} has the character U+{:04X} at byte {offset}, expected only ones that are seen as they are", u32::from(*found))]
+    Unprintable {
+        /// What has it.
+        what: Field,
+        /// The character.
+        found: char,
+        /// The byte that it begins with.
+        offset: usize,
     },
     /// An input without a name.
     #[error("{0} has an input with an empty name, expected names such as `mysql`")]
@@ -122,6 +133,7 @@ impl<'a> Poll<'a> {
             return Err(BadPoll::NoId);
         }
         within(Field::Id, id.len(), limits.id, "bytes")?;
+        printable(Field::Id, &id)?;
         within(
             Field::Offers,
             offers.len(),
@@ -143,6 +155,7 @@ impl<'a> Poll<'a> {
             if name.is_empty() {
                 return Err(BadPoll::EmptyName(field));
             }
+            printable(Field::Name, name)?;
         }
         // Agents send their map sorted; anything else is put in order here. Of repeated names the last one wins.
         if !offers.is_sorted_by(|(a, _), (b, _)| a < b) {
@@ -200,6 +213,17 @@ fn within(what: Field, found: usize, limit: usize, unit: &'static str) -> Result
         limit,
         unit,
     })
+}
+
+fn printable(what: Field, text: &str) -> Result<(), BadPoll> {
+    match unprintable(text) {
+        None => Ok(()),
+        Some((offset, found)) => Err(BadPoll::Unprintable {
+            what,
+            found,
+            offset,
+        }),
+    }
 }
 
 impl fmt::Display for Field {
@@ -298,6 +322,18 @@ mod tests {
             (
                 &format!(r#"{{"id":"a","running_inputs":["{long}"]}}"#),
                 "the name of an input has 300 bytes, expected at most 253",
+            ),
+            (
+                r#"{"id":"a\u001b[2J"}"#,
+                "`id` has the character U+001B at byte 1, expected only ones that are seen as they are",
+            ),
+            (
+                r#"{"id":"a","application_inputs":{"my\u202esql":2}}"#,
+                "the name of an input has the character U+202E at byte 2, expected only ones that are seen as they are",
+            ),
+            (
+                r#"{"id":"a","running_inputs":["\u00ad"]}"#,
+                "the name of an input has the character U+00AD at byte 0, expected only ones that are seen as they are",
             ),
             (
                 r#"{"id":"a"} x"#,

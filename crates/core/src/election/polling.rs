@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Refusal;
 use super::agent::{Agent, AgentId, EqualAnswers, Sharing, checksum, checksum_of_offers};
 use super::answer::Allowed;
+use super::caller::{Caller, CallerId};
+use super::namesakes::{Claimant, NAMESAKES};
 use super::offers::{InputId, ListId, Place};
 use super::poll::Poll;
 use super::report::Event;
 use super::state::{Election, millis};
+use super::{Refusal, Resource, Wait};
 
 /// Equal answers after which an agent starts what it was told: the third one that says what its request said.
 const EQUAL_ANSWERS: u8 = 3;
@@ -21,9 +23,10 @@ impl Election {
     pub(super) fn decide(
         &mut self,
         poll: &Poll<'_>,
+        caller: &Caller,
         now: u64,
-    ) -> Result<Option<Arc<Allowed>>, Refusal> {
-        let known = self.by_id.get(poll.id()).copied();
+    ) -> Result<Result<Arc<Allowed>, Wait>, Refusal> {
+        let known = self.known(poll.id(), caller);
         if let Some(agent) = known {
             // Even if the rest is refused: it lives.
             self.heard(agent, now);
@@ -32,7 +35,10 @@ impl Election {
         let (agent, offered) = match known {
             Some(agent) => (agent, self.update_list(agent, poll, now)?),
             None => {
-                let (agent, departed) = self.join(poll, now)?;
+                if let Claimant::Unclear(wait) = self.claim(poll, caller, now) {
+                    return Ok(Err(wait));
+                }
+                let (agent, departed) = self.join(poll, caller, now)?;
                 joined = Some(departed);
                 (agent, None)
             }
@@ -42,7 +48,7 @@ impl Election {
         let unknown = self.resolve(poll, &mut running);
         let answer = self.answer(agent, offered.as_deref(), joined, &running, unknown, now);
         self.running = running;
-        Ok(answer)
+        Ok(answer.ok_or_else(|| self.listening(now)))
     }
 
     fn heard(&mut self, agent: AgentId, now: u64) {
@@ -71,18 +77,28 @@ impl Election {
         unknown
     }
 
-    fn join(&mut self, poll: &Poll<'_>, now: u64) -> Result<(AgentId, Departed), Refusal> {
-        let limits = &self.settings.limits;
-        if self.agents.len() >= limits.agents {
-            return Err(Refusal::Agents(limits.agents));
+    fn join(
+        &mut self,
+        poll: &Poll<'_>,
+        caller: &Caller,
+        now: u64,
+    ) -> Result<(AgentId, Departed), Refusal> {
+        let share = self.offers.callers.number(caller);
+        let found = self.admit(poll, share);
+        if found.is_err() {
+            self.offers.callers.settle(share);
         }
-        let (list, rescored) = self.offers.find(poll.offers(), limits)?;
+        let (list, rescored) = found?;
+        self.offers.callers.charge(share, Resource::Agents, 1);
         let agent = self.next_agent;
         self.next_agent += 1;
-        let id: Arc<str> = poll.id().into();
-        let departed = self.departed.remove(&id);
+        let namesakes = self.by_id.get_key_value(poll.id());
+        let id: Arc<str> = namesakes.map_or_else(|| poll.id().into(), |(id, _)| Arc::clone(id));
+        let departed = self.departed.remove(&id, caller);
         let joined = Agent {
             id: Arc::clone(&id),
+            caller: caller.clone(),
+            share,
             list,
             first_seen: now,
             last_seen: now,
@@ -101,16 +117,36 @@ impl Election {
         };
         self.offers.list_mut(list).agents.insert(joined.key(agent));
         self.agents.insert(agent, joined);
-        self.by_id.insert(Arc::clone(&id), agent);
+        let namesakes = self.by_id.entry(Arc::clone(&id)).or_default();
+        namesakes.agents.push(agent);
+        self.in_order.insert((Arc::clone(&id), agent));
         self.deadlines
             .insert((now + millis(self.settings.agent_timeout), agent));
         self.totals.joined += 1;
         self.event(Event::Joined {
             agent: id,
+            caller: caller.clone(),
             returned: departed.is_some(),
         });
         self.rescore(&rescored);
         Ok((agent, departed))
+    }
+
+    /// Whether there is room for an agent that offers this; and the list that it would have.
+    fn admit(
+        &mut self,
+        poll: &Poll<'_>,
+        share: CallerId,
+    ) -> Result<(ListId, Vec<(InputId, u32)>), Refusal> {
+        let limits = &self.settings.limits;
+        let namesakes = self.by_id.get(poll.id());
+        if namesakes.is_some_and(|namesakes| namesakes.agents.len() >= NAMESAKES) {
+            return Err(Refusal::Namesakes(NAMESAKES));
+        }
+        let used = self.agents.len();
+        let callers = &self.offers.callers;
+        callers.admit(share, Resource::Agents, 1, used, limits.agents)?;
+        self.offers.find(poll.offers(), limits, share, 0)
     }
 
     /// Takes note of what a known agent offers. Where that is not the list it is kept with, because two agents share
@@ -133,6 +169,7 @@ impl Election {
         let Some(known) = self.agents.get_mut(&agent) else {
             return Ok(None);
         };
+        let share = known.share;
         known.sharing.offered(sum, now, timeout);
         let united = known.sharing.union_until.is_some();
         self.note_sharing(agent, before);
@@ -149,9 +186,11 @@ impl Election {
             offers.entry(name).or_insert(*score);
         }
         let sorted: Vec<(&str, u32)> = offers.into_iter().collect();
+        let replaced = self.offers.sole(old);
+        let limits = &self.settings.limits;
         let (list, rescored) = self
             .offers
-            .find(sorted.iter().copied(), &self.settings.limits)?;
+            .find(sorted.iter().copied(), limits, share, replaced)?;
         self.rescore(&rescored);
         if list != old {
             self.change_list(agent, list);

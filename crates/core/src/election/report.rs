@@ -1,8 +1,8 @@
-//! What an election tells people: events for the log, numbers for metrics, a table.
+//! What an election tells people: events for the log, numbers for metrics.
 
 use std::sync::Arc;
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use super::caller::Caller;
 
 /// Something worth a line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,19 @@ pub enum Event {
     Joined {
         /// Its id.
         agent: Arc<str>,
+        /// Who it is heard from.
+        caller: Caller,
         /// Whether an agent with this id was declared dead before.
         returned: bool,
+    },
+    /// An agent was silent for too long where it was, but somebody else who asked in its name meanwhile takes its place.
+    Moved {
+        /// Its id.
+        agent: Arc<str>,
+        /// Who it was heard from.
+        from: Caller,
+        /// Who it is heard from now.
+        to: Caller,
     },
     /// An agent was silent for too long.
     Died {
@@ -132,108 +143,4 @@ pub struct Gauges {
     pub shared_ids: usize,
     /// Whether it still listens and gives out nothing.
     pub relearning: bool,
-}
-
-/// Everything about an election, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// `relearning` or `deciding`.
-    pub phase: &'static str,
-    /// All live agents, by id.
-    pub agents: Vec<AgentRow>,
-    /// Inputs that nobody has, by name.
-    pub unassigned: Vec<Arc<str>>,
-}
-
-/// One agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentRow {
-    /// Its host name.
-    pub id: Arc<str>,
-    /// Milliseconds since its last poll.
-    pub last_seen_ms: u64,
-    /// The sum of its inputs' scores.
-    pub load: u64,
-    /// Number of inputs it offers.
-    pub offers: usize,
-    /// Whether two agents seem to share this id.
-    pub shared_id: bool,
-    /// What it has, by name.
-    pub inputs: Vec<InputRow>,
-}
-
-/// One input of an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputRow {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its score.
-    pub score: u32,
-    /// How firmly the agent has it.
-    pub standing: Standing,
-}
-
-/// How firmly an agent has an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It has been told, or will be at its next poll, but can't have started it.
-    Tentative,
-    /// It may have started it.
-    Active,
-    /// Taken back before it can have started it; goes to another agent once this one has confirmed.
-    TakenBack,
-    /// Meant for this agent, once another one has confirmed that it no longer has it.
-    Expected,
-}
-
-impl Standing {
-    /// `tentative`, `active`, `taken back` or `expected`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Standing::Tentative => "tentative",
-            Standing::Active => "active",
-            Standing::TakenBack => "taken back",
-            Standing::Expected => "expected",
-        }
-    }
-}
-
-impl Serialize for Standing {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl Serialize for InputRow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("InputRow", 3)?;
-        out.serialize_field("name", &*self.name)?;
-        out.serialize_field("score", &self.score)?;
-        out.serialize_field("standing", &self.standing)?;
-        out.end()
-    }
-}
-
-impl Serialize for AgentRow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("AgentRow", 6)?;
-        out.serialize_field("id", &*self.id)?;
-        out.serialize_field("last_seen_ms", &self.last_seen_ms)?;
-        out.serialize_field("load", &self.load)?;
-        out.serialize_field("offers", &self.offers)?;
-        out.serialize_field("shared_id", &self.shared_id)?;
-        out.serialize_field("inputs", &self.inputs)?;
-        out.end()
-    }
-}
-
-impl Serialize for Table {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Table", 3)?;
-        out.serialize_field("phase", self.phase)?;
-        out.serialize_field("agents", &self.agents)?;
-        let unassigned: Vec<&str> = self.unassigned.iter().map(|name| &**name).collect();
-        out.serialize_field("unassigned", &unassigned)?;
-        out.end()
-    }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::{Agent, AgentId};
+use super::caller::Caller;
+use super::namesakes::Namesakes;
 use super::offers::{InputId, ListId, Offers, Place};
 use super::poll::Poll;
 use super::relearn::Relearning;
 use super::report::{Event, Totals};
-use super::{Outcome, Settings, Start, Wait};
+use super::{Outcome, Resource, Settings, Start, Wait};
 
 /// How often a tick is wanted at least.
 const HEARTBEAT: u64 = 1_000;
@@ -30,11 +32,13 @@ pub struct Election {
     pub(super) settings: Settings,
     pub(super) offers: Offers,
     pub(super) agents: BTreeMap<AgentId, Agent>,
-    pub(super) by_id: HashMap<Arc<str>, AgentId>,
+    pub(super) by_id: HashMap<Arc<str>, Namesakes>,
+    /// For people, who look them up by id.
+    pub(super) in_order: BTreeSet<(Arc<str>, AgentId)>,
     /// When an agent is dead at the earliest; looked at again when that time has come.
     pub(super) deadlines: BTreeSet<(u64, AgentId)>,
     /// Agents that were declared dead, and whether they then had all they offered.
-    pub(super) departed: HashMap<Arc<str>, bool>,
+    pub(super) departed: Departed,
     pub(super) relearning: Option<Relearning>,
     pub(super) last_event: u64,
     pub(super) next_agent: AgentId,
@@ -63,8 +67,9 @@ impl Election {
             offers: Offers::default(),
             agents: BTreeMap::new(),
             by_id: HashMap::new(),
+            in_order: BTreeSet::new(),
             deadlines: BTreeSet::new(),
-            departed: HashMap::new(),
+            departed: Departed::default(),
             relearning,
             last_event: now,
             next_agent: 0,
@@ -76,18 +81,12 @@ impl Election {
         }
     }
 
-    /// Answers a poll that arrives `now`.
-    pub fn poll(&mut self, poll: &Poll<'_>, now: Duration) -> Outcome {
+    /// Answers a poll of this caller that arrives `now`.
+    pub fn poll(&mut self, poll: &Poll<'_>, caller: &Caller, now: Duration) -> Outcome {
         let now = self.advance(millis(now));
-        let outcome = match self.decide(poll, now) {
-            Ok(Some(answer)) => Outcome::Allowed(answer),
-            Ok(None) => Outcome::Wait(Wait {
-                remaining: Duration::from_millis(
-                    self.relearning
-                        .as_ref()
-                        .map_or(0, |relearning| relearning.until - now),
-                ),
-            }),
+        let outcome = match self.decide(poll, caller, now) {
+            Ok(Ok(answer)) => Outcome::Allowed(answer),
+            Ok(Err(wait)) => Outcome::Wait(wait),
             Err(refusal) => Outcome::Refused(refusal),
         };
         match outcome {
@@ -124,6 +123,14 @@ impl Election {
     /// What has been counted so far.
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// What an agent is told that can't be given anything yet.
+    pub(super) fn listening(&self, now: u64) -> Wait {
+        let until = self.relearning.as_ref();
+        Wait::Listening {
+            remaining: Duration::from_millis(until.map_or(0, |until| until.until - now)),
+        }
     }
 
     fn advance(&mut self, now: u64) -> u64 {
@@ -171,7 +178,9 @@ impl Election {
                 continue;
             };
             if known.silent_since + timeout < now {
-                dead.push(agent);
+                if !self.succeed(agent, now) {
+                    dead.push(agent);
+                }
             } else {
                 self.deadlines.insert((known.silent_since + timeout, agent));
             }
@@ -200,18 +209,24 @@ impl Election {
                 *to = None;
             }
         }
-        self.by_id.remove(&dead.id);
-        self.shared_ids -= usize::from(dead.sharing.suspected());
-        if self.departed.len() >= DEPARTED {
-            self.departed.clear();
+        if let Some(namesakes) = self.by_id.get_mut(&dead.id) {
+            namesakes.agents.retain(|namesake| *namesake != agent);
+            if namesakes.agents.is_empty() {
+                self.by_id.remove(&dead.id);
+            }
         }
-        self.departed.insert(Arc::clone(&dead.id), full);
+        self.in_order.remove(&(Arc::clone(&dead.id), agent));
+        self.shared_ids -= usize::from(dead.sharing.suspected());
+        self.departed.insert(&dead.id, &dead.caller, full);
         self.totals.died += 1;
         self.event(Event::Died {
             agent: dead.id,
             orphaned,
         });
         self.forget(dead.list);
+        self.offers
+            .callers
+            .discharge(dead.share, Resource::Agents, 1);
     }
 
     /// Gives a free input to an agent.
@@ -252,6 +267,7 @@ impl Election {
         let released = self.offers.input_mut(input);
         released.place = Place::Free;
         released.recovering |= orphaned;
+        self.offers.taken_back.remove(&input);
         self.offers.free.insert(input);
     }
 
@@ -335,6 +351,36 @@ impl Election {
             self.totals.events_dropped += 1;
         }
         self.events.push_back(event);
+    }
+}
+
+/// Agents that were declared dead: the latest ones.
+#[derive(Debug, Default)]
+pub(super) struct Departed {
+    known: HashMap<(Arc<str>, Caller), (bool, u64)>,
+    oldest: BTreeMap<u64, (Arc<str>, Caller)>,
+    next: u64,
+}
+
+impl Departed {
+    fn insert(&mut self, id: &Arc<str>, caller: &Caller, full: bool) {
+        self.remove(id, caller);
+        if self.known.len() >= DEPARTED
+            && let Some((_, oldest)) = self.oldest.pop_first()
+        {
+            self.known.remove(&oldest);
+        }
+        let who = (Arc::clone(id), caller.clone());
+        self.oldest.insert(self.next, who.clone());
+        self.known.insert(who, (full, self.next));
+        self.next += 1;
+    }
+
+    /// Whether this agent then had all it offered, if it is remembered.
+    pub(super) fn remove(&mut self, id: &Arc<str>, caller: &Caller) -> Option<bool> {
+        let (full, at) = self.known.remove(&(Arc::clone(id), caller.clone()))?;
+        self.oldest.remove(&at);
+        Some(full)
     }
 }
 

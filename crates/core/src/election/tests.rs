@@ -43,6 +43,16 @@ impl Story {
 
     /// One poll: `offers` as `mysql:2 redis`, `running` as `mysql redis` or `all`; the answer likewise.
     fn poll(&mut self, id: &str, offers: &str, running: &str) -> String {
+        self.poll_from(&Caller::Anybody, id, offers, running)
+    }
+
+    /// The same, by somebody at an address such as `10.0.0.1`.
+    fn poll_at(&mut self, address: &str, id: &str, offers: &str, running: &str) -> String {
+        let caller = Caller::at(address.parse().unwrap());
+        self.poll_from(&caller, id, offers, running)
+    }
+
+    fn poll_from(&mut self, caller: &Caller, id: &str, offers: &str, running: &str) -> String {
         let limits = Limits::default();
         let offers: Vec<_> = offers
             .split_whitespace()
@@ -56,13 +66,17 @@ impl Story {
             _ => running.split_whitespace().map(Into::into).collect(),
         };
         let poll = Poll::new(id.into(), offers, running, &limits).unwrap();
-        match self.election.poll(&poll, Duration::from_millis(self.now)) {
+        match self
+            .election
+            .poll(&poll, caller, Duration::from_millis(self.now))
+        {
             Outcome::Allowed(allowed) => {
                 let names: Vec<_> = allowed.inputs().collect();
                 assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
                 names.join(" ")
             }
-            Outcome::Wait(_) => "wait".to_owned(),
+            Outcome::Wait(Wait::Listening { .. }) => "wait".to_owned(),
+            Outcome::Wait(Wait::Namesake { .. }) => "unclear".to_owned(),
             Outcome::Refused(refusal) => refusal.to_string(),
         }
     }
@@ -74,6 +88,14 @@ impl Story {
             running = self.poll(id, offers, &running);
         }
         running
+    }
+
+    /// The same for one at an address, from this target list on.
+    fn start_at(&mut self, address: &str, id: &str, offers: &str, running: &str) {
+        let mut running = running.to_owned();
+        for _ in 0..4 {
+            running = self.poll_at(address, id, offers, &running);
+        }
     }
 
     fn gauges(&self) -> Gauges {
@@ -90,6 +112,11 @@ impl Story {
 }
 
 use crate::json::Str;
+
+const ALL: PageSize = PageSize {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
 
 #[test]
 fn one_agent_gets_all() {
@@ -212,7 +239,7 @@ fn a_changed_score_moves_nothing() {
     assert_eq!(story.start("a", "x:1 y:1"), "x y");
     assert_eq!(story.poll("b", "x:1 y:1 z:1", "all"), "z");
     assert_eq!(story.poll("a", "x:900 y:1", "x y"), "x y");
-    let table = story.election.table(Duration::ZERO);
+    let table = story.election.page(Duration::ZERO, &Cursor::Start, ALL);
     assert_eq!(table.agents[0].load, 901);
     assert_eq!(table.agents[1].load, 1);
 }
@@ -348,16 +375,16 @@ fn limits_hold() {
     assert_eq!(story.poll("a", "u v w", "all"), "u v w");
     assert_eq!(
         story.poll("b", "x y", "all"),
-        "the agents' inputs would have more than 4 different names, which is the limit"
+        "there would be more than 4 different names of inputs, which is the limit for all agents together"
     );
     assert_eq!(
         story.poll("b", "u:2 v:2 w:2", "all"),
-        "the agents' different lists of inputs would have more than 5 entries, which is the limit"
+        "there would be more than 5 entries in different lists of inputs, which is the limit for all agents together"
     );
     assert_eq!(story.poll("b", "u", "all"), "");
     assert_eq!(
         story.poll("c", "u", "all"),
-        "2 agents are known, which is the limit; another one is let in when one leaves"
+        "there would be more than 2 agents, which is the limit for all agents together"
     );
     // A known agent that asks for too much is refused, yet alive.
     story.wait(8_000);
@@ -398,6 +425,176 @@ fn the_table_shows_every_standing() {
     let mut story = Story::fresh();
     story.poll("a", "x y", "all");
     story.poll("b", "x y", "all");
-    let table = serde_json::to_string(&story.election.table(Duration::from_secs(2))).unwrap();
-    expect_test::expect![[r#"{"phase":"deciding","agents":[{"id":"a","last_seen_ms":2000,"load":1,"offers":2,"shared_id":false,"inputs":[{"name":"x","score":1,"standing":"tentative"},{"name":"y","score":1,"standing":"taken back"}]},{"id":"b","last_seen_ms":2000,"load":1,"offers":2,"shared_id":false,"inputs":[{"name":"y","score":1,"standing":"expected"}]}],"unassigned":["y"]}"#]].assert_eq(&table);
+    let table = story
+        .election
+        .page(Duration::from_secs(2), &Cursor::Start, ALL);
+    let table = serde_json::to_string(&table).unwrap();
+    expect_test::expect![[r#"{"phase":"deciding","agents":[{"id":"a","from":"anybody","last_seen_ms":2000,"load":1,"offers":2,"shared_id":false,"inputs":[{"name":"x","score":1,"standing":"tentative"},{"name":"y","score":1,"standing":"taken back"}]},{"id":"b","from":"anybody","last_seen_ms":2000,"load":1,"offers":2,"shared_id":false,"inputs":[{"name":"y","score":1,"standing":"expected"}]}],"unassigned":["y"]}"#]].assert_eq(&table);
+}
+
+#[test]
+fn a_forged_poll_changes_nothing_for_the_agent_that_lives() {
+    let mut story = Story::fresh();
+    let [real, forger] = ["10.0.0.1", "10.0.0.9"];
+    let mut running = "all".to_owned();
+    for _ in 0..4 {
+        running = story.poll_at(real, "a", "x y", &running);
+        story.wait(4_000);
+    }
+    assert_eq!(running, "x y");
+    // Whatever is said in its name: that it offers nothing, something else, or just what it says itself.
+    for (offers, says) in [("", ""), ("z", "all"), ("x y", "x y"), ("x y", "all")] {
+        story.wait(1);
+        let answer = story.poll_at(forger, "a", offers, says);
+        assert!(
+            answer == "unclear" || !answer.contains(['x', 'y']),
+            "{answer}"
+        );
+        story.wait(1);
+        assert_eq!(story.poll_at(real, "a", "x y", "x y"), "x y");
+    }
+    // Now there are two, and the second one is what it would be under any other name.
+    assert_eq!(story.poll_at(forger, "a", "x y", "x y"), "");
+    assert_eq!(story.poll_at(forger, "a", "z", "all"), "z");
+    assert_eq!(story.poll_at(real, "a", "x y", "x y"), "x y");
+    assert_eq!(story.gauges().agents, 2);
+    // Not even its silence: it gives way to nobody as long as it lives.
+    story.wait(9_000);
+    assert_eq!(story.poll_at("10.0.0.8", "a", "x y", "x y"), "unclear");
+    assert_eq!(story.poll_at(real, "a", "x y", "x y"), "x y");
+    assert_eq!(story.election.totals().moved_active, 0);
+}
+
+#[test]
+fn an_agent_that_comes_from_a_new_address_keeps_what_it_had() {
+    let mut story = Story::fresh();
+    let check = |story: &mut Story, to: &str, says: &str| {
+        for _ in 0..2 {
+            story.wait(4_000);
+            assert_eq!(story.poll_at("10.0.0.7", "b", "x y", ""), "");
+            assert_eq!(story.poll_at(to, "a", "x y", says), "unclear", "{to}");
+        }
+        story.wait(4_000);
+        // `b` would have got it all by now.
+        assert_eq!(story.poll_at("10.0.0.7", "b", "x y", ""), "");
+        assert_eq!(story.poll_at(to, "a", "x y", says), "x y");
+        assert_eq!(story.events().matches("Moved").count(), 1);
+    };
+    story.start_at("10.0.0.1", "a", "x y", "all");
+    assert_eq!(story.poll_at("10.0.0.7", "b", "x y", "all"), "");
+    // A new process of it, in a new pod; then one that goes on behind another address.
+    check(&mut story, "10.0.0.2", "all");
+    check(&mut story, "10.0.0.3", "x y");
+    assert_eq!(story.gauges().agents, 2);
+    assert_eq!(story.election.totals().died, 0);
+}
+
+/// Who says what the dead agent would say goes before who doesn't, and both before others.
+#[test]
+fn of_several_that_claim_a_dead_agents_place_the_likeliest_gets_it() {
+    let mut story = Story::fresh();
+    let mut running = "all".to_owned();
+    for _ in 0..4 {
+        running = story.poll_at("10.0.0.1", "a", "x y", &running);
+    }
+    for other in 2..12 {
+        let address = format!("10.0.0.{other}");
+        assert_eq!(story.poll_at(&address, "a", "", ""), "unclear");
+        story.wait(10);
+    }
+    assert_eq!(story.poll_at("10.0.0.99", "a", "x y", "x y"), "unclear");
+    story.wait(10_001);
+    assert_eq!(story.poll_at("10.0.0.99", "a", "x y", "x y"), "x y");
+    assert!(story.events().contains("Moved"));
+}
+
+#[test]
+fn while_it_listens_it_hears_everybody() {
+    let mut story = Story::relearning();
+    // Somebody was faster with the agent's name; that must not keep it from being heard.
+    assert_eq!(story.poll_at("10.0.0.9", "a", "", ""), "");
+    assert_eq!(story.poll_at("10.0.0.1", "a", "x y", "x"), "x");
+    story.wait(10_000);
+    assert_eq!(story.poll_at("10.0.0.1", "a", "x y", "x"), "x y");
+}
+
+#[test]
+fn one_caller_cannot_use_up_what_others_need() {
+    let mut story = Story::fresh();
+    let names = |prefix: &str, count: usize| -> String {
+        (0..count).map(|n| format!("{prefix}{n:04} ")).collect()
+    };
+    assert_eq!(story.start("node-1", "mysql"), "mysql");
+    for poll in 0..10 {
+        let offers = names(&format!("s{poll}-"), 2_000);
+        let answer = story.poll_at("10.0.0.9", &format!("s{poll}"), &offers, "");
+        let refused = answer.starts_with("agents of your address have");
+        assert_eq!(refused, poll > 0, "{answer}");
+    }
+    for agent in 0..3_000 {
+        story.poll_at("10.0.0.9", &format!("t{agent}"), "", "");
+    }
+    assert!(story.gauges().agents < 2_300, "{:?}", story.gauges());
+    // The same from many addresses, each with what it can get.
+    for address in 10..30 {
+        for size in [2_000, 1_000, 500, 100, 20, 1] {
+            let (offers, id) = (
+                names(&format!("{address}-{size}-"), size),
+                format!("{size}"),
+            );
+            story.poll_at(&format!("10.0.0.{address}"), &id, &offers, "");
+        }
+    }
+    let others = names("new-", 50);
+    let given = story.poll_at("10.0.1.1", "node-2", &others, "");
+    assert_eq!(given.split(' ').count(), 50);
+    assert_eq!(story.poll("node-1", "mysql", "mysql"), "mysql");
+    // Whoever offers less than before isn't refused, however full it is.
+    assert_eq!(
+        story.poll_at("10.0.1.1", "node-2", "new-0007", ""),
+        "new-0007"
+    );
+    // And nothing is left of it all.
+    story.wait(10_001);
+    let gauges = story.gauges();
+    assert_eq!((gauges.agents, gauges.inputs), (0, 0));
+    assert_eq!(story.election.offers.callers.count(), 0);
+}
+
+#[test]
+fn pages_show_everything_once() {
+    let mut story = Story::fresh();
+    for agent in 0..20 {
+        let offers = format!("i{agent} j{agent}");
+        story.poll_at(&format!("10.0.0.{agent}"), "same", &offers, "");
+        story.poll(&format!("n{agent}"), &offers, "all");
+    }
+    let whole = story.election.page(Duration::ZERO, &Cursor::Start, ALL);
+    assert_eq!(whole.next, None);
+    let check = |rows, bytes| {
+        let (mut cursor, mut pages) = (Cursor::Start, 0);
+        let (mut agents, mut unassigned) = (Vec::new(), Vec::new());
+        loop {
+            let size = PageSize { rows, bytes };
+            let page = story.election.page(Duration::ZERO, &cursor, size);
+            pages += 1;
+            assert!(page.agents.len() + page.unassigned.len() <= rows.max(1));
+            agents.extend(page.agents);
+            unassigned.extend(page.unassigned);
+            match page.next {
+                // What is said is what is read again.
+                Some(next) => cursor = next.to_string().parse().unwrap(),
+                None => break,
+            }
+        }
+        unassigned.sort();
+        assert_eq!((&agents, &unassigned), (&whole.agents, &whole.unassigned));
+        pages
+    };
+    assert_eq!(check(usize::MAX, usize::MAX), 1);
+    let rows = whole.agents.len() + whole.unassigned.len();
+    assert_eq!(check(1, usize::MAX), rows);
+    assert_eq!(check(7, usize::MAX), rows.div_ceil(7));
+    assert_eq!(check(usize::MAX, 1), rows);
+    assert!(check(usize::MAX, 2_000) > 1);
 }

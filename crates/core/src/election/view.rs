@@ -1,11 +1,13 @@
 //! How things stand, for metrics, for people, and for the next decision maker.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::Agent;
+use super::agent::{Agent, AgentId};
 use super::offers::Place;
-use super::report::{AgentRow, Gauges, InputRow, Standing, Table};
+use super::page::{AgentRow, Cursor, InputRow, Page, PageSize, Standing};
+use super::report::Gauges;
 use super::state::{Election, millis};
 
 impl Election {
@@ -23,34 +25,72 @@ impl Election {
         }
     }
 
-    /// Everything, for people.
-    pub fn table(&self, now: Duration) -> Table {
+    /// A part of everything, for people: agents by id, then inputs that nobody has. What it costs is what it shows.
+    pub fn page(&self, now: Duration, from: &Cursor, size: PageSize) -> Page {
         let now = millis(now).max(self.last_event);
-        let mut agents: Vec<_> = self
-            .agents
-            .values()
-            .map(|agent| self.row(agent, now))
-            .collect();
-        agents.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut unassigned: Vec<_> = self
-            .offers
-            .all()
-            .filter(|(_, input)| !matches!(input.place, Place::Held { .. }))
-            .map(|(_, input)| Arc::clone(&input.name))
-            .collect();
-        unassigned.sort();
-        Table {
+        let mut page = Page {
             phase: if self.relearning.is_some() {
                 "relearning"
             } else {
                 "deciding"
             },
-            agents,
-            unassigned,
+            agents: Vec::new(),
+            unassigned: Vec::new(),
+            next: None,
+        };
+        let mut bytes = 0;
+        let mut rest = size.rows.max(1);
+        if let Cursor::Start | Cursor::Agent { .. } = from {
+            let after = match from {
+                Cursor::Agent { id, number } => Bound::Excluded((id.as_str().into(), *number)),
+                _ => Bound::Unbounded,
+            };
+            for (id, agent) in self.in_order.range((after, Bound::Unbounded)) {
+                if rest == 0 || bytes >= size.bytes {
+                    page.next = page.last_agent();
+                    return page;
+                }
+                let row = self.row(&self.agents[agent], *agent, now);
+                bytes += 160 + id.len();
+                bytes += (row.inputs.iter())
+                    .map(|input| 64 + input.name.len())
+                    .sum::<usize>();
+                page.agents.push(row);
+                rest -= 1;
+            }
         }
+        let after = match from {
+            Cursor::Unassigned(input) => Bound::Excluded(*input),
+            _ => Bound::Unbounded,
+        };
+        let mut free = self.offers.free.range((after, Bound::Unbounded)).peekable();
+        let mut taken = self.offers.taken_back.range((after, Bound::Unbounded));
+        let mut taken = taken.by_ref().peekable();
+        let mut last = None;
+        loop {
+            let next = match (free.peek(), taken.peek()) {
+                (Some(a), Some(b)) if b < a => taken.next(),
+                (None, _) => taken.next(),
+                _ => free.next(),
+            };
+            let Some(input) = next else {
+                break;
+            };
+            if rest == 0 || bytes >= size.bytes {
+                page.next = last.map(Cursor::Unassigned).or(page.last_agent());
+                break;
+            }
+            let name = Arc::clone(&self.offers.input(*input).name);
+            bytes += 8 + name.len();
+            page.unassigned.push(name);
+            rest -= 1;
+            last = Some(*input);
+        }
+        page.unassigned.sort();
+        page
     }
 
-    fn row(&self, agent: &Agent, now: u64) -> AgentRow {
+    fn row(&self, agent: &Agent, number: AgentId, now: u64) -> AgentRow {
         let standings = [
             (&agent.held, None),
             (&agent.losing, Some(Standing::TakenBack)),
@@ -74,6 +114,8 @@ impl Election {
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
         AgentRow {
             id: Arc::clone(&agent.id),
+            number,
+            caller: agent.caller.clone(),
             last_seen_ms: now - agent.last_seen,
             load: agent.load,
             offers: self.offers.list(agent.list).entries.len(),

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use world::{Accounts, History, Kind, Op, run};
+use world::{Accounts, History, Kind, Op, Strangers, run};
 
 /// Times are in milliseconds.
 fn op(agents: usize) -> impl Strategy<Value = (u32, Op)> {
@@ -51,7 +51,7 @@ prop_compose! {
         seed in any::<u64>(),
     ) -> History {
         let offers = own.into_iter().map(|own| own.unwrap_or(common)).collect();
-        History { starts, offers, scores, ops, loss, delay, late, notes, relearn_first, seed }
+        History { starts, offers, scores, ops, loss, delay, late, notes, pods: seed % 2 == 1, strangers: Strangers::None, relearn_first, seed }
     }
 }
 
@@ -144,6 +144,25 @@ fn laws_of_every_history() {
     });
 }
 
+/// Who polls in other agents' names, or in many, can't make an agent's input run twice, nor be taken from it.
+#[test]
+fn laws_of_every_history_with_strangers() {
+    let strangers = prop_oneof![Just(Strangers::Idle), Just(Strangers::Greedy)];
+    let histories = (histories(), strangers).prop_map(|(mut history, strangers)| {
+        history.strangers = strangers;
+        history
+    });
+    check(2_500, histories, |accounts| {
+        prop_assert_eq!(accounts.twice, 0, "input-milliseconds collected twice");
+        prop_assert_eq!(accounts.moved, 0, "running inputs moved");
+        prop_assert_eq!(accounts.given_twice, 0);
+        prop_assert_eq!(accounts.not_offered, 0);
+        prop_assert_eq!(accounts.late, 0, "not collected when strangers have gone");
+        prop_assert_eq!(accounts.moved_by_own_count, 0);
+        Ok(())
+    });
+}
+
 #[test]
 fn what_a_dead_agent_ran_is_running_again_within_the_timeout_and_four_polls() {
     check(500, one_death(), |accounts| {
@@ -170,7 +189,8 @@ fn compare(name: &str, count: u32, histories: BoxedStrategy<History>) -> (Accoun
     let mut runner = runner(count, 1);
     let mut sums = [Kind::Ours, Kind::Reshuffling].map(|kind| (kind, Accounts::default()));
     for _ in 0..count {
-        let history = histories.new_tree(&mut runner).unwrap().current();
+        let mut history = histories.new_tree(&mut runner).unwrap().current();
+        history.pods = false;
         for (kind, sum) in &mut sums {
             sum.add(&run(&history, *kind));
         }

@@ -1,17 +1,19 @@
 //! `datakit-operator election`: which agent runs what.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use http::header::{ACCEPT, HOST};
+use datakit_operator_core::election::text::escaped;
+use http::header::{ACCEPT, AUTHORIZATION, HOST};
 use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -19,8 +21,11 @@ use super::{EXIT_OK, Streams, Usage};
 use crate::http::election::ELECTION_PATH;
 use crate::tls::client::{Trust, connector};
 
-/// How long the operator may take.
+/// How long the operator may take for a page.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest page that is read.
+const MAX_PAGE: usize = 4 << 20;
 
 /// Options of `election`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +42,10 @@ pub struct Args {
     /// Accept any certificate, as agents do; without being told for this machine itself
     #[arg(long)]
     insecure: bool,
+
+    /// Prove with this token who asks, where the operator wants to know and is not on this machine
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
     /// What to print
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -94,41 +103,135 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let asked = async {
+    let accept = match args.output {
+        Output::Text => "text/plain",
+        Output::Json => "application/json",
+    };
+    let connect = async {
         let port = uri.port_u16().unwrap_or(443);
         let fail = || format!("failed to connect to {}", args.url);
         let stream = TcpStream::connect((host.as_str(), port)).await;
         let stream = stream.with_context(fail)?;
         let name = ServerName::try_from(host.clone()).with_context(fail)?;
         let stream = connector.connect(name, stream).await.with_context(fail)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let accept = match args.output {
-            Output::Text => "text/plain",
-            Output::Json => "application/json",
-        };
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let request = Request::get(ELECTION_PATH)
-            .header(HOST, HeaderValue::from_str(authority)?)
-            .header(ACCEPT, accept)
-            .body(Empty::<Bytes>::new())?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        Ok::<_, anyhow::Error>((status, body))
+        Ok::<_, anyhow::Error>(sender)
     };
-    let (status, body) = runtime
-        .block_on(async { timeout(TIMEOUT, asked).await })
-        .with_context(|| format!("{} did not answer within {TIMEOUT:?}", args.url))??;
-    if status != StatusCode::OK {
-        let said = String::from_utf8_lossy(&body);
-        bail!("{} answered {status}: {}", args.url, said.trim_end());
-    }
-    streams.stdout.write_all(&body)?;
-    if !body.ends_with(b"\n") {
-        writeln!(streams.stdout)?;
+    let late = || format!("{} did not answer within {TIMEOUT:?}", args.url);
+    let mut sender = runtime
+        .block_on(async { timeout(TIMEOUT, connect).await })
+        .with_context(late)??;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let token = args.token_file.as_deref().map(bearer).transpose()?;
+    let mut table = Printed::default();
+    let mut from = Some(String::new());
+    // Page by page: a table of many agents is larger than what this process may have beside a running operator.
+    while let Some(cursor) = from {
+        let mut request = Request::get(format!("{ELECTION_PATH}?continue={cursor}"))
+            .header(HOST, HeaderValue::from_str(authority)?)
+            .header(ACCEPT, accept);
+        if let Some(token) = &token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request.body(Empty::<Bytes>::new())?;
+        let asked = async {
+            sender.ready().await?;
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_PAGE).collect().await;
+            let body = body.map_err(|error| anyhow!("failed to read a page of the table: {error}"));
+            Ok::<_, anyhow::Error>((status, body?.to_bytes()))
+        };
+        let (status, body) = runtime
+            .block_on(async { timeout(TIMEOUT, asked).await })
+            .with_context(late)??;
+        if status != StatusCode::OK {
+            let said = String::from_utf8_lossy(&body);
+            bail!(
+                "{} answered {status}: {}",
+                args.url,
+                visible(said.trim_end())
+            );
+        }
+        from = match args.output {
+            Output::Text => table.text(&String::from_utf8_lossy(&body), streams)?,
+            Output::Json => table.json(&body, streams)?,
+        };
     }
     Ok(EXIT_OK)
+}
+
+/// What has been printed of a table.
+#[derive(Default)]
+struct Printed {
+    pages: usize,
+    agents: usize,
+    unassigned: Vec<Value>,
+}
+
+impl Printed {
+    /// Prints a page for people, and returns where the next one begins.
+    fn text(&mut self, page: &str, streams: &mut Streams<'_>) -> anyhow::Result<Option<String>> {
+        let (page, next) = match page.trim_end().rsplit_once("\ncontinue: ") {
+            Some((page, next)) => (page, Some(next.to_owned())),
+            None => (page.trim_end(), None),
+        };
+        let shown = match (&next, page.rsplit_once("\n\nholder: ")) {
+            (Some(_), Some((shown, _))) => shown,
+            _ => page,
+        };
+        // The names of the columns once.
+        let shown = match shown.split_once('\n') {
+            Some((head, rest)) if self.pages > 0 && head.starts_with("AGENT ") => rest,
+            _ => shown,
+        };
+        self.pages += 1;
+        writeln!(streams.stdout, "{}", visible(shown))?;
+        Ok(next)
+    }
+
+    /// Prints a page for programs, all pages as one object, and returns where the next one begins.
+    fn json(&mut self, page: &[u8], streams: &mut Streams<'_>) -> anyhow::Result<Option<String>> {
+        let page: Value = serde_json::from_slice(page).context("the table is not JSON")?;
+        let out = &mut streams.stdout;
+        if self.pages == 0 {
+            let (holder, phase) = (&page["holder"], &page["phase"]);
+            write!(out, r#"{{"holder":{holder},"phase":{phase},"agents":["#)?;
+        }
+        self.pages += 1;
+        for agent in page["agents"].as_array().into_iter().flatten() {
+            let comma = if self.agents > 0 { "," } else { "" };
+            write!(out, "{comma}{agent}")?;
+            self.agents += 1;
+        }
+        self.unassigned
+            .extend(page["unassigned"].as_array().into_iter().flatten().cloned());
+        let next = page["continue"].as_str().map(str::to_owned);
+        if next.is_none() {
+            let unassigned = Value::from(std::mem::take(&mut self.unassigned));
+            writeln!(out, r#"],"unassigned":{unassigned}}}"#)?;
+        }
+        Ok(next)
+    }
+}
+
+/// A text of several lines as a terminal may show it, whoever wrote it.
+fn visible(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(escaped).collect();
+    lines.join("\n")
+}
+
+/// The header that proves who asks.
+fn bearer(path: &Path) -> anyhow::Result<HeaderValue> {
+    let token = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the token in `{}`", path.display()))
+        .map_err(Usage::from)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+        .map_err(|_| anyhow!("`{}` holds no token", path.display()))
+        .map_err(Usage::from)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The URL, and its host without the brackets of an IPv6 address.

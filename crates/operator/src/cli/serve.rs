@@ -22,6 +22,7 @@ use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
 use crate::app::{
     self, Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
+use crate::election::senders;
 use crate::file;
 use crate::http::body;
 use crate::http::webhook::Access;
@@ -119,6 +120,61 @@ pub struct ElectionArgs {
     /// Agents at once
     #[arg(long, value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_agents: u32,
+
+    /// What the addresses of agents say: `distinct`, each reaches the operator from its own, which doesn't change while it
+    /// runs; `shared`, nothing, since a proxy or a load balancer is between, so nobody can be told from anybody else
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub agent_addresses: AgentAddresses,
+
+    /// Requests to the election in a second from one address, and four times as many at once; agents poll every 4s
+    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_requests_per_address: u32,
+
+    /// Whether agents must prove who they are, by a client certificate or a bearer token: `off`, `optional` or `required`
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub election_auth: ElectionAuth,
+
+    /// A user, group or name in a certificate that is an agent (can be repeated) [default: whoever proves to be somebody]
+    #[arg(long, value_name = "NAME")]
+    pub election_agent: Vec<String>,
+
+    /// An audience that tokens of agents may be made for (can be repeated) [default: the API server's]
+    #[arg(long, value_name = "NAME")]
+    pub election_audience: Vec<String>,
+}
+
+/// Whether agents must prove who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ElectionAuth {
+    /// Not looked at
+    #[default]
+    Off,
+    /// Looked at where it is there
+    Optional,
+    /// Nobody else is heard
+    Required,
+}
+
+/// What the addresses of agents say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AgentAddresses {
+    /// Each has its own
+    #[default]
+    Distinct,
+    /// Nothing
+    Shared,
 }
 
 /// What clients of the HTTPS server may do. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
@@ -323,12 +379,30 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
         },
         names,
         election: election_settings(&args.election),
+        senders: sender_settings(&args.election),
+        audiences: args.election.election_audience.clone(),
         cluster,
         build: Build {
             version: version::VERSION,
             commit: version::COMMIT,
         },
     })
+}
+
+fn sender_settings(args: &ElectionArgs) -> senders::Settings {
+    senders::Settings {
+        auth: match args.election_auth {
+            ElectionAuth::Off => senders::Auth::Off,
+            ElectionAuth::Optional => senders::Auth::Optional,
+            ElectionAuth::Required => senders::Auth::Required,
+        },
+        agents: args.election_agent.clone(),
+        addresses: match args.agent_addresses {
+            AgentAddresses::Distinct => senders::Addresses::Distinct,
+            AgentAddresses::Shared => senders::Addresses::Shared,
+        },
+        per_second: args.max_requests_per_address,
+    }
 }
 
 fn election_settings(args: &ElectionArgs) -> election::Settings {

@@ -1,9 +1,11 @@
 //! Passes requests on to the replica that decides, over one connection that is kept.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use datakit_operator_core::election::Caller;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,10 +16,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::senders;
 use crate::tls::replicas::Replicas;
 
 /// Marks a request as passed on, and says how many replicas have done so. Only heeded from replicas.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-datakit-operator-forwarded");
+/// Who sent a request that is passed on, in the words of [`senders`](super::senders).
+pub const CLIENT: HeaderName = HeaderName::from_static("x-datakit-operator-client");
 /// Where the replica that passes a request on is reached itself.
 pub const FORWARDER: HeaderName = HeaderName::from_static("x-datakit-operator-forwarder");
 /// Which other replicas the one that answers knows, as addresses separated by commas.
@@ -31,8 +36,8 @@ const MAX_REPLICAS: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The largest answer that is passed on: a table of very many agents.
-const MAX_ANSWER: usize = 64 << 20;
+/// The largest answer that is passed on: a page of the table.
+const MAX_ANSWER: usize = 4 << 20;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -65,8 +70,10 @@ pub enum ForwardError {
 pub struct Forwarded {
     /// The method.
     pub method: Method,
-    /// The path.
-    pub path: &'static str,
+    /// The path and the query.
+    pub path: Cow<'static, str>,
+    /// Who sent it.
+    pub client: Option<Caller>,
     /// The `Accept` header, if any.
     pub accept: Option<HeaderValue>,
     /// The body.
@@ -246,6 +253,9 @@ impl Forwarder {
             .header(CONTENT_TYPE, "application/json");
         if let Some(own) = &self.address {
             copy = copy.header(FORWARDER, &**own);
+        }
+        if let Some(client) = &request.client {
+            copy = copy.header(CLIENT, senders::written(client));
         }
         if let Some(accept) = &request.accept {
             copy = copy.header(ACCEPT, accept);

@@ -3,26 +3,40 @@
 //! Every replica answers for itself. The record of a scope is read, decided on, and written only if nobody else has
 //! written it meanwhile; so it needs no replica that decides for all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use datakit_operator_core::election::leader::{
     Answer, Candidate, Problem, Record, Request, check, decide, lease_name, scope,
 };
+use datakit_operator_core::election::{Caller, fair_share};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::clock;
 use crate::tls::provider::sha256;
 
 /// How often a request is decided again because somebody else was faster.
 const ATTEMPTS: usize = 5;
-/// Different scopes that are served. Agents don't authenticate, so a stranger could otherwise fill the cluster's storage.
+/// Scopes that this replica has made a record for, and that have been led within [`ENDED`]. Agents don't authenticate, so a
+/// stranger could otherwise fill the cluster's storage. Each caller has its share of them.
 const MAX_SCOPES: usize = 1_000;
+/// A scope that nobody has led for so long gives way to another one.
+const ENDED: Duration = Duration::from_secs(3_600);
+/// Scopes that are known to have a leader, made here or not.
+const MAX_KNOWN: usize = 4_000;
+/// For how long a record that was read is good enough to say that its leader still leads.
+const FRESH: Duration = Duration::from_secs(2);
 /// Requests that work on records at once; more have to wait their turn.
 const MAX_AT_ONCE: usize = 32;
+/// The same for scopes of which no leader is known, as all are that strangers make up.
+const MAX_UNKNOWN_AT_ONCE: usize = 8;
+/// How long a turn is waited for: agents give up after two seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A future behind a pointer.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,8 +79,19 @@ pub trait Store: Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Leaders {
     store: Arc<dyn Store>,
-    scopes: Mutex<BTreeSet<String>>,
+    scopes: Mutex<HashMap<String, Scope>>,
     at_once: Semaphore,
+    unknown_at_once: Semaphore,
+}
+
+/// A scope that has, or had, a leader. Nothing else is remembered.
+#[derive(Debug)]
+struct Scope {
+    /// Who made its record, if that was done here.
+    maker: Option<Caller>,
+    /// As it was read or written last.
+    record: Record,
+    seen: Instant,
 }
 
 /// What a request comes to.
@@ -74,8 +99,14 @@ pub struct Leaders {
 pub enum Reply {
     /// An answer that agents understand.
     Answer(Box<Answer>),
-    /// There are too many scopes; the text says what to do.
+    /// There are too many scopes, or requests; the text says what to do.
     TooMany(String),
+}
+
+/// A request that isn't answered as agents understand it.
+enum Failure {
+    Store(StoreError),
+    TooManyScopes { may: usize },
 }
 
 impl Leaders {
@@ -86,29 +117,55 @@ impl Leaders {
             store,
             scopes: Mutex::default(),
             at_once: Semaphore::new(MAX_AT_ONCE),
+            unknown_at_once: Semaphore::new(MAX_UNKNOWN_AT_ONCE),
         }
     }
 
-    /// Answers a campaign or a heartbeat.
-    pub async fn answer(&self, request: Request, candidate: &Candidate<'_>) -> Reply {
+    /// Answers a campaign or a heartbeat of this sender. `may_try` is asked if the scope has no leader that is known here.
+    pub async fn answer(
+        &self,
+        request: Request,
+        candidate: &Candidate<'_>,
+        sender: &Caller,
+        may_try: impl FnOnce() -> bool,
+    ) -> Reply {
         if let Err(answer) = check(candidate) {
             return Reply::Answer(answer);
         }
         let name = lease_name(&sha256(&scope(candidate.token, candidate.namespace)));
-        if !self.admits(&name) {
-            return Reply::TooMany(format!(
-                "{MAX_SCOPES} combinations of token and namespace are known, which is the limit"
-            ));
-        }
-        let answer = match self.at_once.acquire().await {
-            Ok(_turn) => self.decide(request, candidate, &name).await,
-            // It is never closed.
-            Err(_) => Err(StoreError::Unavailable("shutting down".to_owned())),
+        let turns = match self.known(&name) {
+            Some(leader) => {
+                let (answer, written) = decide(leader.as_ref(), request, candidate, now());
+                // A leadership that lasts ends for nobody before its time.
+                if leader.is_some() && written.is_none() {
+                    return Reply::Answer(Box::new(answer));
+                }
+                &self.at_once
+            }
+            None if !may_try() => {
+                return Reply::TooMany(
+                    "your address asks too often for leadership of what has no leader".to_owned(),
+                );
+            }
+            None => &self.unknown_at_once,
         };
-        Reply::Answer(Box::new(answer.unwrap_or_else(|error| {
-            let (problem, message) = error.problem();
-            Answer::error(candidate, problem, message)
-        })))
+        let answer = match timeout(PATIENCE, turns.acquire()).await {
+            Ok(Ok(_turn)) => self.decide(request, candidate, &name, sender).await,
+            // It is never closed.
+            _ => Err(Failure::Store(StoreError::Unavailable(
+                "too many requests are waiting for the API server".to_owned(),
+            ))),
+        };
+        match answer {
+            Ok(answer) => Reply::Answer(Box::new(answer)),
+            Err(Failure::Store(error)) => {
+                let (problem, message) = error.problem();
+                Reply::Answer(Box::new(Answer::error(candidate, problem, message)))
+            }
+            Err(Failure::TooManyScopes { may }) => Reply::TooMany(format!(
+                "there are so many combinations of token and namespace that one address may have {may} of them"
+            )),
+        }
     }
 
     /// Whether records can be read at this moment.
@@ -118,7 +175,10 @@ impl Leaders {
     /// If not, with the reason.
     pub async fn status(&self) -> Result<(), (Problem, String)> {
         let name = lease_name(&[0; 32]);
-        let turn = self.at_once.acquire().await;
+        let Ok(Ok(turn)) = timeout(PATIENCE, self.at_once.acquire()).await else {
+            let why = "too many requests are waiting for the API server";
+            return Err(StoreError::Unavailable(why.to_owned()).problem());
+        };
         let read = self.store.read(&name).await;
         drop(turn);
         read.map(drop).map_err(StoreError::problem)
@@ -129,28 +189,89 @@ impl Leaders {
         request: Request,
         candidate: &Candidate<'_>,
         name: &str,
-    ) -> Result<Answer, StoreError> {
+        sender: &Caller,
+    ) -> Result<Answer, Failure> {
         for _ in 0..ATTEMPTS {
-            let Stored { record, version } = self.store.read(name).await?;
+            let Stored { record, version } = self.store.read(name).await.map_err(Failure::Store)?;
             let (answer, written) = decide(record.as_ref(), request, candidate, now());
             let Some(written) = written else {
+                if let Some(record) = record.filter(|record| record.lasts(now())) {
+                    self.remember(name, record, None);
+                }
                 return Ok(answer);
             };
-            match self.store.write(name, written, version).await {
-                Ok(()) => return Ok(answer),
+            let maker = version.is_none().then_some(sender);
+            if maker.is_some() {
+                self.admit(sender)?;
+            }
+            match self.store.write(name, written.clone(), version).await {
+                Ok(()) => {
+                    self.remember(name, written, maker);
+                    return Ok(answer);
+                }
                 Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(Failure::Store(error)),
             }
         }
-        Err(StoreError::Conflict)
+        Err(Failure::Store(StoreError::Conflict))
     }
 
-    fn admits(&self, name: &str) -> bool {
+    /// Nothing if no leader is known; else who leads, if that was seen just now.
+    fn known(&self, name: &str) -> Option<Option<Record>> {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let scope = scopes.get(name)?;
+        let fresh = scope.seen.elapsed() < FRESH && scope.record.lasts(now());
+        Some(fresh.then(|| scope.record.clone()))
+    }
+
+    /// Whether a caller may make one more record.
+    fn admit(&self, sender: &Caller) -> Result<(), Failure> {
+        let share = sender.share();
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        if scopes.contains(name) {
-            return true;
+        let count = |scopes: &HashMap<String, Scope>| {
+            let makers = || scopes.values().filter_map(|scope| scope.maker.as_ref());
+            (
+                makers().count(),
+                makers().filter(|maker| **maker == share).count(),
+            )
+        };
+        let may = |made| match share {
+            Caller::Anybody => MAX_SCOPES - made,
+            _ => fair_share(MAX_SCOPES, made),
+        };
+        let (mut made, mut own) = count(&scopes);
+        if own >= may(made) || made >= MAX_SCOPES {
+            scopes.retain(|_, scope| scope.seen.elapsed() < ENDED);
+            (made, own) = count(&scopes);
         }
-        scopes.len() < MAX_SCOPES && scopes.insert(name.to_owned())
+        let may = may(made);
+        match made < MAX_SCOPES && (own < may || share == Caller::Anybody) {
+            true => Ok(()),
+            false => Err(Failure::TooManyScopes { may }),
+        }
+    }
+
+    fn remember(&self, name: &str, record: Record, maker: Option<&Caller>) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = Instant::now();
+        if let Some(scope) = scopes.get_mut(name) {
+            (scope.record, scope.seen) = (record, seen);
+            return;
+        }
+        if scopes.len() >= MAX_KNOWN {
+            scopes.retain(|_, scope| {
+                scope.maker.is_some() && scope.seen.elapsed() < ENDED || scope.record.lasts(now())
+            });
+        }
+        if scopes.len() < MAX_KNOWN || maker.is_some() {
+            let maker = maker.map(Caller::share);
+            let scope = Scope {
+                maker,
+                record,
+                seen,
+            };
+            scopes.insert(name.to_owned(), scope);
+        }
     }
 }
 
@@ -223,7 +344,7 @@ mod tests {
                 namespace,
                 id,
             };
-            match leaders.answer(request, &candidate).await {
+            match leaders.answer(request, &candidate, &at(1), || true).await {
                 Reply::Answer(answer) => (answer.status, answer.incumbency_id),
                 Reply::TooMany(why) => panic!("{why}"),
             }
@@ -246,20 +367,84 @@ mod tests {
         assert_eq!(ask(Campaign, "n", "").await.0, Status::Error);
     }
 
+    async fn ask(leaders: &Leaders, request: Request, token: &str, from: u8) -> Option<Status> {
+        let candidate = Candidate {
+            token,
+            namespace: "",
+            id: "a",
+        };
+        match leaders
+            .answer(request, &candidate, &at(from), || true)
+            .await
+        {
+            Reply::Answer(answer) => Some(answer.status),
+            Reply::TooMany(_) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_leader_is_not_remembered() {
+        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        for number in 0..2 * MAX_SCOPES {
+            let token = format!("t{number}");
+            let answer = ask(&leaders, Request::Heartbeat, &token, 9).await;
+            assert_eq!(answer, Some(Status::Defeat));
+        }
+        assert_eq!(leaders.scopes.lock().unwrap().len(), 0);
+        let answer = ask(&leaders, Request::Campaign, "t", 1).await;
+        assert_eq!(answer, Some(Status::Success));
+    }
+
     #[tokio::test]
     async fn strangers_cannot_make_more_and_more_records() {
         let leaders = Leaders::new(Arc::new(InMemory::default()));
-        for number in 0..MAX_SCOPES + 1 {
-            let token = format!("t{number}");
-            let candidate = Candidate {
-                token: &token,
-                namespace: "",
-                id: "a",
-            };
-            let reply = leaders.answer(Request::Campaign, &candidate).await;
-            let refused = matches!(reply, Reply::TooMany(_));
-            assert_eq!(refused, number == MAX_SCOPES);
+        for from in 10..30 {
+            for number in 0..MAX_SCOPES {
+                let token = format!("{from}-{number}");
+                if ask(&leaders, Request::Campaign, &token, from)
+                    .await
+                    .is_none()
+                {
+                    break;
+                }
+            }
         }
+        let made = leaders.scopes.lock().unwrap().len();
+        assert!(made < MAX_SCOPES, "{made}");
+        // There is something left for others, and what there is goes on.
+        let answer = ask(&leaders, Request::Campaign, "t", 1).await;
+        assert_eq!(answer, Some(Status::Success));
+        let answer = ask(&leaders, Request::Heartbeat, "10-0", 10).await;
+        assert_eq!(answer, Some(Status::Success));
+    }
+
+    #[tokio::test]
+    async fn a_stranger_that_may_not_try_changes_nothing_for_leaders() {
+        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        let candidate = |id| Candidate {
+            token: "t",
+            namespace: "",
+            id,
+        };
+        let ask = async |request, id, may_try: bool| {
+            let candidate = candidate(id);
+            let reply = leaders
+                .answer(request, &candidate, &at(1), || may_try)
+                .await;
+            match reply {
+                Reply::Answer(answer) => Some(answer.status),
+                Reply::TooMany(_) => None,
+            }
+        };
+        use Request::{Campaign, Heartbeat};
+        assert_eq!(ask(Campaign, "a", false).await, None);
+        assert_eq!(ask(Campaign, "a", true).await, Some(Status::Success));
+        assert_eq!(ask(Heartbeat, "a", false).await, Some(Status::Success));
+        assert_eq!(ask(Campaign, "b", false).await, Some(Status::Defeat));
+    }
+
+    fn at(last: u8) -> Caller {
+        Caller::at([10, 0, 0, last].into())
     }
 
     #[tokio::test]

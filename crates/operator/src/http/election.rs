@@ -1,22 +1,27 @@
 //! The routes of agents: task election, and the leader election of newer agents.
 
-use std::borrow::Cow;
+mod table;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_operator_core::election::leader::{self, Candidate};
-use datakit_operator_core::election::{Outcome, Poll, Table};
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use datakit_operator_core::election::text::unprintable;
+use datakit_operator_core::election::{Caller, Outcome, Poll};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::{self, Unreadable};
 use super::respond::{self, JSON};
-use crate::election::forward::{FORWARDED, FORWARDER, Forwarded, Forwarder, MAX_HOPS, REPLICAS};
+use crate::election::forward::{
+    CLIENT, FORWARDED, FORWARDER, Forwarded, Forwarder, MAX_HOPS, REPLICAS,
+};
 use crate::election::leaders::{Leaders, Reply};
+use crate::election::senders::{self, Denied, Senders};
 use crate::election::{Office, Ruling};
 use crate::listen::{Answer, AnswerBody, ConnectAgain, GoElsewhere, Peer, Received};
 use crate::telemetry::metrics::Metrics;
@@ -59,17 +64,19 @@ pub struct Election {
     office: Arc<Office>,
     forwarder: Option<Forwarder>,
     leaders: Leaders,
+    senders: Senders,
     bodies: body::Reader,
     metrics: Arc<Metrics>,
 }
 
 impl Election {
-    /// Decides with `office`, and passes on with `forwarder` what another replica decides.
+    /// Decides with `office` for whom `senders` hears, and passes on with `forwarder` what another replica decides.
     #[must_use]
     pub fn new(
         office: Arc<Office>,
         forwarder: Option<Forwarder>,
         leaders: Leaders,
+        senders: Senders,
         metrics: Arc<Metrics>,
     ) -> Self {
         let bodies = body::Reader::new(body::Limits {
@@ -81,6 +88,7 @@ impl Election {
             office,
             forwarder,
             leaders,
+            senders,
             bodies,
             metrics,
         }
@@ -106,7 +114,12 @@ impl Election {
                 let mut answer = match (path, method) {
                     (REPLICAS_PATH, _) => respond::text(StatusCode::OK, self.office.name()),
                     (_, &Method::POST) => self.poll(request, origin).await,
-                    (_, &(Method::GET | Method::HEAD)) => self.table(&request, origin).await,
+                    (_, &(Method::GET | Method::HEAD)) => {
+                        match self.onlooker(&request, origin).await {
+                            Ok(()) => self.table(&request, origin).await,
+                            Err(answer) => answer,
+                        }
+                    }
                     _ => return respond::method_not_allowed(method, "GET, HEAD, POST"),
                 };
                 if origin != Origin::Client {
@@ -123,7 +136,10 @@ impl Election {
                     CAMPAIGN_PATH => leader::Request::Campaign,
                     _ => leader::Request::Heartbeat,
                 };
-                self.leader(kind, request.uri()).await
+                match self.sender(&request, Origin::Client).await {
+                    Ok(sender) => self.leader(kind, request.uri(), &sender).await,
+                    Err(answer) => answer,
+                }
             }
             _ => respond::method_not_allowed(method, "POST"),
         }
@@ -139,7 +155,8 @@ impl Election {
             if let Some(address) = self.office.elsewhere() {
                 let hello = Forwarded {
                     method: Method::GET,
-                    path: REPLICAS_PATH,
+                    path: REPLICAS_PATH.into(),
+                    client: None,
                     accept: None,
                     body: Bytes::new(),
                     hops: MAX_HOPS,
@@ -153,6 +170,10 @@ impl Election {
     }
 
     async fn poll(&self, request: Request<Received>, origin: Origin) -> Answer {
+        let sender = match self.sender(&request, origin).await {
+            Ok(sender) => sender,
+            Err(answer) => return answer,
+        };
         let body = match self.bodies.read(request.into_body()).await {
             Ok(body) => body,
             Err(unreadable) => {
@@ -169,7 +190,7 @@ impl Election {
                 return respond::text(StatusCode::BAD_REQUEST, &chain(&bad));
             }
         };
-        match self.office.poll(&poll) {
+        match self.office.poll(&poll, &sender) {
             Ruling::Here(Outcome::Allowed(allowed)) => {
                 let body = Bytes::copy_from_slice(allowed.json());
                 respond::with_body(StatusCode::OK, JSON, body)
@@ -181,7 +202,8 @@ impl Election {
             undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
                 let copy = Forwarded {
                     method: Method::POST,
-                    path: ELECTION_PATH,
+                    path: ELECTION_PATH.into(),
+                    client: Some(sender),
                     accept: None,
                     body: body.bytes.clone(),
                     hops: 0,
@@ -192,34 +214,77 @@ impl Election {
     }
 
     async fn table(&self, request: &Request<Received>, origin: Origin) -> Answer {
-        let accept = request.headers().get(ACCEPT);
-        match self.office.table() {
-            Ruling::Here(table) if wants_text(request.headers()) => respond::with_body(
+        let query = Query::of(request.uri());
+        let (limit, from) = match table::asked(&query.get("limit"), &query.get("continue")) {
+            Ok(asked) => asked,
+            Err(line) => return respond::text(StatusCode::BAD_REQUEST, &line),
+        };
+        match self.office.page(&from, table::size(limit)) {
+            Ruling::Here(page) if table::wants_text(request.headers()) => respond::with_body(
                 StatusCode::OK,
                 respond::TEXT,
-                as_text(self.office.name(), &table),
+                table::as_text(self.office.name(), &page),
             ),
-            Ruling::Here(table) => {
-                let unassigned: Vec<&str> = table.unassigned.iter().map(|name| &**name).collect();
-                let json = json!({
-                    "holder": self.office.name(),
-                    "phase": table.phase,
-                    "agents": table.agents,
-                    "unassigned": unassigned,
-                });
-                respond::with_body(StatusCode::OK, JSON, json.to_string())
+            Ruling::Here(page) => {
+                let json = table::as_json(self.office.name(), &page);
+                respond::with_body(StatusCode::OK, JSON, json)
             }
             undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
+                let path = format!("{ELECTION_PATH}?limit={limit}&continue={from}");
                 let copy = Forwarded {
                     method: Method::GET,
-                    path: ELECTION_PATH,
-                    accept: accept.cloned(),
+                    path: path.into(),
+                    client: None,
+                    accept: request.headers().get(ACCEPT).cloned(),
                     body: Bytes::new(),
                     hops: 0,
                 };
                 self.ask_others(undecided, origin, copy).await
             }
         }
+    }
+
+    /// Who polls: the client, or whom a replica passes the poll on for. A replica of an earlier version doesn't say.
+    async fn sender(&self, request: &Request<Received>, origin: Origin) -> Result<Caller, Answer> {
+        let headers = request.headers();
+        if origin != Origin::Client {
+            let said = headers.get(CLIENT).and_then(|value| value.to_str().ok());
+            return Ok(said.and_then(senders::read).unwrap_or(Caller::Anybody));
+        }
+        let Some(peer) = request.extensions().get::<Peer>() else {
+            return Ok(Caller::Anybody);
+        };
+        let recognised = self.senders.recognise(peer, headers).await;
+        recognised.map_err(|denied| self.deny(&denied))
+    }
+
+    /// Whether somebody may look, who need not be an agent: on this machine everybody may, by whom `kubectl exec` and
+    /// `kubectl port-forward` arrive.
+    async fn onlooker(&self, request: &Request<Received>, origin: Origin) -> Result<(), Answer> {
+        let here = request
+            .extensions()
+            .get::<Peer>()
+            .is_none_or(Senders::is_here);
+        if here && request.headers().get(AUTHORIZATION).is_none() {
+            return Ok(());
+        }
+        self.sender(request, origin).await.map(drop)
+    }
+
+    fn deny(&self, denied: &Denied) -> Answer {
+        let status = denied.status();
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => self.metrics.election.too_often.inc(),
+            _ => self.metrics.election.denied.inc(),
+        };
+        let mut answer = respond::text(status, &denied.to_string());
+        let headers = answer.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        } else if status != StatusCode::FORBIDDEN {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("4"));
+        }
+        answer
     }
 
     /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the header; only replicas
@@ -322,7 +387,7 @@ impl Election {
         answer
     }
 
-    async fn leader(&self, kind: leader::Request, uri: &Uri) -> Answer {
+    async fn leader(&self, kind: leader::Request, uri: &Uri, sender: &Caller) -> Answer {
         let query = Query::of(uri);
         let (token, namespace, id) = (query.get("token"), query.get("namespace"), query.get("id"));
         for (name, value) in [("token", &token), ("namespace", &namespace), ("id", &id)] {
@@ -335,19 +400,33 @@ impl Election {
                 return respond::text(StatusCode::BAD_REQUEST, &line);
             }
         }
+        for (name, value) in [("namespace", &namespace), ("id", &id)] {
+            if let Some((offset, found)) = unprintable(value) {
+                let line = format!(
+                    "`{name}` has the character U+{:04X} at byte {offset}, expected only ones that are seen as they are",
+                    u32::from(found)
+                );
+                return respond::text(StatusCode::BAD_REQUEST, &line);
+            }
+        }
         let candidate = Candidate {
             token: &token,
             namespace: &namespace,
             id: &id,
         };
-        match self.leaders.answer(kind, &candidate).await {
+        let may_try = || self.senders.may_try(sender);
+        let reply = self.leaders.answer(kind, &candidate, sender, may_try);
+        match reply.await {
             Reply::Answer(answer) => {
                 let status = StatusCode::from_u16(answer.http_status());
                 let json = serde_json::to_vec(&answer).unwrap_or_default();
                 let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
                 respond::with_body(status, JSON, json)
             }
-            Reply::TooMany(why) => respond::text(StatusCode::TOO_MANY_REQUESTS, &why),
+            Reply::TooMany(why) => {
+                self.metrics.election.too_often.inc();
+                respond::text(StatusCode::TOO_MANY_REQUESTS, &why)
+            }
         }
     }
 
@@ -396,11 +475,6 @@ fn no_replica() -> Answer {
     answer
 }
 
-fn wants_text(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"))
-}
-
 /// An error with what caused it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -409,54 +483,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
-    text
-}
-
-/// The table for a terminal: one line an agent, then what nobody has.
-#[must_use]
-pub fn as_text(holder: &str, table: &Table) -> String {
-    let mut rows = vec![[
-        "AGENT".to_owned(),
-        "LAST SEEN".to_owned(),
-        "LOAD".to_owned(),
-        "INPUTS".to_owned(),
-    ]];
-    for agent in &table.agents {
-        let inputs: Vec<Cow<'_, str>> = agent
-            .inputs
-            .iter()
-            .map(|input| match input.standing.as_str() {
-                "active" => Cow::from(&*input.name),
-                standing => Cow::from(format!("{} ({standing})", input.name)),
-            })
-            .collect();
-        let shared = if agent.shared_id { " (shared!)" } else { "" };
-        rows.push([
-            format!("{}{shared}", agent.id),
-            format!("{:.1}s ago", agent.last_seen_ms as f64 / 1000.0),
-            agent.load.to_string(),
-            if inputs.is_empty() {
-                "-".to_owned()
-            } else {
-                inputs.join(", ")
-            },
-        ]);
-    }
-    let mut widths = [0; 4];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for [agent, seen, load, inputs] in &rows {
-        let [a, s, l, _] = widths;
-        let _ = writeln!(text, "{agent:a$}  {seen:s$}  {load:>l$}  {inputs}");
-    }
-    if !table.unassigned.is_empty() {
-        let _ = writeln!(text, "\nnobody has: {}", table.unassigned.join(", "));
-    }
-    let _ = writeln!(text, "\nholder: {holder}, {}", table.phase);
     text
 }
 

@@ -25,6 +25,10 @@ pub struct ElectionMetrics {
     refused: Counter,
     /// Polls that could not be read.
     pub bad: Counter,
+    /// Requests of an address that sends too many.
+    pub too_often: Counter,
+    /// Requests of somebody who doesn't prove to be an agent.
+    pub denied: Counter,
     /// Polls that came while nobody decided.
     pub nobody: Counter,
     /// Polls passed on to the replica that decides, and answered by it.
@@ -89,6 +93,8 @@ impl ElectionMetrics {
             waited: answer("listening"),
             refused: answer("refused"),
             bad: answer("bad_request"),
+            too_often: answer("too_often"),
+            denied: answer("denied"),
             nobody: answer("nobody_decides"),
             forwarded: answer("forwarded"),
             unreachable: answer("holder_unreachable"),

@@ -1,5 +1,7 @@
 //! Task election over HTTPS, by a process that decides alone.
 
+mod strangers;
+
 use datakit_operator::cluster::lease::{RELEASED, UNKNOWN, UNREACHABLE};
 use datakit_operator::election::LAPSED;
 use http::{HeaderValue, Method, Request};
@@ -38,7 +40,12 @@ async fn inputs_are_given_to_one_agent_each() {
         assert_eq!(answer.json(), json!({"allowed_inputs": ["nginx"]}));
     }
     let mut client = operator.client(Protocol::Http1).await;
-    for (outcome, want) in [("allowed", 4.0), ("bad_request", 0.0)] {
+    for (outcome, want) in [
+        ("allowed", 4.0),
+        ("bad_request", 0.0),
+        ("too_often", 0.0),
+        ("denied", 0.0),
+    ] {
         let series = format!("datakit_operator_election_answers_total{{outcome=\"{outcome}\"}}");
         assert_eq!(operator.metric(&series).await, want, "{outcome}");
     }

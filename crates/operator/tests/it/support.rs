@@ -23,7 +23,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -269,6 +269,27 @@ impl Operator {
         self.ask(Protocol::Http2, post(body)).await
     }
 
+    /// An HTTP/1.1 connection from another address of this machine: `127.0.0.N`.
+    pub(crate) async fn client_from(&self, last: u8) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let source = SocketAddr::from(([127, 0, 0, last], 0));
+        socket.bind(source).expect("an address of this machine");
+        let stream = within(socket.connect(self.https))
+            .await
+            .expect("a connection");
+        let tls = shake_hands(
+            stream,
+            &self.roots,
+            "localhost",
+            &["http/1.1"],
+            rustls::ALL_VERSIONS,
+        );
+        let io = TokioIo::new(tls.await.expect("a TLS connection"));
+        let (sender, connection) = http1::handshake(io).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        Client::Http1(sender)
+    }
+
     /// One request to the plain listener.
     pub(crate) async fn probe(&self, request: Request<Full<Bytes>>) -> Answer {
         let io = TokioIo::new(TcpStream::connect(self.probes).await.expect("a connection"));
@@ -433,6 +454,17 @@ pub(crate) async fn connect_with(
     protocols: &[&str],
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = within(TcpStream::connect(address)).await?;
+    shake_hands(stream, roots, name, protocols, versions).await
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    roots: &RootCertStore,
+    name: &str,
+    protocols: &[&str],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -444,7 +476,6 @@ pub(crate) async fn connect_with(
         .map(|name| name.as_bytes().to_vec())
         .collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    let stream = within(TcpStream::connect(address)).await?;
     // Headers and body are written one after the other; without this the second waits for an acknowledgement.
     stream.set_nodelay(true)?;
     within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use datakit_operator_core::election::{Election, Limits, Outcome, Poll, Settings, Start};
+use datakit_operator_core::election::{Caller, Election, Limits, Outcome, Poll, Settings, Start};
 
 use super::agent::{Agent, Inputs};
 use super::reshuffling::Reshuffling;
@@ -59,9 +59,24 @@ pub(super) struct History {
     pub(super) late: bool,
     /// Whether operators leave a note on who had everything.
     pub(super) notes: bool,
+    /// Whether an agent that starts again comes from a new address, as a new pod does.
+    pub(super) pods: bool,
+    /// Who else polls.
+    pub(super) strangers: Strangers,
     /// Whether the first operator listens first, too.
     pub(super) relearn_first: bool,
     pub(super) seed: u64,
+}
+
+/// Who polls besides the agents, from other addresses: in the agents' names or in their own, with whatever, until
+/// [`QUIET`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strangers {
+    None,
+    /// They want inputs of their own.
+    Idle,
+    /// They want the agents' inputs, and claim to run them. Only what is free may become theirs; nobody collects it then.
+    Greedy,
 }
 
 /// Which operator runs.
@@ -145,6 +160,7 @@ enum Event {
     Arrives(usize, u32, Inputs, Inputs, bool),
     /// What a request came to; nothing if it failed.
     Ends(usize, u32, Option<Inputs>),
+    StrangerPolls,
     Disturbance,
 }
 
@@ -190,6 +206,11 @@ struct World<'h> {
 const NAMES: [&str; 16] = [
     "i00", "i01", "i02", "i03", "i04", "i05", "i06", "i07", "i08", "i09", "i10", "i11", "i12",
     "i13", "i14", "i15",
+];
+/// What strangers have.
+const OTHERS: [&str; 16] = [
+    "s00", "s01", "s02", "s03", "s04", "s05", "s06", "s07", "s08", "s09", "s10", "s11", "s12",
+    "s13", "s14", "s15",
 ];
 const IDS: [&str; 6] = ["node-a", "node-b", "node-c", "node-d", "node-e", "node-f"];
 
@@ -239,6 +260,9 @@ impl<'h> World<'h> {
             world.push(u64::from(*time), Event::Operation(at));
         }
         world.push(QUIET, Event::Disturbance);
+        if history.strangers != Strangers::None && kind == Kind::Ours {
+            world.push(1, Event::StrangerPolls);
+        }
         world
     }
 
@@ -383,6 +407,7 @@ impl<'h> World<'h> {
                 self.arrives(at, process, offers, target, waits);
             }
             Event::Ends(at, process, answer) => self.ends(at, process, answer),
+            Event::StrangerPolls => self.stranger_polls(),
             Event::Disturbance => self.disturb(0),
         }
     }
@@ -491,14 +516,16 @@ impl<'h> World<'h> {
     fn arrives(&mut self, at: usize, process: u32, offers: Inputs, target: Inputs, waits: bool) {
         if !waits {
             // With other offers it looks as if there were two agents, at first.
-            let same = self.slots[at].offers == offers;
+            // From a former address, it looks alive there.
+            let moved = self.history.pods && self.slots[at].process != process;
+            let same = self.slots[at].offers == offers && !moved;
             self.disturb(if same { 0 } else { TIMEOUT });
             if self.relearning {
                 // An outdated claim that an operator who knows nothing yet has to believe.
                 self.slots[at].excused |= target;
             }
         }
-        let answer = self.answer(at, offers, target);
+        let answer = self.answer(at, process, offers, target);
         // Listening may have ended within.
         self.watch_relearning();
         let slot = &mut self.slots[at];
@@ -567,7 +594,47 @@ impl<'h> World<'h> {
         }
     }
 
-    fn answer(&mut self, at: usize, offers: Inputs, target: Inputs) -> Option<Inputs> {
+    /// Polls in anybody's name, from one of a few addresses.
+    fn stranger_polls(&mut self) {
+        let name = self.random(2 * IDS.len() as u64) as usize;
+        let id = IDS.get(name).copied().unwrap_or("stranger");
+        let address = 200 + self.random(3) as u8;
+        // While an operator listens, it has nothing but words to go by.
+        let greedy = self.history.strangers == Strangers::Greedy && !self.relearning;
+        let names = if greedy { NAMES } else { OTHERS };
+        let (offers, running) = (self.random(1 << 16), self.random(1 << 16));
+        let running = if self.random(3) == 0 { offers } else { running };
+        let inputs = |set: u64| (0..NAMES.len()).filter(move |input| set >> input & 1 == 1);
+        let poll = Poll::new(
+            Cow::Borrowed(id),
+            inputs(offers)
+                .map(|input| (Cow::Borrowed(names[input]), 1))
+                .collect(),
+            inputs(running)
+                .map(|input| Cow::Borrowed(names[input]))
+                .collect(),
+            &Limits::default(),
+        );
+        let caller = Caller::at([10, 0, 9, address].into());
+        if let Some(Operator::Ours(election)) = &mut self.operator {
+            election.poll(&poll.unwrap(), &caller, Duration::from_millis(self.now));
+        }
+        self.watch_relearning();
+        // What was given to a stranger is free again when that one is dead.
+        self.disturb(TIMEOUT);
+        let next = self.now + 1 + self.random(2_500);
+        if next < QUIET {
+            self.push(next, Event::StrangerPolls);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        at: usize,
+        process: u32,
+        offers: Inputs,
+        target: Inputs,
+    ) -> Option<Inputs> {
         let scores = &self.history.scores;
         let operator = self.operator.as_mut()?;
         self.accounts.polls += 1;
@@ -586,7 +653,9 @@ impl<'h> World<'h> {
                 .collect(),
             &Limits::default(),
         );
-        match election.poll(&poll.unwrap(), Duration::from_millis(self.now)) {
+        let pod = if self.history.pods { process as u8 } else { 0 };
+        let caller = Caller::at([10, 1, at as u8, pod].into());
+        match election.poll(&poll.unwrap(), &caller, Duration::from_millis(self.now)) {
             Outcome::Allowed(allowed) => {
                 assert!(allowed.inputs().is_sorted_by(|a, b| a < b));
                 Some(

@@ -1,0 +1,135 @@
+//! The table of agents as it is asked for, a page at a time, and how it looks.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use datakit_operator_core::election::text::escaped;
+use datakit_operator_core::election::{Cursor, Page, PageSize};
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde::Serialize;
+
+/// Rows of a page, unless another number is asked for.
+pub(super) const ROWS: usize = 500;
+/// Rows of a page at most.
+pub(super) const MAX_ROWS: usize = 5_000;
+/// A page ends with the row that takes it beyond so many bytes. One row has 2,000 inputs of 253 bytes at most, so that
+/// no answer is larger than 4 MiB.
+const BYTES: usize = 1 << 20;
+
+/// What `?limit=&continue=` ask for.
+///
+/// # Errors
+///
+/// If they can't be read; the line says what was expected.
+pub(super) fn asked(limit: &str, from: &str) -> Result<(usize, Cursor), String> {
+    let rows = match limit {
+        "" => Ok(ROWS),
+        limit => limit.parse(),
+    };
+    let rows = rows
+        .ok()
+        .filter(|rows| (1..=MAX_ROWS).contains(rows))
+        .ok_or_else(|| {
+            let found: String = limit.chars().take(20).collect();
+            format!(
+                "`limit` is `{}`, expected a number from 1 to {MAX_ROWS}",
+                escaped(&found)
+            )
+        })?;
+    let from = from.parse();
+    Ok((rows, from.map_err(|bad| format!("`continue`: {bad}"))?))
+}
+
+/// How large a page of so many rows may be.
+pub(super) fn size(rows: usize) -> PageSize {
+    PageSize { rows, bytes: BYTES }
+}
+
+/// Whether the client wants to see it.
+pub(super) fn wants_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"))
+}
+
+/// A page for programs.
+pub(super) fn as_json(holder: &str, page: &Page) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Held<'a> {
+        holder: &'a str,
+        #[serde(flatten)]
+        page: &'a Page,
+    }
+    serde_json::to_vec(&Held { holder, page }).unwrap_or_default()
+}
+
+/// A page for a terminal: one line an agent, then what nobody has.
+pub(super) fn as_text(holder: &str, page: &Page) -> String {
+    let mut rows = vec![[
+        "AGENT".to_owned(),
+        "LAST SEEN".to_owned(),
+        "LOAD".to_owned(),
+        "INPUTS".to_owned(),
+    ]];
+    for agent in &page.agents {
+        let inputs: Vec<Cow<'_, str>> = agent
+            .inputs
+            .iter()
+            .map(|input| match input.standing.as_str() {
+                "active" => escaped(&input.name),
+                standing => Cow::from(format!("{} ({standing})", escaped(&input.name))),
+            })
+            .collect();
+        let shared = if agent.shared_id { " (shared!)" } else { "" };
+        rows.push([
+            format!("{}{shared}", escaped(&agent.id)),
+            format!("{:.1}s ago", agent.last_seen_ms as f64 / 1000.0),
+            agent.load.to_string(),
+            if inputs.is_empty() {
+                "-".to_owned()
+            } else {
+                inputs.join(", ")
+            },
+        ]);
+    }
+    let mut widths = [0; 4];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for [agent, seen, load, inputs] in &rows {
+        let [a, s, l, _] = widths;
+        let _ = writeln!(text, "{agent:a$}  {seen:s$}  {load:>l$}  {inputs}");
+    }
+    if !page.unassigned.is_empty() {
+        let unassigned: Vec<_> = page.unassigned.iter().map(|name| escaped(name)).collect();
+        let _ = writeln!(text, "\nnobody has: {}", unassigned.join(", "));
+    }
+    let _ = writeln!(text, "\nholder: {}, {}", escaped(holder), page.phase);
+    if let Some(next) = &page.next {
+        let _ = writeln!(text, "continue: {next}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for() {
+        assert_eq!(asked("", ""), Ok((ROWS, Cursor::Start)));
+        assert_eq!(asked("5", "u-3"), Ok((5, Cursor::Unassigned(3))));
+        for limit in ["0", "5001", "-1", "x", "\u{1b}"] {
+            let line = asked(limit, "").unwrap_err();
+            assert!(line.ends_with("expected a number from 1 to 5000"), "{line}");
+        }
+        let line = asked("", "x").unwrap_err();
+        assert_eq!(
+            line,
+            "`continue`: expected what the page before gave as `continue`"
+        );
+    }
+}
