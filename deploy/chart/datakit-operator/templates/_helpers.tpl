@@ -53,3 +53,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 - {{ $name }}.{{ .Release.Namespace }}.svc
 - {{ $name }}.{{ .Release.Namespace }}.svc.cluster.local
 {{- end }}
+
+{{/*
+Whether agents of Datakit must prove who they are; empty if not. Values of earlier charts don't say.
+*/}}
+{{- define "datakit-operator.electionAuth" -}}
+{{- $auth := dig "auth" "off" (.Values.election | default dict) -}}
+{{- if and $auth (ne ($auth | toString) "off") }}{{ $auth }}{{ end -}}
+{{- end -}}

@@ -71,7 +71,12 @@ pub(super) fn cases() -> Vec<Case> {
                 ),
                 ("PodDisruptionBudget", "/spec/maxUnavailable", json!(1)),
                 ("HorizontalPodAutoscaler", "", json!(0)),
-                ("NetworkPolicy", "", json!(0)),
+                ("NetworkPolicy", "/spec/ingress/0/from", Value::Null),
+                (
+                    "NetworkPolicy",
+                    "/spec/policyTypes",
+                    json!(["Ingress", "Egress"]),
+                ),
                 ("PodMonitor", "", json!(0)),
                 ("Secret", "", json!(0)),
             ],
@@ -303,11 +308,36 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "network policy, open",
-            json!({"networkPolicy": {"enabled": true}}),
+            json!({"networkPolicy": {"egress": {"apiServerPorts": [7443], "apiServers": [{"ipBlock": {"cidr": "10.0.0.0/28"}}],
+                "more": [{"ports": [{"port": 3128}]}]}}}),
             vec![
                 ("NetworkPolicy", "/spec/ingress/0/from", Value::Null),
                 ("NetworkPolicy", "/spec/ingress/1/ports/0/port", json!(9544)),
+                ("NetworkPolicy", "/spec/egress/0/ports/0/port", json!(7443)),
+                (
+                    "NetworkPolicy",
+                    "/spec/egress/0/to/0/ipBlock/cidr",
+                    json!("10.0.0.0/28"),
+                ),
+                ("NetworkPolicy", "/spec/egress/1/ports/0/port", json!(53)),
+                ("NetworkPolicy", "/spec/egress/2/ports/0/port", json!(9543)),
+                ("NetworkPolicy", "/spec/egress/3/ports/0/port", json!(3128)),
             ],
+        ),
+        case(
+            "network policy, inward only",
+            json!({"networkPolicy": {"egress": {"enabled": false}}}),
+            vec![("NetworkPolicy", "/spec/policyTypes", json!(["Ingress"]))],
+        ),
+        case(
+            "no network policy",
+            json!({"networkPolicy": {"enabled": false}}),
+            vec![("NetworkPolicy", "", json!(0))],
+        ),
+        case(
+            "agents prove who they are",
+            json!({"election": {"auth": "required", "agents": ["system:serviceaccount:datakit:datakit"], "audiences": ["operator"]}}),
+            vec![("ClusterRole", "/rules/3/resources", json!(["tokenreviews"]))],
         ),
         case(
             "network policy, narrow",
