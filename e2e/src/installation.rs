@@ -235,17 +235,28 @@ impl Installation {
         Ok(())
     }
 
-    /// Deletes the Secret and waits until it is there again: someone looks after things.
+    /// Installs the Secret again, empty. The operator can't.
+    pub async fn install_secret(&self) -> Result<()> {
+        let path = format!("/api/v1/namespaces/{}/secrets", self.name);
+        self.cluster.create(&path, &secret(&self.name)).await?;
+        Ok(())
+    }
+
+    /// Deletes the Secret, installs it again and waits until there is a CA in it: someone looks after things.
     pub async fn until_repaired(&self) -> Result<()> {
         self.delete_secret().await?;
+        self.install_secret().await?;
         self.until_secret().await
     }
 
-    /// Waits until there is a Secret.
+    /// Waits until there is a Secret with a CA.
     pub async fn until_secret(&self) -> Result<()> {
-        wait::until("the Secret", || async {
-            let found = self.secret().await;
-            found.map(drop).map_err(|error| refusal(&error))
+        wait::until("a CA in the Secret", || async {
+            match self.secret().await {
+                Ok(secret) if secret["data"]["ca.key"].is_string() => Ok(()),
+                Ok(_) => Err("there is none in it".to_owned()),
+                Err(error) => Err(refusal(&error)),
+            }
         })
         .await
     }
@@ -373,7 +384,6 @@ fn objects(name: &str) -> Vec<(String, Value)> {
         "apiVersion": api, "kind": "Role", "metadata": {"name": name},
         "rules": [
             rule("", "secrets", &["list", "watch", "update"], Some(format!("{name}-ca"))),
-            rule("", "secrets", &["create"], None),
             rule("coordination.k8s.io", "leases", &["get", "update"], Some(name.to_owned())),
             rule("coordination.k8s.io", "leases", &["create"], None),
         ],
@@ -396,6 +406,7 @@ fn objects(name: &str) -> Vec<(String, Value)> {
         "spec": {"ports": [{"name": "https", "port": 443, "targetPort": WEBHOOK}]},
     });
     let mut objects = vec![
+        (format!("{core}/secrets"), secret(name)),
         (
             format!("{core}/serviceaccounts"),
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}),
@@ -427,6 +438,13 @@ fn bindings(name: &str) -> [(String, Value); 2] {
             binding("ClusterRoleBinding", "ClusterRole", &format!("e2e-{name}")),
         ),
     ]
+}
+
+/// Empty, as it is installed.
+fn secret(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("{name}-ca")}, "type": "Opaque",
+    })
 }
 
 /// Two webhooks, since all of a configuration are looked after. Only the first is ever asked. The time-out is long: the

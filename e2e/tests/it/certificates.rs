@@ -155,7 +155,10 @@ async fn a_damaged_secret_is_repaired() -> Result<()> {
         ),
     ] {
         match &change {
-            None => installation.delete_secret().await?,
+            None => {
+                installation.delete_secret().await?;
+                installation.install_secret().await?;
+            }
             Some(change) => installation.damage_secret(change).await?,
         }
         let done = async |_: &Seen<'_>| is_in_use(&installation, &members).await.map_err(said);
@@ -164,6 +167,104 @@ async fn a_damaged_secret_is_repaired() -> Result<()> {
     }
     println!("{} pods", traffic.finish().await?);
     Ok(())
+}
+
+/// It can't be made by the operator, which goes on with what it has, and says what is to be done.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn a_missing_secret_is_waited_for() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let flags = ["--leaf-lifetime=20s", "--lease-duration=3s"];
+    let installation = Installation::new(&cluster, "missing", &flags).await?;
+    installation.delete_secret().await?;
+    let mut first = installation.start("pod-0").await?;
+    let reason = "the Secret with the CA does not exist";
+    until_unready(&first, reason).await?;
+    until_said(
+        &first,
+        "`missing-ca` does not exist, and the operator may not create it",
+    )
+    .await?;
+    installation.install_secret().await?;
+    first.replica.until_ready().await?;
+    until_injected(installation.pods()).await?;
+
+    let right = installation.bundle().await?;
+    installation.delete_secret().await?;
+    let second = installation.start("pod-1").await?;
+    until_unready(&second, reason).await?;
+    // Whoever was ready stays so, and what it presents stays registered.
+    installation
+        .overwrite_bundle(&Authority::new()?.pem())
+        .await?;
+    wait::until("the registered authority", || async {
+        let now = installation.bundle().await.map_err(said)?;
+        match certificates(&now).map_err(said)? == certificates(&right).map_err(said)? {
+            true => Ok(()),
+            false => Err(format!("it is {now}")),
+        }
+    })
+    .await?;
+    first.replica.ready().await.map_err(anyhow::Error::msg)?;
+    until_injected(installation.pods()).await?;
+    let traffic = Traffic::start(installation.pods());
+    installation.install_secret().await?;
+    let members = [first, second];
+    wait::until("a new authority", || async {
+        is_in_use(&installation, &members).await.map_err(said)
+    })
+    .await?;
+    println!("{} pods", traffic.finish().await?);
+    Ok(())
+}
+
+/// Of a type that another part of Kubernetes reads, it is not written.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn a_secret_of_another_type_is_left_alone() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let installation = Installation::new(&cluster, "foreign", &["--lease-duration=3s"]).await?;
+    installation.delete_secret().await?;
+    let path = "/api/v1/namespaces/foreign/secrets";
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "foreign-ca", "annotations": {"kubernetes.io/service-account.name": "foreign"}},
+    });
+    cluster.create(path, &token).await?;
+    let mut member = installation.start("pod-0").await?;
+    until_unready(&member, "is not of type Opaque").await?;
+    until_said(
+        &member,
+        "`kubernetes.io/service-account-token`, expected `Opaque`",
+    )
+    .await?;
+    let secret = installation.secret().await?;
+    assert_eq!(secret["data"]["ca.key"], Value::Null, "{secret}");
+
+    installation.delete_secret().await?;
+    installation.install_secret().await?;
+    member.replica.until_ready().await?;
+    until_injected(installation.pods()).await
+}
+
+/// Waits until a replica isn't ready for this reason.
+async fn until_unready(member: &Member, reason: &str) -> Result<()> {
+    wait::until(reason, || async {
+        match member.replica.ready().await {
+            Err(why) if why.starts_with("503") && why.contains(reason) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+/// Waits until a replica has said this in its log.
+async fn until_said(member: &Member, text: &str) -> Result<()> {
+    wait::until(text, || async {
+        let log = member.replica.log();
+        if log.contains(text) { Ok(()) } else { Err(log) }
+    })
+    .await
 }
 
 #[tokio::test]

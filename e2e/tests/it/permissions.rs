@@ -92,6 +92,7 @@ async fn no_way_to_the_api_server() -> Result<()> {
     assert!(refusal.starts_with("503"), "{refusal}");
     // They have not been able to keep the Lease, and find everything changed when they are back.
     installation.delete_secret().await?;
+    installation.install_secret().await?;
     cable.mend();
     installation.until_secret().await?;
     newcomer.replica.until_ready().await?;

@@ -1,6 +1,10 @@
 //! Carries out what [`rotation`](crate::tls::rotation) decides: writes authorities into the Secret and certificates into the registration if
 //! this replica holds the Lease, and gives this replica its own certificate.
 //!
+//! The Secret comes with the installation, empty. The operator fills it and never creates one: whoever may create Secrets
+//! in a namespace can have tokens of all its service accounts made
+//! (<https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets>).
+//!
 //! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs and upgrades it keeps
 //! everything else.
 
@@ -14,7 +18,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use serde_json::json;
@@ -28,7 +32,7 @@ use crate::state::{Leadership, Readiness};
 use crate::telemetry::cluster::{Certificate, ClusterMetrics, Operation};
 use crate::tls::Identity;
 use crate::tls::authority::{Authority, Der, Names, read_bundle, to_pem};
-use crate::tls::keyring::Keyring;
+use crate::tls::keyring::{Keyring, KeyringError};
 use crate::tls::replicas::Replicas;
 use crate::tls::rotation::{
     Action, Event, Known, Policy, Registration, Rotation, Stored, Unaccepted,
@@ -40,6 +44,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const REGISTER_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look at the clock when nothing else happens. The clock may have been set, or the machine suspended.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The one type of Secret that means nothing to anybody else. Kubernetes never lets the type of a Secret change.
+const SECRET_TYPE: &str = "Opaque";
 
 /// What belongs to this installation.
 #[derive(Clone, Debug)]
@@ -54,6 +60,28 @@ pub struct Settings {
     pub names: Names,
     /// Lifetimes.
     pub policy: Policy,
+}
+
+/// The Secret can't take an authority.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unwritable {
+    /// There is none.
+    #[error(
+        "the Secret `{0}` does not exist, and the operator may not create it; make it again with \
+         `kubectl apply` of the file or `helm upgrade`"
+    )]
+    Absent(String),
+    /// Something else reads it.
+    #[error(
+        "the Secret `{name}` is of type `{found}`, expected `{SECRET_TYPE}`; delete it and apply again what was \
+         installed, or name another Secret with `--ca-secret`"
+    )]
+    Foreign {
+        /// The name of the Secret.
+        name: String,
+        /// Its type.
+        found: String,
+    },
 }
 
 /// What the keeper acts on besides the API server.
@@ -220,42 +248,64 @@ impl Keeper {
     }
 
     fn see_secret(&mut self, secret: Option<Secret>) -> Event {
-        let data: Option<BTreeMap<String, Vec<u8>>> = secret.as_ref().map(|secret| {
-            let data = secret.data.iter().flatten();
-            data.map(|(key, value)| (key.clone(), value.0.clone()))
-                .collect()
-        });
         self.secret = secret;
-        let stored = match data.as_ref().map(Keyring::read) {
-            None => {
-                self.keyring = None;
-                Stored::Absent
-            }
-            Some(Ok(keyring)) => {
-                self.damage = None;
-                let known = keyring.authorities().iter().map(known).collect();
-                self.keyring = Some(keyring);
-                Stored::Authorities(known)
-            }
-            Some(Err(error)) => {
-                let damage = match std::error::Error::source(&error) {
-                    Some(source) => format!("{error}: {source}"),
-                    None => error.to_string(),
-                };
-                if self.damage.as_ref() != Some(&damage) {
-                    tracing::warn!(
-                        secret = self.settings.secret,
-                        cause = damage,
-                        "the Secret with the CA is damaged; the replica that holds the Lease makes a new CA"
-                    );
-                    self.damage = Some(damage);
+        let stored = match self.writable() {
+            Err(Unwritable::Absent(_)) => Stored::Absent,
+            Err(Unwritable::Foreign { .. }) => Stored::Foreign,
+            Ok(secret) => match Keyring::read(&data(secret)) {
+                Ok(keyring) => {
+                    self.damage = None;
+                    let known = keyring.authorities().iter().map(known).collect();
+                    self.keyring = Some(keyring);
+                    self.remember();
+                    return Event::Stored(Stored::Authorities(known));
                 }
-                self.keyring = None;
-                Stored::Damaged
-            }
+                Err(error) => {
+                    self.tell_damage(&error);
+                    Stored::Unusable
+                }
+            },
         };
+        self.keyring = None;
         self.remember();
         Event::Stored(stored)
+    }
+
+    /// The Secret, if an authority may be written into it.
+    fn writable(&self) -> Result<&Secret, Unwritable> {
+        let name = &self.settings.secret;
+        let secret = self.secret.as_ref();
+        let secret = secret.ok_or_else(|| Unwritable::Absent(name.clone()))?;
+        match secret.type_.as_deref() {
+            None | Some("" | SECRET_TYPE) => Ok(secret),
+            Some(other) => Err(Unwritable::Foreign {
+                name: name.clone(),
+                found: other.to_owned(),
+            }),
+        }
+    }
+
+    /// Says once what is wrong with the Secret. An empty one is as it was installed, unless it was filled before.
+    fn tell_damage(&mut self, error: &KeyringError) {
+        let empty = self
+            .secret
+            .as_ref()
+            .is_none_or(|secret| data(secret).is_empty());
+        if empty && self.seen.is_empty() {
+            return;
+        }
+        let damage = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        if self.damage.as_ref() != Some(&damage) {
+            tracing::warn!(
+                secret = self.settings.secret,
+                cause = damage,
+                "the Secret with the CA is damaged; the replica that holds the Lease makes a new CA"
+            );
+            self.damage = Some(damage);
+        }
     }
 
     /// Keeps the certificates of authorities that are gone from the Secret, without their keys.
@@ -294,6 +344,10 @@ impl Keeper {
 
     /// Makes an authority and stores it.
     async fn renew(&mut self, keep: &[Der]) -> Result<Option<Event>, Duration> {
+        let secret = match self.writable() {
+            Ok(secret) => secret.clone(),
+            Err(error) => return Err(self.store_trouble.failed(&error)),
+        };
         let now = clock::now();
         let made = Authority::make(now, self.settings.policy.authority);
         let authority = made.map_err(|error| self.store_trouble.failed(&error))?;
@@ -303,7 +357,7 @@ impl Keeper {
             .filter(|authority| keep.contains(authority.der()));
         let kept: Vec<_> = kept.cloned().collect();
         let keyring = Keyring::new(authority, &kept, now);
-        let written = timeout(WRITE_TIMEOUT, self.write_secret(&keyring)).await;
+        let written = timeout(WRITE_TIMEOUT, self.write_secret(secret, &keyring)).await;
         match written {
             Ok(Ok(secret)) => {
                 self.store_trouble.worked();
@@ -324,37 +378,22 @@ impl Keeper {
         }
     }
 
-    async fn write_secret(&self, keyring: &Keyring) -> kube::Result<Secret> {
+    /// Puts the authorities into the Secret, with everything else that is in it left as it is.
+    async fn write_secret(&self, mut secret: Secret, keyring: &Keyring) -> kube::Result<Secret> {
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let mut secret = self.secret.clone().unwrap_or_else(|| Secret {
-            metadata: ObjectMeta {
-                name: Some(self.settings.secret.clone()),
-                namespace: Some(self.settings.namespace.clone()),
-                labels: Some(BTreeMap::from([(
-                    "app.kubernetes.io/managed-by".to_owned(),
-                    MANAGER.to_owned(),
-                )])),
-                ..ObjectMeta::default()
-            },
-            type_: Some("Opaque".to_owned()),
-            ..Secret::default()
-        });
         let data = secret.data.get_or_insert_default();
         for key in Keyring::KEYS {
             data.remove(*key);
         }
         let ours = keyring.data().into_iter();
         data.extend(ours.map(|(key, value)| (key, ByteString(value))));
-        // Either fails if another replica has written meanwhile, so there is never more than one first CA.
-        if secret.metadata.resource_version.is_none() {
-            self.secrets.create(&params, &secret).await
-        } else {
-            let name = &self.settings.secret;
-            self.secrets.replace(name, &params, &secret).await
-        }
+        // It carries its version, so this fails if another replica has written meanwhile: there is never more than one
+        // first CA.
+        let name = &self.settings.secret;
+        self.secrets.replace(name, &params, &secret).await
     }
 
     /// Registers the bundle, and nothing else.
@@ -439,4 +478,10 @@ fn known(authority: &Arc<Authority>) -> Known {
         validity: authority.validity(),
         can_sign: authority.can_sign(),
     }
+}
+
+fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+    let data = secret.data.iter().flatten();
+    data.map(|(key, value)| (key.clone(), value.0.clone()))
+        .collect()
 }

@@ -50,10 +50,12 @@ pub struct Known {
 /// What is in the Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// There is none.
+    /// There is no Secret. It comes with the installation, and the operator can't make one.
     Absent,
-    /// Nothing that can sign.
-    Damaged,
+    /// The Secret is of a type that means something to others.
+    Foreign,
+    /// Nothing that can sign: it is empty, as it was installed, or damaged.
+    Unusable,
     /// These authorities, the newest first.
     Authorities(Vec<Known>),
 }
@@ -106,6 +108,10 @@ pub enum Action {
 pub enum Unaccepted {
     /// The Secret hasn't been seen.
     SecretUnseen,
+    /// There is no Secret.
+    SecretAbsent,
+    /// The Secret is of another type than it should be.
+    SecretForeign,
     /// There is no authority yet.
     NoAuthority,
     /// The registration hasn't been seen.
@@ -169,10 +175,16 @@ impl Rotation {
         }
         self.known.retain(|known| now < known.validity.until);
         let mut actions = Vec::new();
-        actions.extend(self.renew(now));
-        // A new authority is registered when it has been seen in the Secret, so never before it is safe there.
-        if actions.is_empty() {
+        if self.is_out_of_reach() {
+            // Nothing new can come until a person does something, so what was good stays registered.
             actions.extend(self.register(now));
+            actions.extend(self.renew(now));
+        } else {
+            actions.extend(self.renew(now));
+            // A new authority is registered when it has been seen in the Secret, so never before it is safe there.
+            if actions.is_empty() {
+                actions.extend(self.register(now));
+            }
         }
         actions.extend(self.issue(now));
         Plan {
@@ -235,13 +247,18 @@ impl Rotation {
             .filter(move |known| known.validity.contains(now))
     }
 
+    /// Whether there is no Secret that could be written.
+    fn is_out_of_reach(&self) -> bool {
+        matches!(self.stored, Some(Stored::Absent | Stored::Foreign))
+    }
+
     /// A new authority, where the Secret holds none or an old one.
     fn renew(&self, now: SystemTime) -> Option<Action> {
         if !self.holding {
             return None;
         }
         let due = match self.stored.as_ref()? {
-            Stored::Absent | Stored::Damaged => true,
+            Stored::Absent | Stored::Foreign | Stored::Unusable => true,
             Stored::Authorities(authorities) => {
                 let current = authorities.first()?;
                 now >= current.validity.renewal() || !current.can_sign
@@ -258,13 +275,21 @@ impl Rotation {
         let Some(Registration::Bundles(bundles)) = &self.registration else {
             return None;
         };
+        if !self.holding {
+            return None;
+        }
         // Without a usable Secret nobody knows what is right.
-        self.good(now).next().filter(|_| self.holding)?;
+        if !self.is_out_of_reach() {
+            self.good(now).next()?;
+        }
         let wanted: Vec<Der> = self
             .known
             .iter()
             .map(|known| Arc::clone(&known.id))
             .collect();
+        if wanted.is_empty() {
+            return None;
+        }
         let right = |(bundle, whole): &(Vec<Der>, bool)| *whole && *bundle == wanted;
         (!bundles.iter().all(right)).then_some(Action::Register(wanted))
     }
@@ -280,8 +305,13 @@ impl Rotation {
         let Some((issuer, validity)) = &self.presented else {
             return Some(Action::Issue(Arc::clone(&signer.id)));
         };
+        // Of another authority only if nothing is lost by it: a trusted one that is due waits until that is settled, too.
         let due = now >= validity.renewal()
-            && (*issuer != signer.id || validity.until < signer.validity.until);
+            && if *issuer == signer.id {
+                validity.until < signer.validity.until
+            } else {
+                !self.is_trusted(issuer) || now >= validity.until
+            };
         let better = *issuer != signer.id
             && if self.is_trusted(issuer) {
                 settled.is_some()
@@ -305,6 +335,8 @@ impl Rotation {
         let Some((issuer, validity)) = &self.presented else {
             return Err(match self.stored {
                 None => Unaccepted::SecretUnseen,
+                Some(Stored::Absent) => Unaccepted::SecretAbsent,
+                Some(Stored::Foreign) => Unaccepted::SecretForeign,
                 Some(_) => Unaccepted::NoAuthority,
             });
         };
@@ -334,7 +366,7 @@ impl Rotation {
         let presented = self
             .presented
             .iter()
-            .map(|(_, validity)| validity.renewal());
+            .flat_map(|(_, validity)| [validity.renewal(), validity.until]);
         settled
             .chain(expired)
             .chain(renewed)
@@ -348,6 +380,12 @@ impl std::fmt::Display for Unaccepted {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::SecretUnseen => "the Secret with the CA has not been read yet",
+            Self::SecretAbsent => {
+                "the Secret with the CA does not exist; apply what was installed again, the operator may not create it"
+            }
+            Self::SecretForeign => {
+                "the Secret with the CA is not of type Opaque, so nothing is written into it; delete it or name another"
+            }
             Self::NoAuthority => "there is no CA yet; the replica that holds the Lease makes one",
             Self::RegistrationUnseen => "the webhook configuration has not been read yet",
             Self::Unregistered => "the webhook configuration does not exist",

@@ -78,7 +78,9 @@ pub(super) fn cases() -> Vec<Case> {
                     json!(["Ingress", "Egress"]),
                 ),
                 ("PodMonitor", "", json!(0)),
-                ("Secret", "", json!(0)),
+                ("Secret", "/type", json!("Opaque")),
+                ("Secret", "/data", Value::Null),
+                ("Secret", "/metadata/name", json!("datakit-operator-ca")),
             ],
         ),
         case(
@@ -227,10 +229,28 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "no leaders of agents",
+            json!({"rbac": {"agentLeaders": false}}),
+            vec![
+                (
+                    "Role",
+                    "/rules/0",
+                    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+                        "resourceNames": ["datakit-operator"], "verbs": ["get", "update"]}),
+                ),
+                (
+                    "Role",
+                    "/rules/1",
+                    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]}),
+                ),
+            ],
+        ),
+        case(
             "certificates of the operator's",
             json!({"certificates": {"caLifetime": "60s", "leafLifetime": "10s", "secretName": "authority"}}),
             vec![
-                ("Role", "/rules/1/resourceNames", json!(["authority"])),
+                ("Role", "/rules/2/resourceNames", json!(["authority"])),
+                ("Secret", "/metadata/name", json!("authority")),
                 ("--ca-secret", "", json!("authority")),
                 ("--ca-lifetime", "", json!("60s")),
                 ("--leaf-lifetime", "", json!("10s")),
@@ -240,7 +260,8 @@ pub(super) fn cases() -> Vec<Case> {
             "certificates of cert-manager's",
             json!({"certificates": {"source": "cert-manager"}}),
             vec![
-                ("Role", "/rules/1", Value::Null),
+                ("Role", "/rules/2", Value::Null),
+                ("Secret", "", json!(0)),
                 ("ClusterRole", "/rules/2", Value::Null),
                 (
                     "MutatingWebhookConfiguration",
@@ -282,7 +303,8 @@ pub(super) fn cases() -> Vec<Case> {
             json!({"certificates": {"source": "files", "secretName": "mine"},
             "admissionregistration": {"webhooks": {"caBundle": BUNDLE}}}),
             vec![
-                ("Role", "/rules/1", Value::Null),
+                ("Role", "/rules/2", Value::Null),
+                ("Secret", "", json!(0)),
                 ("webhook", "/clientConfig/caBundle", json!(BUNDLE)),
                 ("--tls-source", "", json!("files")),
                 ("pod", "/volumes/1/secret/secretName", json!("mine")),

@@ -101,6 +101,7 @@ async fn can_be_applied_again_and_again() -> Result<()> {
         "poddisruptionbudget.policy/chart-single-file created",
         "role.rbac.authorization.k8s.io/chart-single-file created",
         "rolebinding.rbac.authorization.k8s.io/chart-single-file created",
+        "secret/chart-single-file-ca created",
         "service/chart-single-file created",
         "serviceaccount/chart-single-file created",
     ];
@@ -108,9 +109,11 @@ async fn can_be_applied_again_and_again() -> Result<()> {
     assert_eq!(created, all);
     assert_eq!(apply()?.stdout, expected);
 
-    // What the operator has registered stays.
+    // What the operator has registered and stored stays.
     register(&cluster, name)?;
+    store(&cluster, name).await?;
     assert_eq!(apply()?.stdout, expected);
+    assert_eq!(stored(&cluster, name).await?, json!(AUTHORITY));
     assert_eq!(
         registered(&cluster, name).await?,
         json!(BASE64.encode("the authority"))
@@ -132,6 +135,27 @@ async fn can_be_applied_again_and_again() -> Result<()> {
         "-lapp=chart-single-file",
     ];
     assert_eq!(kubectl(plane, name, &left)?.stdout, "");
+    Ok(())
+}
+
+/// Earlier versions made the Secret themselves; what is in it stays.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn takes_over_a_secret_of_the_operators() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let (plane, name) = (cluster.plane(), "chart-stored-file");
+    cluster.namespace(name, &json!({})).await?;
+    let manifests = called(name, &single_file()?);
+    cluster.create(&secrets(name), &made(name)).await?;
+    for _ in 0..2 {
+        kubectl_with(plane, name, &["apply", "-f=-"], &manifests)?;
+        assert_eq!(stored(&cluster, name).await?, json!(AUTHORITY));
+    }
+    kubectl_with(plane, name, &["delete", "-f=-"], &manifests)?;
+    assert!(
+        stored(&cluster, name).await.is_err(),
+        "it is of the file now"
+    );
     Ok(())
 }
 
@@ -269,4 +293,37 @@ pub(super) async fn registered(cluster: &Cluster, name: &str) -> Result<Value> {
 
 fn registration_path(name: &str) -> String {
     format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{name}-mutation")
+}
+
+/// What a Secret holds in these tests.
+pub(super) const AUTHORITY: &str = "dGhlIGF1dGhvcml0eQ==";
+
+/// The Secret as earlier versions of the operator made it.
+pub(super) fn made(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"ca.crt": AUTHORITY},
+        "metadata": {
+            "name": format!("{name}-ca"), "labels": {"app.kubernetes.io/managed-by": "datakit-operator"},
+        },
+    })
+}
+
+/// The path of the Secrets of a namespace.
+pub(super) fn secrets(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets")
+}
+
+/// Fills the Secret, as the operator does: whole, with its version.
+pub(super) async fn store(cluster: &Cluster, name: &str) -> Result<()> {
+    let path = format!("{}/{name}-ca", secrets(name));
+    let mut secret = cluster.get(&path).await?;
+    secret["data"] = json!({"ca.crt": AUTHORITY});
+    cluster.replace(&path, &secret).await?;
+    Ok(())
+}
+
+/// What is in it.
+pub(super) async fn stored(cluster: &Cluster, name: &str) -> Result<Value> {
+    let secret = cluster.get(&format!("{}/{name}-ca", secrets(name))).await?;
+    Ok(secret["data"]["ca.crt"].clone())
 }

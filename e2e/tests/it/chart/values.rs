@@ -311,8 +311,8 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             assert_eq!(object["metadata"]["namespace"], namespace, "{case}: {kind}");
         }
         let called = object["metadata"]["name"].as_str().unwrap();
-        // The pod of the test has the longest suffix, and may lose some of the name to it.
-        let begins = called.starts_with(name) || kind == "Pod";
+        // The pod of the test has the longest suffix, and may lose some of the name to it. The Secret may be called anything.
+        let begins = called.starts_with(name) || ["Pod", "Secret"].contains(&kind);
         assert!(begins, "{case}: {kind} {called} would collide");
         let labels = &object["metadata"]["labels"];
         assert_eq!(
@@ -367,6 +367,18 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
         }
     }
     let registered = of("MutatingWebhookConfiguration", "/metadata/name");
+    // Who may create Secrets gets the tokens of every account there.
+    for rule in objects.of("Role").chain(objects.of("ClusterRole")) {
+        for rule in rule["rules"].as_array().unwrap() {
+            let secrets = strings(&rule["resources"]).contains(&"secrets");
+            let verbs = strings(&rule["verbs"]);
+            let named = rule["resourceNames"].is_array();
+            assert!(
+                !secrets || named && !verbs.contains(&"create"),
+                "{case}: {rule}"
+            );
+        }
+    }
     if flag(objects, "tls-source") == Some("cluster") {
         let named = |kind: &str, rule: usize| of(kind, &format!("/rules/{rule}/resourceNames/0"));
         assert_eq!(
@@ -375,9 +387,11 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             "{case}"
         );
         assert_eq!(named("ClusterRole", 2), registered, "{case}");
+        let stored = of("Secret", "/metadata/name");
+        assert_eq!(flag(objects, "ca-secret"), stored.as_str(), "{case}");
         assert_eq!(
             flag(objects, "ca-secret"),
-            named("Role", 1).as_str(),
+            named("Role", 2).as_str(),
             "{case}"
         );
     }

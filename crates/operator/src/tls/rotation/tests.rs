@@ -81,6 +81,12 @@ fn first_installation() {
     check(
         1,
         Event::Stored(Stored::Absent),
+        "renew keeping [] (SecretAbsent)",
+    );
+    // It comes empty.
+    check(
+        1,
+        Event::Stored(Stored::Unusable),
         "renew keeping [] (NoAuthority)",
     );
     // Until it is done, it is asked for again.
@@ -100,7 +106,9 @@ fn first_installation() {
 fn a_replica_that_does_not_hold_the_lease_writes_nothing() {
     let mut other = Rotation::new(POLICY);
     let mut check = |now, event, want| check(&mut other, now, event, want);
-    check(0, Event::Stored(Stored::Absent), " (NoAuthority)");
+    check(0, Event::Stored(Stored::Absent), " (SecretAbsent)");
+    check(0, Event::Stored(Stored::Foreign), " (SecretForeign)");
+    check(0, Event::Stored(Stored::Unusable), " (NoAuthority)");
     check(0, registered(&[&[]]), " (NoAuthority)");
     check(1, stored(&[known(1, 1)]), "issue by 1 (NoAuthority)");
     check(1, leaf(1, 1), " (Untrusted)");
@@ -145,7 +153,7 @@ fn the_certificate_is_renewed_after_two_thirds() {
 
 #[test]
 fn a_damaged_secret_is_replaced_and_what_it_signed_stays_trusted() {
-    for damage in [Stored::Absent, Stored::Damaged] {
+    for damage in [Stored::Absent, Stored::Foreign, Stored::Unusable] {
         let mut holder = Rotation::new(POLICY);
         let mut check = |now, event, want| check(&mut holder, now, event, want);
         check(0, Event::Holding(true), " (SecretUnseen)");
@@ -159,6 +167,37 @@ fn a_damaged_secret_is_replaced_and_what_it_signed_stays_trusted() {
         check(52, registered(&[&[2, 1]]), " (accepted)");
         check(62, Event::Tick, "issue by 2 (accepted)");
     }
+}
+
+#[test]
+fn a_certificate_that_is_due_waits_for_a_new_authority_to_settle() {
+    let mut replica = Rotation::new(POLICY);
+    let mut check = |now, event, want| check(&mut replica, now, event, want);
+    check(0, stored(&[known(1, 0)]), "issue by 1 (NoAuthority)");
+    check(0, leaf(1, 0), " (RegistrationUnseen)");
+    check(0, registered(&[&[1]]), " (accepted)");
+    check(850, Event::Stored(Stored::Unusable), " (accepted)");
+    check(860, stored(&[known(2, 860)]), " (accepted)");
+    check(861, registered(&[&[2, 1]]), " (accepted)");
+    check(870, Event::Tick, " (accepted)");
+    check(871, Event::Tick, "issue by 2 (accepted)");
+}
+
+#[test]
+fn without_a_secret_what_was_good_stays_registered() {
+    let mut holder = Rotation::new(POLICY);
+    let mut check = |now, event, want| check(&mut holder, now, event, want);
+    check(0, Event::Holding(true), " (SecretUnseen)");
+    check(0, stored(&[known(1, 0)]), "issue by 1 (NoAuthority)");
+    check(0, leaf(1, 0), " (RegistrationUnseen)");
+    check(0, registered(&[&[1]]), " (accepted)");
+    let renew = "renew keeping [1] (accepted)";
+    check(1, Event::Stored(Stored::Absent), renew);
+    let both = "register 1, renew keeping [1] (Untrusted)";
+    check(2, registered(&[&[9]]), both);
+    check(3, registered(&[&[1]]), renew);
+    // Until it has expired; then there is nothing that could be registered.
+    check(9001, registered(&[&[1]]), "renew keeping [] (Untrusted)");
 }
 
 #[test]
@@ -214,6 +253,8 @@ struct World {
     replicas: Vec<Replica>,
     holder: usize,
     secret: Option<Vec<Known>>,
+    /// When there is a Secret again, which can be written; nobody but a person brings it back.
+    missing_until: u64,
     bundle: Vec<u8>,
     /// What the API server believes to be registered.
     believed: Vec<u8>,
@@ -225,6 +266,7 @@ struct World {
 #[derive(Clone, Copy, Debug)]
 enum Mishap {
     DeleteSecret,
+    DeleteSecretForLong,
     DeleteSecretWhileHolderChanges,
     EmptyBundle,
     ForeignBundle,
@@ -241,6 +283,7 @@ impl World {
                 .collect(),
             holder: 0,
             secret: None,
+            missing_until: 0,
             bundle: Vec::new(),
             believed: Vec::new(),
             believes_from: Vec::new(),
@@ -249,9 +292,14 @@ impl World {
         }
     }
 
+    fn is_missing(&self) -> bool {
+        self.now < self.missing_until
+    }
+
     fn secret_event(&self) -> Event {
         Event::Stored(match &self.secret {
-            None => Stored::Absent,
+            None if self.is_missing() => Stored::Absent,
+            None => Stored::Unusable,
             Some(authorities) => Stored::Authorities(authorities.clone()),
         })
     }
@@ -268,6 +316,9 @@ impl World {
             event = match action {
                 Action::Renew { keep } => {
                     assert_eq!(replica, self.holder, "only the holder writes");
+                    if self.is_missing() {
+                        return;
+                    }
                     let keys = self.secret.take().unwrap_or_default();
                     let made = known(self.next_id, self.now);
                     let kept = keep.iter().map(|id| Known {
@@ -348,6 +399,7 @@ thread_local! {
 fn mishaps() -> impl Strategy<Value = Mishap> {
     prop_oneof![
         Just(Mishap::DeleteSecret),
+        Just(Mishap::DeleteSecretForLong),
         Just(Mishap::DeleteSecretWhileHolderChanges),
         Just(Mishap::EmptyBundle),
         Just(Mishap::ForeignBundle),
@@ -367,6 +419,12 @@ proptest! {
         for (mishap, pause) in history {
             match mishap {
                 Some(Mishap::DeleteSecret) => world.secret = None,
+                // Longer, or again too soon, and certificates would expire before anybody can make new ones.
+                Some(Mishap::DeleteSecretForLong) if world.now >= world.missing_until + 900 => {
+                    world.secret = None;
+                    world.missing_until = world.now + 200;
+                }
+                Some(Mishap::DeleteSecretForLong) => {}
                 Some(Mishap::DeleteSecretWhileHolderChanges) => {
                     world.secret = None;
                     world.holder = (world.holder + 1) % 3;
@@ -379,6 +437,10 @@ proptest! {
                 Some(Mishap::HolderChanges) => world.holder = (world.holder + 1) % 3,
                 Some(Mishap::Restart(replica)) => {
                     world.replicas[replica] = (Rotation::new(POLICY), None, false);
+                    // One that starts while there is no Secret can't know what others present.
+                    if world.is_missing() {
+                        excused_until = world.missing_until + 2 * POLICY.settling().as_secs();
+                    }
                 }
                 None => {}
             }
