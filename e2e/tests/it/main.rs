@@ -23,6 +23,7 @@ mod permissions;
 mod pod_security;
 mod reinvocation;
 mod replicas;
+mod reserved;
 mod seen;
 mod shapes;
 mod untouched;

@@ -78,6 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
                     json!(["Ingress", "Egress"]),
                 ),
                 ("PodMonitor", "", json!(0)),
+                ("ValidatingAdmissionPolicy", "", json!(0)),
                 ("Secret", "/type", json!("Opaque")),
                 ("Secret", "/data", Value::Null),
                 ("Secret", "/metadata/name", json!("datakit-operator-ca")),
@@ -242,6 +243,33 @@ pub(super) fn cases() -> Vec<Case> {
                     "Role",
                     "/rules/1",
                     json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]}),
+                ),
+            ],
+        ),
+        case(
+            "a policy for containers of the operator's names",
+            json!({"reservedContainers": {"enabled": true, "validationActions": ["Warn", "Audit"],
+                "images": ["mirror.example/"], "namespaceSelector": {"matchLabels": {"team": "x"}}}}),
+            vec![
+                (
+                    "ValidatingAdmissionPolicy",
+                    "/metadata/name",
+                    json!("datakit-operator-containers"),
+                ),
+                (
+                    "ValidatingAdmissionPolicyBinding",
+                    "/spec/policyName",
+                    json!("datakit-operator-containers"),
+                ),
+                (
+                    "ValidatingAdmissionPolicyBinding",
+                    "/spec/validationActions",
+                    json!(["Warn", "Audit"]),
+                ),
+                (
+                    "ValidatingAdmissionPolicyBinding",
+                    "/spec/matchResources/namespaceSelector",
+                    json!({"matchLabels": {"team": "x"}}),
                 ),
             ],
         ),

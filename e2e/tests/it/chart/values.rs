@@ -103,6 +103,14 @@ async fn typos_are_refused() -> Result<()> {
             "at '/certificates/caLifetime'",
         ),
         (
+            json!({"reservedContainers": {"images": ["registry.example/team"]}}),
+            "at '/reservedContainers/images/0'",
+        ),
+        (
+            json!({"reservedContainers": {"validationActions": ["Deny", "Warn"]}}),
+            "at '/reservedContainers/validationActions'",
+        ),
+        (
             json!({"webhook": {"timeoutSeconds": 31}}),
             "at '/webhook/timeoutSeconds': maximum: got 31, want 30",
         ),
@@ -306,6 +314,8 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             "ClusterRole",
             "ClusterRoleBinding",
             "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
         ];
         if !wide.contains(&kind) {
             assert_eq!(object["metadata"]["namespace"], namespace, "{case}: {kind}");
