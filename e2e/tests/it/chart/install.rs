@@ -87,9 +87,7 @@ async fn side_by_side() -> Result<()> {
         .await?;
     assert_eq!(deployment["spec"]["replicas"], 3);
     let mut more = everything("chart-first");
-    more.extend([
-        "Lease/chart-first".to_owned(),
-    ]);
+    more.extend(["Lease/chart-first".to_owned()]);
     more.sort();
     assert_eq!(installed(plane, one, "chart-first")?, more);
 
