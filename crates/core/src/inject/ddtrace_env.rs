@@ -279,7 +279,9 @@ impl Tags {
         let EnvSource::Literal(own) = &container.env[index].source else {
             return None;
         };
-        let keys: HashSet<&str> = tags(own).map(tag_key).collect();
+        // A configured tag may hold a blank: it is found again between commas only.
+        let between_commas = own.split(',').map(tag_key);
+        let keys: HashSet<&str> = tags(own).map(tag_key).chain(between_commas).collect();
         let missing = || {
             self.list
                 .iter()
@@ -296,10 +298,12 @@ impl Tags {
         let mut value = own.clone().into_owned();
         let mut refers_to_added = false;
         for tag in missing() {
-            if tag.refers_to.iter().any(|name| is_known_too_late(name)) {
+            let is_split = blanks && tag.text.contains(' ');
+            if is_split || tag.refers_to.iter().any(|name| is_known_too_late(name)) {
                 note::add(notes, Note::TAG_LEFT_OUT, || Note::TagLeftOut {
                     container: container.name.clone().into_owned(),
                     tag: tag.text.clone(),
+                    is_split,
                 });
                 continue;
             }

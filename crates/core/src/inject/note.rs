@@ -51,6 +51,9 @@ pub enum Note {
         container: String,
         /// The tag.
         tag: String,
+        /// Whether blanks separate the container's tags, and this one holds a blank; else a variable that it refers to
+        /// is defined too late.
+        is_split: bool,
     },
     /// A key inside an annotation is probably misspelled.
     UnknownKey {
@@ -176,7 +179,12 @@ impl Note {
             Self::LogPathSkipped { problem, .. } => problem.remedy().to_owned(),
             Self::NotShared { .. } => "mount one emptyDir there in all containers".to_owned(),
             Self::KeepsJobRunning { because } => because.remedy().to_owned(),
-            Self::TagLeftOut { .. } => "define the variable before DD_TAGS".to_owned(),
+            Self::TagLeftOut { is_split: true, .. } => {
+                "separate the tags in DD_TAGS by commas".to_owned()
+            }
+            Self::TagLeftOut {
+                is_split: false, ..
+            } => "define the variable before DD_TAGS".to_owned(),
             Self::UnknownKey { suggestion, .. } => format!("did you mean `{suggestion}`?"),
             Self::UnknownAnnotation {
                 suggestion: Some(meant),
@@ -222,10 +230,19 @@ impl fmt::Display for Note {
                 f,
                 "the sidecar is an ordinary container and keeps the pod of a Job running for ever, because {because}"
             ),
-            Self::TagLeftOut { container, tag } => write!(
+            Self::TagLeftOut {
+                container,
+                tag,
+                is_split,
+            } => write!(
                 f,
-                "tag `{}` was not added to DD_TAGS of container `{container}`, its variable is defined later",
-                excerpt(tag)
+                "tag `{}` was not added to DD_TAGS of container `{container}`, {}",
+                excerpt(tag),
+                if *is_split {
+                    "which is split at blanks"
+                } else {
+                    "its variable is defined later"
+                }
             ),
             Self::UnknownKey { path, .. } => write!(f, "unknown key `{}`", excerpt(path)),
             Self::UnknownAnnotation { annotation, .. } => {
