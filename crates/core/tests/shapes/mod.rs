@@ -68,11 +68,13 @@ fn engine(change: impl FnOnce(&mut Value)) -> Engine {
 
 /// Limits so wide that they don't end the work early.
 fn wide() -> Engine {
-    engine(|config| {
-        config["admission_limits"] = json!({
-            "containers": 10_000, "patch_operations": 100_000, "patch_bytes": 1_500_000,
-        });
-    })
+    engine(widen)
+}
+
+fn widen(config: &mut Value) {
+    config["admission_limits"] = json!({
+        "containers": 10_000, "patch_operations": 100_000, "patch_bytes": 1_500_000,
+    });
 }
 
 fn shape(body: Vec<u8>) -> Shape {
@@ -306,10 +308,11 @@ fn tags(n: usize) -> Shape {
 /// Each container is given what the first one has.
 fn resources(n: usize) -> Shape {
     let engine = engine(|config| {
+        widen(config);
         config["admission_inject"]["ddtrace"]["envs"]["CPU"] =
             json!("{resourceFieldRef:limits.cpu}");
     });
-    let n = n.min(500);
+    let n = (n / 5).clamp(2, 1000);
     let limits = list(20 * n, |n| format!(r#""example.com/r{n}":"1""#));
     let spec = format!(
         r#""containers":[{{"name":"first","image":"x","resources":{{"limits":{{{limits}}}}}}},{}]"#,
