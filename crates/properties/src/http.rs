@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Limits that small inputs reach.
 const LIMITS: [&str; 7] = [
     "--max-body-size=8KiB",
-    "--max-buffered-size=16KiB",
+    "--memory-budget=4MiB",
     "--max-header-size=8KiB",
     "--header-timeout=10s",
     "--body-timeout=10s",
