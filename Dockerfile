@@ -1,10 +1,16 @@
 # syntax=docker/dockerfile:1
 # The image of the operator: one program, nobody's rights, no key.
 #
-#   docker buildx build --platform linux/amd64,linux/arm64 --tag REPOSITORY:TAG .
+#   deploy/image --platform linux/amd64,linux/arm64 --tag REPOSITORY:TAG
+#
+# which gives it the base images by digest, from deploy/base-images. There is no default: a tag may mean something else tomorrow.
+
+# rust:…@sha256:… and gcr.io/distroless/cc-debian13:nonroot@sha256:…
+ARG BUILD_IMAGE
+ARG BASE_IMAGE
 
 # Compiles on the machine's own architecture for the wanted one, which is many times faster than emulating that.
-FROM --platform=$BUILDPLATFORM rust:1.95-trixie AS build
+FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE:?use deploy/image} AS build
 ARG BUILDARCH
 ARG TARGETARCH
 WORKDIR /source
@@ -26,14 +32,17 @@ if [ "$TARGETARCH" != "$BUILDARCH" ]; then
 fi
 rustup target add "$target"
 END
+# Puts the list of what the program is made of into it, where scanners of images look for it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    cargo install cargo-auditable --version 0.7.7 --locked
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,id=datakit-operator-$TARGETARCH \
-    cargo build --release --locked --package datakit-operator --target "$(cat /target-triple)" \
+    cargo auditable build --release --locked --package datakit-operator --target "$(cat /target-triple)" \
     && cp "target/$(cat /target-triple)/release/datakit-operator" /datakit-operator
 
 # glibc, libm and libgcc_s are all that the program links to; this has them, of the same release as above, and no shell.
-FROM gcr.io/distroless/cc-debian13:nonroot
+FROM ${BASE_IMAGE:?use deploy/image}
 COPY --from=build /datakit-operator /usr/local/bin/datakit-operator
 # By number: Kubernetes can tell from it that this isn't root.
 USER 65532:65532
