@@ -33,10 +33,24 @@ async fn what_is_injected_passes() -> Result<()> {
             "logfwd": {"images": {"logfwd_image": "localhost:5000/logfwd"}, "security_context": unconfined},
             "profiler": {"images": {"java_profiler_image": "b.example/c/d"}, "security_context": {}},
         })),
+        // A tag may take the place of the digest.
+        Some(json!({
+            "ddtrace": {"images": {"java_agent_image": digest}},
+            "logfwd": {"images": {"logfwd_image": "a:1"}},
+            "profiler": {"images": {"java_profiler_image": "b:1"}},
+        })),
     ];
+    let policy = json!({"ddtrace": {"drop_digest": true}});
     for (number, setting) in settings.into_iter().enumerate() {
         let name = format!("reserved-passes-{number}");
-        let config = setting.map(|setting| json!({"admission_inject": setting}).to_string());
+        let config = setting.map(|setting| {
+            let mut config = json!({"admission_inject": setting});
+            if number == 3 {
+                config["admission_policy"] = policy.clone();
+            }
+            config.to_string()
+        });
+        let version = if number == 3 { "9.9" } else { "" };
         let options = Options {
             config: config.clone(),
             ..Options::default()
@@ -48,7 +62,7 @@ async fn what_is_injected_passes() -> Result<()> {
         }
         install(&injected.namespace, &mut values).await?;
         for restart in ["Always", "Never"] {
-            let pod = asking(restart);
+            let pod = asking(restart, version);
             let created = injected.namespace.create_pod(&pod, Mode::DryRun).await;
             let created = created
                 .map_err(|error| anyhow::Error::msg(refusal(&error)))?
@@ -328,12 +342,12 @@ fn profiler(changes: &Value) -> Value {
 }
 
 /// A pod that asks for everything.
-fn asking(restart: &str) -> Value {
+fn asking(restart: &str, version: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "asking", "annotations": {
-            "admission.datakit/java-lib.version": "",
-            "admission.datakit/java-profiler.version": "",
+            "admission.datakit/java-lib.version": version,
+            "admission.datakit/java-profiler.version": version,
             "admission.datakit/logfwd.instances":
                 r#"[{"datakit_addr": "d:9533", "loggings": [{"logfiles": ["/var/log/app/*.log"], "source": "s"}]}]"#,
         }},

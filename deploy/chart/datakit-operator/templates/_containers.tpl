@@ -57,7 +57,9 @@ take its place (`drop_digest`).
 {{- $_ := set $configured $container $found -}}
 {{- $policy := get $config "admission_policy" -}}
 {{- if kindIs "map" $policy }}{{ $policy = get $policy $feature }}{{ end -}}
-{{- if and (kindIs "map" $policy) (eq (get $policy "drop_digest") true) }}{{ $loose = append $loose $container }}{{ end -}}
+{{- $drop := false -}}
+{{- if kindIs "map" $policy }}{{ $drop = get $policy "drop_digest" }}{{ end -}}
+{{- if and (kindIs "bool" $drop) $drop }}{{ $loose = append $loose $container }}{{ end -}}
 {{- end -}}
 {{/* Variables of earlier versions, which still count. */}}
 {{- range $variable, $value := .Values.env -}}
@@ -118,8 +120,8 @@ take its place (`drop_digest`).
 {{- range $feature, $container := $containers -}}
 {{- $context := get (get $sections $feature | default (dict)) "security_context" -}}
 {{- if kindIs "map" $context -}}
-{{- $unmasked := eq (get $context "procMount" | default "Default") "Unmasked" -}}
-{{- $unfiltered := or (eq (dig "seccompProfile" "type" "" $context) "Unconfined") (eq (dig "appArmorProfile" "type" "" $context) "Unconfined") -}}
+{{- $unmasked := eq (get $context "procMount" | toString) "Unmasked" -}}
+{{- $unfiltered := or (eq (dig "seccompProfile" "type" "" $context | toString) "Unconfined") (eq (dig "appArmorProfile" "type" "" $context | toString) "Unconfined") -}}
 {{- if or (get $context "privileged") $unmasked $unfiltered }}{{ $found = append $found $container }}{{ end -}}
 {{- end -}}
 {{- end -}}
