@@ -432,7 +432,7 @@ proptest! {
                 Some(Mishap::EmptyBundle | Mishap::ForeignBundle) => {
                     world.bundle = if matches!(mishap, Some(Mishap::EmptyBundle)) { vec![] } else { vec![255] };
                     world.announce();
-                    excused_until = world.now + 2 * POLICY.settling().as_secs();
+                    excused_until = excused_until.max(world.now + 2 * POLICY.settling().as_secs());
                 }
                 Some(Mishap::HolderChanges) => world.holder = (world.holder + 1) % 3,
                 Some(Mishap::Restart(replica)) => {
