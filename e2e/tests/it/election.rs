@@ -4,6 +4,7 @@
 
 mod files;
 mod leaders;
+mod tokens;
 mod town;
 mod watch;
 

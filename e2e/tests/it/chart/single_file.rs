@@ -132,7 +132,7 @@ async fn can_be_applied_again_and_again() -> Result<()> {
     kubectl_with(plane, name, &["delete", "-f=-"], &manifests)?;
     let left = [
         "get",
-        "deployment,service,configmap,role,rolebinding,poddisruptionbudget,serviceaccount",
+        "deployment,service,configmap,role,rolebinding,networkpolicy,poddisruptionbudget,serviceaccount",
         "-lapp=chart-single-file",
     ];
     assert_eq!(kubectl(plane, name, &left)?.stdout, "");
