@@ -1,9 +1,10 @@
 //! Who sends polls, and what each of them may take up.
 //!
-//! Agents need not say who they are, so what they may cost is shared out by where they come from. Every table has room
-//! for so much in all; one caller may have an eighth of what is left, and so a ninth of it all while it is alone. Once
-//! half is taken, it may have a sixty-fourth of what is left: so many that take what they can leave less and less, but
-//! something, and what somebody has is never taken away again.
+//! Agents need not say who they are, so what they may cost is shared out by where they come from.
+//! Every table has room for so much in all; one caller may have an eighth of what is left, and so a
+//! ninth of it all while it is alone. Once half is taken, it may have a sixty-fourth of what is
+//! left: so many that take what they can leave less and less, but something, and what somebody has
+//! is never taken away again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -104,7 +105,8 @@ impl Callers {
         number
     }
 
-    /// Whether a caller may have `more` of something of which `used` are in use and `limit` is all there is.
+    /// Whether a caller may have `more` of something of which `used` are in use and `limit` is all
+    /// there is.
     pub(super) fn admit(
         &self,
         caller: CallerId,

@@ -1,12 +1,15 @@
 //! Agents of one id, told apart by who sends their polls.
 //!
-//! An id alone proves nothing, so what an agent has is bound to the caller that it was first heard from. A poll for the
-//! id of a living agent that comes from somebody else is one of three: the same agent, which now comes from another
-//! address; a new process of it, in a new pod; or another agent, perhaps a forged one. It can't be told at once, so
-//! nothing is decided at first (the sender keeps what it has) and nothing changes for the agent that lives:
+//! An id alone proves nothing, so what an agent has is bound to the caller that it was first heard
+//! from. A poll for the id of a living agent that comes from somebody else is one of three: the
+//! same agent, which now comes from another address; a new process of it, in a new pod; or another
+//! agent, perhaps a forged one. It can't be told at once, so nothing is decided at first (the
+//! sender keeps what it has) and nothing changes for the agent that lives:
 //!
-//! - The agent is heard again from where it was: there are two, and the second one joins as an agent of its own.
-//! - It isn't, and is dead in the end: whoever asked meanwhile takes its place, with all that it had.
+//! - The agent is heard again from where it was: there are two, and the second one joins as an
+//!   agent of its own.
+//! - It isn't, and is dead in the end: whoever asked meanwhile takes its place, with all that it
+//!   had.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +110,8 @@ impl Election {
         })
     }
 
-    /// Lets somebody who has claimed to be this agent, which is dead otherwise, take its place. True if somebody has.
+    /// Lets somebody who has claimed to be this agent, which is dead otherwise, take its place.
+    /// True if somebody has.
     pub(super) fn succeed(&mut self, agent: AgentId, now: u64) -> bool {
         let timeout = millis(self.settings.agent_timeout);
         let Some(dead) = self.agents.get(&agent) else {

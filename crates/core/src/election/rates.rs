@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::caller::Caller;
 use super::state::millis;
 
-/// Callers that are told apart. A caller whose bucket is full again needs none; beyond that, newcomers share one.
+/// Callers that are told apart. A caller whose bucket is full again needs none; beyond that,
+/// newcomers share one.
 const CALLERS: usize = 16_384;
 /// How often room is looked for where there is none, in milliseconds.
 const SWEEP: u64 = 1_000;
-/// A request, in the unit of buckets: thousandths, so that a bucket gains its rate each millisecond.
+/// A request, in the unit of buckets: thousandths, so that a bucket gains its rate each
+/// millisecond.
 const ONE: u64 = 1_000;
 
 /// Admits so many requests a second from each caller, and as many more at once as it has saved up.
@@ -45,7 +47,8 @@ impl Rates {
         }
     }
 
-    /// Whether a request of this caller is admitted now; if not, how long to wait before the next one.
+    /// Whether a request of this caller is admitted now; if not, how long to wait before the next
+    /// one.
     ///
     /// # Errors
     /// The time after which the next one would be.

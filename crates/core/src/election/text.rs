@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The first character that can't be seen, moves what is around it, or steers a terminal; and the byte it is at.
+/// The first character that can't be seen, moves what is around it, or steers a terminal; and the
+/// byte it is at.
 ///
-/// These are the control, format and separator characters of Unicode 16 (categories Cc, Cf, Zl and Zp), and those that
-/// are drawn as nothing: fillers, variation selectors, the blank of Braille.
+/// These are the control, format and separator characters of Unicode 16 (categories Cc, Cf, Zl and
+/// Zp), and those that are drawn as nothing: fillers, variation selectors, the blank of Braille.
 pub fn unprintable(text: &str) -> Option<(usize, char)> {
     // Without a branch for each byte: names are short, but there are hundreds in a poll.
     let plain = text

@@ -56,7 +56,8 @@ impl Reviewer for TokenReviews {
                 error => escaped(&error.to_string().replace(token, "…")).into_owned(),
             })?;
             let status = answer.status.unwrap_or_default();
-            // An API server that doesn't know audiences ignores them, and doesn't say which it accepted.
+            // An API server that doesn't know audiences ignores them, and doesn't say which it
+            // accepted.
             let heeded = self.audiences.is_empty()
                 || (status.audiences.iter().flatten())
                     .any(|audience| self.audiences.contains(audience));

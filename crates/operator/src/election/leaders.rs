@@ -1,7 +1,7 @@
 //! Leader election of newer agents: where its records are kept, and how a request changes one.
 //!
-//! Every replica answers for itself. The record of a scope is read, decided on, and written only if nobody else has
-//! written it meanwhile; so it needs no replica that decides for all.
+//! Every replica answers for itself. The record of a scope is read, decided on, and written only if
+//! nobody else has written it meanwhile; so it needs no replica that decides for all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -22,8 +22,9 @@ use crate::tls::provider::sha256;
 
 /// How often a request is decided again because somebody else was faster.
 const ATTEMPTS: usize = 5;
-/// Scopes that this replica has made a record for, and that have been led within [`ENDED`]. Agents don't authenticate, so a
-/// stranger could otherwise fill the cluster's storage. Each caller has its share of them.
+/// Scopes that this replica has made a record for, and that have been led within [`ENDED`]. Agents
+/// don't authenticate, so a stranger could otherwise fill the cluster's storage. Each caller has
+/// its share of them.
 const MAX_SCOPES: usize = 1_000;
 /// A scope that nobody has led for so long gives way to another one.
 const ENDED: Duration = Duration::from_secs(3_600);
@@ -121,7 +122,8 @@ impl Leaders {
         }
     }
 
-    /// Answers a campaign or a heartbeat of this sender. `may_try` is asked if the scope has no leader that is known here.
+    /// Answers a campaign or a heartbeat of this sender. `may_try` is asked if the scope has no
+    /// leader that is known here.
     pub async fn answer(
         &self,
         request: Request,

@@ -20,8 +20,8 @@ use super::tokens::{Tokens, Trouble, User};
 use crate::listen::Peer;
 use crate::tls::callers::ClientName;
 
-/// How often what only strangers do may be done, a second, for one caller: asking for leadership of something unknown,
-/// presenting an unknown token.
+/// How often what only strangers do may be done, a second, for one caller: asking for leadership of
+/// something unknown, presenting an unknown token.
 const UNKNOWN: (u32, u32) = (50, 2_000);
 /// For how many seconds a caller may save up.
 const SAVED: u32 = 4;
@@ -41,8 +41,8 @@ pub enum Auth {
 /// What the addresses of agents say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addresses {
-    /// Each agent reaches the operator from an address of its own, or few share one; and it stays the same while the agent
-    /// runs.
+    /// Each agent reaches the operator from an address of its own, or few share one; and it stays
+    /// the same while the agent runs.
     #[default]
     Distinct,
     /// Nothing: a proxy or a load balancer is between.
@@ -54,7 +54,8 @@ pub enum Addresses {
 pub struct Settings {
     /// Whether they must prove who they are.
     pub auth: Auth,
-    /// Of those that do, who is an agent: users of tokens, their groups, names in certificates. Empty: all.
+    /// Of those that do, who is an agent: users of tokens, their groups, names in certificates.
+    /// Empty: all.
     pub agents: Vec<String>,
     /// What their addresses say.
     pub addresses: Addresses,

@@ -93,7 +93,8 @@ impl Tokens {
             return Ok(None);
         }
         let cell = self.cell(sha256(token.as_bytes()), may_ask)?;
-        // Whoever comes first asks; the others wait for the same answer. If the first one is gone, the next one asks.
+        // Whoever comes first asks; the others wait for the same answer. If the first one is gone,
+        // the next one asks.
         let verdict = cell.get_or_init(|| self.ask(token)).await;
         verdict.said.clone().map_err(Trouble::Unavailable)
     }
@@ -113,7 +114,8 @@ impl Tokens {
             return Err(Trouble::TooMany);
         }
         if known.len() >= REMEMBERED {
-            // Of agents, which have good ones, there may be so many; the rest has to be asked again.
+            // Of agents, which have good ones, there may be so many; the rest has to be asked
+            // again.
             known.retain(|_, cell| {
                 lives(cell) && cell.get().is_none_or(|it| matches!(it.said, Ok(Some(_))))
             });

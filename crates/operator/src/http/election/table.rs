@@ -13,8 +13,8 @@ use serde::Serialize;
 pub(super) const ROWS: usize = 500;
 /// Rows of a page at most.
 pub(super) const MAX_ROWS: usize = 5_000;
-/// A page ends with the row that takes it beyond so many bytes. One row has 2,000 inputs of 253 bytes at most, so that
-/// no answer is larger than 4 MiB.
+/// A page ends with the row that takes it beyond so many bytes. One row has 2,000 inputs of 253
+/// bytes at most, so that no answer is larger than 4 MiB.
 const BYTES: usize = 1 << 20;
 
 /// What `?limit=&continue=` ask for.
