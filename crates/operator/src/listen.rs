@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -43,6 +43,11 @@ use self::places::{Gave, Places};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
 use crate::tls::callers::{Caller, Callers, ClientName};
 
+/// Connections that may wait in the kernel to be accepted.
+const BACKLOG: u32 = 1024;
+/// What the kernel keeps for a connection in each direction, in bytes; it makes the double of it. By itself it would
+/// take megabytes for a client that sends fast or reads slowly, and they count as memory of the container.
+const SOCKET_BUFFER: u32 = 128 * 1024;
 /// Pause after the operating system refused to accept, usually for want of file descriptors: trying again at once
 /// would only keep a core busy.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -152,7 +157,7 @@ impl Bound {
     /// If the address is taken, not ours, or the port needs more privilege.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let fail = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let listener = listen(address).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         Ok(Self { listener, address })
     }
@@ -186,6 +191,19 @@ impl Bound {
             task,
         }
     }
+}
+
+/// A socket that listens, whose connections get buffers of a fixed size from the kernel.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Tells all connections of a listener that it is going to end, so that clients go elsewhere by themselves.

@@ -108,8 +108,7 @@ impl Reader {
         let bytes = match self.collect(&mut arriving, &mut share).await {
             Ok(bytes) => bytes,
             Err(why) => {
-                // What was kept of it is gone.
-                drop((share, work));
+                Received::forget_body(&mut share);
                 return Err(self.refuse(&mut arriving, why).await);
             }
         };

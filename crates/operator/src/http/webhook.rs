@@ -22,7 +22,7 @@ pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 
 /// Larger reviews (in bytes) are handed to threads of their own. They take longer than the hand-over, and would hold
 /// up all other requests: an API server may send all its reviews over one connection.
-const LARGE: usize = 32 * 1024;
+const LARGE: usize = 16 * 1024;
 /// What a review needs while it runs, as a multiple of its bytes: its view, the plan, and the answer, which may be larger
 /// than the review.
 pub const WORK: usize = 4;

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::activity::Activity;
+use super::activity::{Activity, Standing};
 
 /// A gauge that is also what it measures.
 pub type Level = Gauge<u64, AtomicU64>;
@@ -23,10 +23,12 @@ pub type Level = Gauge<u64, AtomicU64>;
 const SMALL: u64 = 64 * 1024;
 /// The part of a budget that is kept for small shares: an eighth.
 const KEPT: u64 = 8;
+/// The part that is kept for small shares of connections that have proved themselves: a sixteenth.
+const KEPT_FOR_PROVED: u64 = 16;
 /// A connection with more than this in use doesn't get at what is kept for small shares.
 const MODEST: u64 = 1024 * 1024;
-/// So many may wait for one budget. What they have sent lies in buffers that each connection has anyway.
-const MAX_WAITING: u32 = 256;
+/// So many may wait for one budget, and as many small shares of connections that have proved themselves. What they have sent lies in buffers that each connection has anyway.
+const MAX_WAITING: u32 = 64;
 /// While waiting: how often to call for relief.
 const CALL_INTERVAL: Duration = Duration::from_millis(25);
 
@@ -59,8 +61,12 @@ impl Budget {
         self.total - self.total / KEPT
     }
 
-    fn try_take(&self, bytes: u64, small: bool) -> bool {
-        let limit = if small { self.total } else { self.largest() };
+    fn try_take(&self, bytes: u64, class: Class) -> bool {
+        let limit = match class {
+            Class::Large => self.largest(),
+            Class::Small => self.total - self.total / KEPT_FOR_PROVED,
+            Class::SmallOfProved => self.total,
+        };
         let used = self.used.inner();
         let taken = used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
             used.checked_add(bytes).filter(|used| *used <= limit)
@@ -75,8 +81,12 @@ impl Budget {
         }
     }
 
-    async fn take(&self, bytes: u64, small: bool, until: Instant) -> bool {
-        let Some(_waiting) = Waiting::new(&self.waiting) else {
+    async fn take(&self, bytes: u64, class: Class, until: Instant) -> bool {
+        let most = match class {
+            Class::SmallOfProved => 2 * MAX_WAITING,
+            Class::Small | Class::Large => MAX_WAITING,
+        };
+        let Some(_waiting) = Waiting::new(&self.waiting, most) else {
             self.pressed.notify_one();
             return false;
         };
@@ -84,7 +94,7 @@ impl Budget {
             let mut freed = std::pin::pin!(self.freed.notified());
             // From here on nothing that is given back goes unnoticed.
             freed.as_mut().enable();
-            if self.try_take(bytes, small) {
+            if self.try_take(bytes, class) {
                 return true;
             }
             let now = Instant::now();
@@ -104,12 +114,20 @@ impl fmt::Debug for Budget {
     }
 }
 
+/// How much of a budget a share can get at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Large,
+    Small,
+    SmallOfProved,
+}
+
 /// Somebody who waits for room.
 struct Waiting<'a>(&'a AtomicU32);
 
 impl<'a> Waiting<'a> {
-    fn new(waiting: &'a AtomicU32) -> Option<Self> {
-        let more = |count| (count < MAX_WAITING).then_some(count + 1);
+    fn new(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
+        let more = |count| (count < most).then_some(count + 1);
         let counted = waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
         counted.is_ok().then_some(Self(waiting))
     }
@@ -154,7 +172,7 @@ impl Share {
     #[must_use]
     pub fn try_grow(&mut self, by: usize) -> bool {
         let by = by as u64;
-        let taken = self.budget.try_take(by, self.is_small_with(by));
+        let taken = self.budget.try_take(by, self.class_with(by));
         if taken {
             self.add(by);
         }
@@ -169,12 +187,26 @@ impl Share {
         }
         let by = by as u64;
         let waits = self.holder.wait();
-        let taken = self.budget.take(by, self.is_small_with(by), until).await;
+        let taken = self.budget.take(by, self.class_with(by), until).await;
         drop(waits);
         if taken {
             self.add(by);
         }
         taken
+    }
+
+    /// Has this much from now on. More than it had is taken whether there is room or not: it is for what is
+    /// there already, and keeps others from getting room until it is gone.
+    pub fn set(&mut self, bytes: usize) {
+        let lacking = (bytes as u64).saturating_sub(self.bytes);
+        if lacking > 0 {
+            self.budget
+                .used
+                .inner()
+                .fetch_add(lacking, Ordering::SeqCst);
+            self.add(lacking);
+        }
+        self.shrink_to(bytes);
     }
 
     /// Gives back what is beyond this.
@@ -187,8 +219,14 @@ impl Share {
         }
     }
 
-    fn is_small_with(&self, by: u64) -> bool {
-        self.bytes + by <= SMALL && self.holder.held() + by <= MODEST
+    fn class_with(&self, by: u64) -> Class {
+        if self.bytes + by > SMALL || self.holder.held() + by > MODEST {
+            Class::Large
+        } else if self.holder.standing() == Standing::Stranger {
+            Class::Small
+        } else {
+            Class::SmallOfProved
+        }
     }
 
     fn add(&mut self, by: u64) {
@@ -261,14 +299,18 @@ mod tests {
         assert!(!share.try_grow(1));
         share.shrink_to(100_000);
         assert_eq!((used.get(), holder.held()), (100_000, 100_000));
+        share.set(900_000);
+        assert_eq!((used.get(), holder.held()), (900_000, 900_000));
         drop(share);
         assert_eq!((used.get(), holder.held()), (0, 0));
     }
 
     #[test]
-    fn an_eighth_is_for_small_shares() {
+    fn an_eighth_is_for_small_shares_and_half_of_it_for_who_is_known() {
         let (budget, _) = small_budget();
         let (much, little) = (Arc::new(Activity::new()), Arc::new(Activity::new()));
+        let known = Arc::new(Activity::new());
+        known.is_known();
         let mut large = Share::new(&budget, &much);
         assert!(!large.try_grow(700_001));
         assert!(large.try_grow(700_000));
@@ -276,7 +318,9 @@ mod tests {
         let grown: Vec<bool> = (shares.iter_mut())
             .map(|share| share.try_grow(50_000))
             .collect();
-        assert_eq!(grown, [true, true, false]);
+        assert_eq!(grown, [true, false, false]);
+        let mut share = Share::new(&budget, &known);
+        assert!(share.try_grow(50_000) && !share.try_grow(1));
     }
 
     #[tokio::test]

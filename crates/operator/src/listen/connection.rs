@@ -300,20 +300,15 @@ impl<H: Handler> Server<H> {
         let holder = Arc::clone(activity);
         let is_head = request.method() == Method::HEAD;
         let (parts, incoming) = request.into_parts();
-        let received = Received::count(incoming, &self.memory, &holder);
-        if received.is_none() {
-            in_flight.refused();
-        }
+        let mut received = Received::new(incoming, &self.memory, &holder);
         async move {
-            let mut answer = match received {
-                Some(received) => {
-                    let request = Request::from_parts(parts, received);
-                    self.handler.handle(request).await
-                }
-                None => {
-                    self.metrics.hit(Limit::Memory);
-                    self.handler.no_room()
-                }
+            let mut answer = if received.count().await {
+                let request = Request::from_parts(parts, received);
+                self.handler.handle(request).await
+            } else {
+                in_flight.refused();
+                self.metrics.hit(Limit::Memory);
+                self.handler.no_room()
             };
             if is_head {
                 answer = without_body(answer);

@@ -4,15 +4,19 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Response;
 use hyper::body::{Body, Buf, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::Instant;
 
 use super::activity::{Activity, InFlight};
 use super::budget::{Memory, Share};
 
-/// What a request takes beside its body, in bytes: its headers and what is remembered of it.
-pub(super) const REQUEST: usize = 4 * 1024;
+/// What a request takes beside its body, in bytes: its headers, its stream, and the task that answers it.
+pub(super) const REQUEST: usize = 8 * 1024;
+/// How long a request may wait for memory.
+const REQUEST_WAIT: Duration = Duration::from_secs(1);
 /// The same of an answer.
 pub(super) const ANSWER: usize = 2 * 1024;
 
@@ -31,18 +35,26 @@ pub struct Received {
 }
 
 impl Received {
-    /// Counts the request. Nothing if there is no room for it.
-    pub(super) fn count(
-        incoming: Incoming,
-        memory: &Memory,
-        holder: &Arc<Activity>,
-    ) -> Option<Self> {
-        let mut share = Share::new(&memory.requests, holder);
-        share.try_grow(REQUEST).then(|| Self {
+    /// What was kept of the body is gone: only the request itself is left.
+    pub(crate) fn forget_body(share: &mut Share) {
+        share.shrink_to(REQUEST);
+    }
+
+    /// A request that isn't counted yet.
+    pub(super) fn new(incoming: Incoming, memory: &Memory, holder: &Arc<Activity>) -> Self {
+        Self {
             incoming,
-            share,
+            share: Share::new(&memory.requests, holder),
             work: Share::new(&memory.answers, holder),
-        })
+        }
+    }
+
+    /// Counts the request, and waits for room for it if need be. False if there is none.
+    pub(super) async fn count(&mut self) -> bool {
+        self.share.try_grow(REQUEST) || {
+            let until = Instant::now() + REQUEST_WAIT;
+            self.share.grow(REQUEST, until).await
+        }
     }
 }
 
@@ -54,7 +66,7 @@ impl AnswerBody {
     /// What `share` was taken for has become this body.
     #[must_use]
     pub fn counted(bytes: Bytes, mut share: Share) -> Self {
-        share.shrink_to(bytes.len() + ANSWER);
+        share.set(bytes.len() + ANSWER);
         let (share, in_flight) = (Some(share), None);
         Self(Some(Piece {
             bytes,

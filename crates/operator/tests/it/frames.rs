@@ -43,13 +43,44 @@ impl Raw {
     }
 
     async fn connect_set(operator: &Operator, settings: &[u8]) -> Self {
-        let mut raw = Self(operator.tls(&["h2"]).await);
-        raw.0
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .await
-            .expect("written");
-        raw.send(SETTINGS, 0, 0, settings).await;
-        raw
+        let stream = operator.tls(&["h2"]).await;
+        Self::on(stream, settings).await.expect("written")
+    }
+
+    /// Begins to speak HTTP/2 with these settings.
+    pub(crate) async fn on(stream: TlsStream<TcpStream>, settings: &[u8]) -> io::Result<Self> {
+        let mut raw = Self(stream);
+        raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+        raw.try_send(SETTINGS, 0, 0, settings).await?;
+        Ok(raw)
+    }
+
+    /// Sends a whole review.
+    pub(crate) async fn try_review(&mut self, stream: u32, body: &[u8]) -> io::Result<()> {
+        self.try_begin_review(stream).await?;
+        // No frame is larger than this (RFC 9113, section 4.2).
+        let mut pieces = body.chunks(16_384).peekable();
+        while let Some(piece) = pieces.next() {
+            let flags = if pieces.peek().is_none() {
+                END_STREAM
+            } else {
+                0
+            };
+            self.try_send(DATA, flags, stream, piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the beginning of a review.
+    pub(crate) async fn try_first_piece(&mut self, stream: u32, body: &[u8]) -> io::Result<()> {
+        self.try_begin_review(stream).await?;
+        self.try_send(DATA, 0, stream, body).await
+    }
+
+    /// Reads until the server closes the connection, for however long it takes.
+    pub(crate) async fn read_to_end(&mut self) {
+        let mut buffer = vec![0; 16 << 10];
+        while self.0.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
     }
 
     /// Asks for a page.

@@ -257,7 +257,7 @@ async fn slow_senders_make_room() {
     let operator = Operator::start(&["--max-connections", "2", "--body-timeout", "1h"]);
     let slow = [stalled(&operator, 1).await, stalled(&operator, 1).await];
     let used = r#"datakit_operator_memory_used_bytes{part="requests"}"#;
-    within(async { while operator.metric(used).await < f64::from(2 * (4 << 10) + 4) {} }).await;
+    within(async { while operator.metric(used).await < f64::from(2 * (8 << 10) + 4) {} }).await;
     let answer = operator.review(JAVA_REVIEW.clone()).await;
     assert_eq!(answer.status(), 200);
     operator.has_hit("displaced", 1).await;

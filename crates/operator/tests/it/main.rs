@@ -9,6 +9,7 @@
 )]
 
 mod certificates;
+mod confined;
 mod drain;
 mod election;
 mod frames;
@@ -18,4 +19,5 @@ mod limits;
 mod reload;
 mod routes;
 mod serve;
+mod siege;
 mod support;

@@ -27,6 +27,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::confined::Confinement;
+
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_datakit-operator");
 
@@ -48,7 +50,10 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// A command without the variables of the surrounding environment that the program heeds.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    prepare(Command::new(PROGRAM), args)
+}
+
+fn prepare(mut command: Command, args: &[&str]) -> Command {
     for name in [
         "ENV_CONFIG_FILE",
         "ENV_JSON_CONFIG",
@@ -94,10 +99,25 @@ impl Operator {
 
     /// Starts an operator with these environment variables too.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_by(command(&["serve"]), args, variables)
+    }
+
+    /// Starts an operator that gets only so much memory.
+    pub(crate) fn start_in(confinement: &Confinement, args: &[&str]) -> Self {
+        let command = prepare(confinement.command(PROGRAM), &["serve"]);
+        Self::start_by(command, args, &[])
+    }
+
+    /// The number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn start_by(mut command: Command, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let ca = directory.path().join("ca.pem");
         let own_certificate = args.contains(&"--tls-cert-file");
-        let mut command = command(&["serve", "--log-format", "json"]);
+        command.args(["--log-format", "json"]);
         command.args(["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]);
         if !own_certificate {
             command.arg("--write-ca").arg(&ca);
@@ -374,7 +394,10 @@ impl Client {
         let request = request.map(BodyExt::boxed_unsync);
         let exchange = async {
             let response = match self {
-                Self::Http1(sender) => sender.send_request(request).await?,
+                Self::Http1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
                 Self::Http2(sender) => sender.send_request(request).await?,
             };
             let (parts, body) = response.into_parts();
