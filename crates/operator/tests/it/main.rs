@@ -16,6 +16,7 @@ mod frames;
 mod golden;
 mod hostile;
 mod limits;
+mod outputs;
 mod reload;
 mod routes;
 mod serve;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -173,6 +173,43 @@ impl Operator {
         }
     }
 
+    /// Starts an operator that writes its log here. Nobody reads it.
+    pub(crate) async fn start_logging_to(stderr: Stdio) -> Self {
+        let free = || {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            bound.local_addr().expect("an address")
+        };
+        let (https, probes) = (free(), free());
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let ca = directory.path().join("ca.pem");
+        let mut command = command(&["serve", "--log-format", "json"]);
+        command
+            .args(["--listen", &https.to_string()])
+            .args(["--probe-listen", &probes.to_string()])
+            .arg("--write-ca")
+            .arg(&ca)
+            .stderr(stderr);
+        let child = command.spawn().expect("the program starts");
+        within(async { while TcpStream::connect(probes).await.is_err() {} }).await;
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(&ca).expect("a CA");
+        roots.add(certificate).expect("a CA");
+        Self {
+            child,
+            lines: Arc::default(),
+            reader: None,
+            https,
+            probes,
+            roots,
+            directory,
+        }
+    }
+
+    /// The pipe that the log is written to, if it is one and nobody reads it.
+    pub(crate) fn log_pipe(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
@@ -194,11 +231,9 @@ impl Operator {
             }
         })
         .await;
-        self.reader
-            .take()
-            .expect("joined once")
-            .join()
-            .expect("reads to the end");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("reads to the end");
+        }
         let lines = self
             .lines
             .lock()
