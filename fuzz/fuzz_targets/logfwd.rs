@@ -1,0 +1,9 @@
+#![no_main]
+
+use datakit_operator_properties::Target;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    if let Err(broken) = Target::Logfwd.check(bytes) {
+        panic!("{broken}");
+    }
+});
