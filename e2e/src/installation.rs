@@ -110,6 +110,16 @@ impl Installation {
 
     /// The same for a replica that reaches the API server at an address of its own.
     pub async fn start_by(&self, pod: &str, server: &str) -> Result<Member> {
+        self.start_with(pod, server, &[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn start_with(
+        &self,
+        pod: &str,
+        server: &str,
+        further: &[(String, String)],
+    ) -> Result<Member> {
         let directory = self.directory().join(pod);
         let kubeconfig =
             credentials(&self.cluster, &self.name, &self.name, server, &directory).await?;
@@ -128,7 +138,10 @@ impl Installation {
             ("POD_NAMESPACE", self.name.clone()),
             ("POD_IP", address.to_string()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        let mut variables = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        variables.extend_from_slice(further);
         let replica = Replica::start(&directory, pod, address, &args, &variables)?;
         Ok(self.member(replica))
     }

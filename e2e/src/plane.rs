@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
@@ -13,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use crate::certs::Authority;
 use crate::cluster::Requests;
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::wait;
 
 /// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that reports. No
@@ -34,6 +36,8 @@ pub struct Plane {
     authority: String,
     /// Held for their leashes: they end with this process.
     processes: Vec<Process>,
+    api: Mutex<Process>,
+    api_arguments: Vec<String>,
 }
 
 impl Plane {
@@ -124,38 +128,37 @@ impl Plane {
             &[],
             &directory.join("etcd.log"),
         )?;
-        let api = Process::start(
-            &programs.join("kube-apiserver"),
-            [
-                format!("--etcd-servers={clients}"),
-                format!("--secure-port={api_port}"),
-                "--bind-address=127.0.0.1".to_owned(),
-                "--advertise-address=127.0.0.1".to_owned(),
-                "--endpoint-reconciler-type=none".to_owned(),
-                format!("--cert-dir={}", at("certs")),
-                format!("--tls-cert-file={}", at("server.crt")),
-                format!("--tls-private-key-file={}", at("server.key")),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                format!("--service-account-key-file={}", at("accounts.pub")),
-                format!("--service-account-signing-key-file={}", at("accounts.key")),
-                "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
-                format!("--token-auth-file={}", at("tokens.csv")),
-                "--authorization-mode=RBAC".to_owned(),
-                "--allow-privileged=true".to_owned(),
-                // Webhooks behind a Service are found by its endpoints: there is no kube-proxy.
-                "--enable-aggregator-routing=true".to_owned(),
-            ]
-            .into_iter()
-            .chain(pooling(&programs.join("kube-apiserver"))?),
-            &[],
-            &directory.join("kube-apiserver.log"),
-        )?;
+        let api_arguments: Vec<String> = [
+            format!("--etcd-servers={clients}"),
+            format!("--secure-port={api_port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--cert-dir={}", at("certs")),
+            format!("--tls-cert-file={}", at("server.crt")),
+            format!("--tls-private-key-file={}", at("server.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={}", at("accounts.pub")),
+            format!("--service-account-signing-key-file={}", at("accounts.key")),
+            "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
+            format!("--token-auth-file={}", at("tokens.csv")),
+            "--authorization-mode=RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            // Webhooks behind a Service are found by its endpoints: there is no kube-proxy.
+            "--enable-aggregator-routing=true".to_owned(),
+        ]
+        .into_iter()
+        .chain(pooling(&programs.join("kube-apiserver"))?)
+        .collect();
+        let api = start_api_server(&programs, &directory, &api_arguments)?;
         let mut plane = Self {
             directory: directory.clone(),
             programs,
             server,
             authority: authority.pem(),
-            processes: vec![etcd, api],
+            processes: vec![etcd],
+            api: Mutex::new(api),
+            api_arguments,
         };
         plane.wait_until_ready().await?;
         let controllers = Process::start(
@@ -173,10 +176,31 @@ impl Plane {
         Ok(plane)
     }
 
+    /// Ends the API server as a power failure does, and starts it again. All who share the control plane are without one
+    /// until this returns.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        {
+            let mut api = self.api.lock().map_err(|_| anyhow!("a test panicked"))?;
+            api.signal(Signal::Kill)?;
+            while api.ended()?.is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            *api = start_api_server(&self.programs, &self.directory, &self.api_arguments)?;
+        }
+        let cluster = Requests::of(self).await?;
+        wait::until("the API server again", || async {
+            let ready = cluster.text("/readyz").await;
+            ready.map_err(|error| error.to_string())
+        })
+        .await
+        .map(drop)
+    }
+
     /// Waits for the API server, and makes the node that DaemonSets need.
     async fn wait_until_ready(&mut self) -> Result<()> {
         let cluster = Requests::of(self).await?;
-        for process in &mut self.processes {
+        let api = self.api.get_mut().map_err(|_| anyhow!("a test panicked"))?;
+        for process in self.processes.iter_mut().chain([api]) {
             if let Some(status) = process.ended()? {
                 bail!("{status}: {}", process.output());
             }
@@ -188,6 +212,12 @@ impl Plane {
         .await?;
         make_node(&cluster).await
     }
+}
+
+fn start_api_server(programs: &Path, directory: &Path, arguments: &[String]) -> Result<Process> {
+    let log = directory.join("kube-apiserver.log");
+    let arguments = arguments.iter().cloned();
+    Process::start(&programs.join("kube-apiserver"), arguments, &[], &log)
 }
 
 async fn make_node(cluster: &Requests) -> Result<()> {

@@ -10,6 +10,7 @@
 
 mod cases;
 mod certificates;
+mod chaos;
 mod chart;
 mod election;
 mod examples;
