@@ -124,6 +124,38 @@ impl Client {
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
+    /// Sends so many requests at once, in turn over the connections, and returns how long each took.
+    pub(crate) async fn group(&self, count: usize) -> anyhow::Result<Vec<Duration>> {
+        let mut tasks = JoinSet::new();
+        for (number, connection) in (0..count).zip(self.connections.iter().cycle()) {
+            let body = self.bodies[number % self.bodies.len()].clone();
+            let request = self.request.clone().map(|()| Full::new(body));
+            let mut connection = connection.clone();
+            let sent = Instant::now();
+            tasks.spawn(async move {
+                send(&mut connection, request).await?;
+                anyhow::Ok(sent.elapsed())
+            });
+        }
+        let mut took = Vec::with_capacity(count);
+        while let Some(one) = tasks.join_next().await {
+            took.push(one??);
+        }
+        Ok(took)
+    }
+
+    /// Sends these bodies, whatever the answers are.
+    pub(crate) async fn refused(&self, bodies: &[Bytes]) -> anyhow::Result<()> {
+        let mut connection = self.connections.first().context("no connection")?.clone();
+        for body in bodies {
+            let request = self.request.clone().map(|()| Full::new(body.clone()));
+            connection.ready().await?;
+            let answer = connection.send_request(request).await?;
+            answer.into_body().collect().await?;
+        }
+        Ok(())
+    }
+
     /// What is sent.
     pub(crate) fn bodies(&self) -> Arc<[Bytes]> {
         Arc::clone(&self.bodies)

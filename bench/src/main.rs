@@ -10,6 +10,7 @@ mod load;
 mod memory;
 mod null;
 mod server;
+mod soak;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ enum Command {
     Load(load::Args),
     /// Resident memory of the operator while it answers many reviews
     Memory(memory::Args),
+    /// A steady load for a long time, under a ceiling for resident memory
+    Soak(soak::Args),
     /// What agents that share out inputs cost: joining, and polling beside the null server
     Election(election::Args),
     /// The server to compare with; started by `load` and `election`
@@ -92,6 +95,7 @@ fn main() -> anyhow::Result<()> {
             Command::Load(args) => load::run(&args).await,
             Command::Election(args) => election::run(&args).await,
             Command::Memory(args) => memory::run(&args).await,
+            Command::Soak(args) => soak::run(&args).await,
             Command::NullServer(_) => Ok(()),
         }
     })
