@@ -174,6 +174,10 @@ impl Rotation {
             Event::Presented { issuer, validity } => self.presented = Some((issuer, validity)),
         }
         self.known.retain(|known| now < known.validity.until);
+        // What was seen while the clock was ahead was seen before now.
+        for (_, since) in &mut self.trusted {
+            *since = now.min(*since);
+        }
         let mut actions = Vec::new();
         if self.is_out_of_reach() {
             // Nothing new can come until a person does something, so what was good stays registered.
@@ -252,7 +256,7 @@ impl Rotation {
         matches!(self.stored, Some(Stored::Absent | Stored::Foreign))
     }
 
-    /// A new authority, where the Secret holds none or an old one.
+    /// A new authority, where the Secret holds none or an old one, or one that a clock ahead of ours has made.
     fn renew(&self, now: SystemTime) -> Option<Action> {
         if !self.holding {
             return None;
@@ -261,7 +265,8 @@ impl Rotation {
             Stored::Absent | Stored::Foreign | Stored::Unusable => true,
             Stored::Authorities(authorities) => {
                 let current = authorities.first()?;
-                now >= current.validity.renewal() || !current.can_sign
+                let early = now < current.validity.from;
+                early || now >= current.validity.renewal() || !current.can_sign
             }
         };
         let keep = self.known.iter().map(|known| Arc::clone(&known.id));
@@ -305,6 +310,8 @@ impl Rotation {
         let Some((issuer, validity)) = &self.presented else {
             return Some(Action::Issue(Arc::clone(&signer.id)));
         };
+        // Made while the clock was ahead; nobody accepts it.
+        let early = now < validity.from;
         // Of another authority only if nothing is lost by it: a trusted one that is due waits until that is settled, too.
         let due = now >= validity.renewal()
             && if *issuer == signer.id {
@@ -318,7 +325,7 @@ impl Rotation {
             } else {
                 self.is_trusted(&signer.id) || !can_sign().any(|known| known.id == *issuer)
             };
-        (due || better).then(|| Action::Issue(Arc::clone(&signer.id)))
+        (early || due || better).then(|| Action::Issue(Arc::clone(&signer.id)))
     }
 
     fn is_trusted(&self, id: &Der) -> bool {

@@ -138,6 +138,47 @@ fn a_new_authority_is_registered_first_then_settles_then_signs() {
     check(9000, Event::Tick, "register 2 (accepted)");
 }
 
+/// What was made while a clock was ahead isn't good yet once it is right again, and may not be for years.
+#[test]
+fn a_clock_that_was_ahead_leaves_nothing_behind() {
+    let mut holder = Rotation::new(POLICY);
+    let mut check = |now, event, want| check(&mut holder, now, event, want);
+    check(0, Event::Holding(true), " (SecretUnseen)");
+    check(0, stored(&[known(1, 0)]), "issue by 1 (NoAuthority)");
+    check(0, leaf(1, 0), " (RegistrationUnseen)");
+    check(0, registered(&[&[1]]), " (accepted)");
+    // Ahead by more than the authority's time.
+    let ahead = 1_000_000;
+    check(ahead, Event::Tick, "renew keeping [] (Untrusted)");
+    let new = known(2, ahead);
+    let stored_new = stored(std::slice::from_ref(&new));
+    check(ahead, stored_new, "register 2, issue by 2 (Untrusted)");
+    check(ahead, leaf(2, ahead), "register 2 (Untrusted)");
+    check(ahead, registered(&[&[2]]), " (accepted)");
+    // And right again.
+    check(100, Event::Tick, "renew keeping [2] (Untrusted)");
+    let both = stored(&[known(3, 100), new]);
+    check(100, both, "register 3+2, issue by 3 (Untrusted)");
+    check(100, leaf(3, 100), "register 3+2 (Untrusted)");
+    check(101, registered(&[&[3, 2]]), " (Settling)");
+    check(111, Event::Tick, " (accepted)");
+}
+
+/// A replica whose clock was ahead presents a certificate that isn't good yet; the authority is as it was.
+#[test]
+fn a_replica_whose_clock_was_ahead_presents_another_certificate() {
+    let mut replica = Rotation::new(POLICY);
+    let mut check = |now, event, want| check(&mut replica, now, event, want);
+    check(0, stored(&[known(1, 0)]), "issue by 1 (NoAuthority)");
+    check(5000, leaf(1, 5000), " (RegistrationUnseen)");
+    // It saw the registration change at that time, too.
+    check(5000, registered(&[&[]]), " (Untrusted)");
+    check(5000, registered(&[&[2, 1]]), " (Settling)");
+    check(1000, Event::Tick, "issue by 1 (Untrusted)");
+    check(1000, leaf(1, 1000), " (Settling)");
+    check(1010, Event::Tick, " (accepted)");
+}
+
 #[test]
 fn the_certificate_is_renewed_after_two_thirds() {
     let mut replica = Rotation::new(POLICY);
