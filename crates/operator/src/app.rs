@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datakit_operator_core::election;
+use datakit_operator_core::election::tasks::Settings as TaskSettings;
 use datakit_operator_core::inject::{Engine, ReviewContext};
 use tokio::time::sleep;
 
@@ -74,7 +74,7 @@ pub struct Settings {
     /// The names under which this process is reached.
     pub names: tls::Names,
     /// How task election behaves.
-    pub election: election::Settings,
+    pub election: TaskSettings,
     /// Whom it hears.
     pub senders: senders::Settings,
     /// For whom the tokens of agents must be made; empty: for the API server.

@@ -1,4 +1,4 @@
-//! Task election on this replica: the state machine of [`datakit_operator_core::election`] behind a lock, a clock for it,
+//! Task election on this replica: the state machine of [`datakit_operator_core::election::tasks`] behind a lock, a clock for it,
 //! and the question who decides.
 //!
 //! ```text
@@ -22,8 +22,9 @@ pub mod tokens;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datakit_operator_core::election::{
-    Caller, Cursor, Election, Event, Outcome, Page, PageSize, Poll, Settings, Start,
+use datakit_operator_core::election::Caller;
+use datakit_operator_core::election::tasks::{
+    Cursor, Election, Event, Outcome, Page, PageSize, Poll, Settings, Start,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use datakit_operator_core::election::{Caller, Election, Outcome, Poll, Settings, Start};
+use datakit_operator_core::election::Caller;
+use datakit_operator_core::election::tasks::{Election, Outcome, Poll, Settings, Start};
 use serde_json::Value;
 
 use crate::{Verdict, sentence};
@@ -71,7 +72,7 @@ pub fn check(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-fn bounded(poll: &Poll<'_>, limits: &datakit_operator_core::election::Limits) -> Verdict {
+fn bounded(poll: &Poll<'_>, limits: &datakit_operator_core::election::tasks::Limits) -> Verdict {
     let mut names = poll.offers().map(|(name, _)| name).chain(poll.running());
     let within = !poll.id().is_empty()
         && poll.id().len() <= limits.id

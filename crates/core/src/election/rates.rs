@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::caller::Caller;
-use super::state::millis;
+use super::{Caller, millis};
 
 /// Callers that are told apart. A caller whose bucket is full again needs none; beyond that,
 /// newcomers share one.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use datakit_operator_core::election::{
-    Allowed, Caller, Cursor, Election, Limits, Outcome, Page, PageSize, Poll, Settings, Start,
+use datakit_operator_core::election::Caller;
+use datakit_operator_core::election::tasks::{
+    Allowed, Cursor, Election, Limits, Outcome, Page, PageSize, Poll, Settings, Start,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use datakit_operator_core::config::LogLevel;
-use datakit_operator_core::election;
+use datakit_operator_core::election::tasks;
 use datakit_operator_core::inject::ReviewContext;
 use datakit_operator_core::version::KubernetesVersion;
 use tracing::Level;
@@ -405,12 +405,12 @@ fn sender_settings(args: &ElectionArgs) -> senders::Settings {
     }
 }
 
-fn election_settings(args: &ElectionArgs) -> election::Settings {
-    let settings = election::Settings::default();
-    election::Settings {
+fn election_settings(args: &ElectionArgs) -> tasks::Settings {
+    let settings = tasks::Settings::default();
+    tasks::Settings {
         agent_timeout: args.agent_timeout,
         relearning: args.election_listening,
-        limits: election::Limits {
+        limits: tasks::Limits {
             agents: args.max_agents as usize,
             ..settings.limits
         },

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datakit_operator_core::election::Caller;
 use datakit_operator_core::election::leader::{self, Candidate};
+use datakit_operator_core::election::tasks::{Outcome, Poll};
 use datakit_operator_core::election::text::unprintable;
-use datakit_operator_core::election::{Caller, Outcome, Poll};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Bytes;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
-use datakit_operator_core::election::{Gauges, Outcome, Totals};
+use datakit_operator_core::election::tasks::{Gauges, Outcome, Totals};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use datakit_operator_core::election::{Caller, Election, Limits, Outcome, Poll, Settings, Start};
+use datakit_operator_core::election::Caller;
+use datakit_operator_core::election::tasks::{Election, Limits, Outcome, Poll, Settings, Start};
 
 use super::agent::{Agent, Inputs};
 use super::reshuffling::Reshuffling;

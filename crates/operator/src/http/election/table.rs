@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use datakit_operator_core::election::tasks::{Cursor, Page, PageSize};
 use datakit_operator_core::election::text::escaped;
-use datakit_operator_core::election::{Cursor, Page, PageSize};
 use http::HeaderMap;
 use http::header::ACCEPT;
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::caller::Caller;
+use crate::election::Caller;
 
 /// Something worth a line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use super::agent::{Agent, AgentId};
 use super::offers::Place;
 use super::page::{AgentRow, Cursor, InputRow, Page, PageSize, Standing};
 use super::report::Gauges;
-use super::state::{Election, millis};
+use super::state::Election;
+use crate::election::millis;
 
 impl Election {
     /// How things stand.

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::agent::AgentId;
-use super::caller::{CallerId, Callers};
+use super::callers::{CallerId, Callers};
 use super::poll::Poll;
 use super::{Limits, Refusal, Resource};
 

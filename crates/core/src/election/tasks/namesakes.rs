@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::{AgentId, Sharing, checksum_of_offers};
-use super::caller::Caller;
 use super::poll::Poll;
 use super::report::Event;
-use super::state::{Election, millis};
+use super::state::Election;
 use super::{Resource, Wait};
+use crate::election::Caller;
+use crate::election::millis;
 
 /// Agents of one id at most. More are refused.
 pub(super) const NAMESAKES: usize = 64;

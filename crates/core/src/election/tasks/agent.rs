@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::answer::Allowed;
-use super::caller::{Caller, CallerId};
+use super::callers::CallerId;
 use super::offers::{InputId, ListId};
 use super::poll::Poll;
+use crate::election::Caller;
 
 /// An agent's number. Never reused, so that a stale one can't mean somebody else.
 pub(super) type AgentId = u64;

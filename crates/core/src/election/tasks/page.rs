@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::caller::Caller;
+use crate::election::Caller;
 
 /// A part of everything about an election, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

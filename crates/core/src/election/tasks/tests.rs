@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::election::Caller;
 
 /// An election and a clock.
 struct Story {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::json::{self, Kind, Reader, Str};
 
 use super::Limits;
-use super::text::unprintable;
+use crate::election::text::unprintable;
 
 /// One poll of an agent, borrowed from the request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]

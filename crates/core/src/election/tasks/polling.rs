@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use super::agent::{Agent, AgentId, EqualAnswers, Sharing, checksum, checksum_of_offers};
 use super::answer::Allowed;
-use super::caller::{Caller, CallerId};
+use super::callers::CallerId;
 use super::namesakes::{Claimant, NAMESAKES};
 use super::offers::{InputId, ListId, Place};
 use super::poll::Poll;
 use super::report::Event;
-use super::state::{Election, millis};
+use super::state::Election;
 use super::{Refusal, Resource, Wait};
+use crate::election::Caller;
+use crate::election::millis;
 
 /// Equal answers after which an agent starts what it was told: the third one that says what its request said.
 const EQUAL_ANSWERS: u8 = 3;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::{Agent, AgentId};
-use super::caller::Caller;
 use super::namesakes::Namesakes;
 use super::offers::{InputId, ListId, Offers, Place};
 use super::poll::Poll;
 use super::relearn::Relearning;
 use super::report::{Event, Totals};
 use super::{Outcome, Resource, Settings, Start, Wait};
+use crate::election::{Caller, millis};
 
 /// How often a tick is wanted at least.
 const HEARTBEAT: u64 = 1_000;
@@ -382,9 +382,4 @@ impl Departed {
         self.oldest.remove(&at);
         Some(full)
     }
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    // A time that doesn't fit is 584 million years away.
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
