@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::error::Chain;
 use crate::visible::Visible;
 
 /// What every command does when it did what it was asked for.
@@ -128,8 +129,11 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         // `… | head` closed the pipe: it has what it wanted.
         Err(error) if is_broken_pipe(&error) => EXIT_OK,
         Err(error) => {
-            // `{:#}` joins the chain of causes; each error says its own part only.
-            let _ = writeln!(streams.stderr, "datakit-operator: {error:#}");
+            let _ = writeln!(
+                streams.stderr,
+                "datakit-operator: {}",
+                Chain(error.as_ref())
+            );
             if error.is::<Usage>() {
                 EXIT_USAGE
             } else {

@@ -4,6 +4,7 @@
 //! modules listed above it, never those below.
 
 pub mod clock;
+pub mod error;
 pub mod file;
 pub mod visible;
 

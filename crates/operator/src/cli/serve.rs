@@ -23,6 +23,7 @@ use crate::app::{
     self, Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
 use crate::election::senders;
+use crate::error::Chain;
 use crate::file;
 use crate::http::body;
 use crate::http::webhook::Access;
@@ -327,7 +328,7 @@ fn config_file(source: &Source) -> Option<ConfigFile> {
         bytes: file::read_regular(path, file::MAX_CONFIG).ok(),
         read: Box::new(move || {
             let loaded = source.load_again();
-            let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            let loaded = loaded.map_err(|error| Chain(&error).to_string())?;
             Ok((loaded.config, loaded.diagnostics))
         }),
     })

@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use super::MANAGER;
 use super::trouble::Trouble;
 use crate::clock;
+use crate::error::Chain;
 use crate::state::{Leadership, Readiness};
 use crate::telemetry::cluster::{Certificate, ClusterMetrics, Operation};
 use crate::tls::Identity;
@@ -294,10 +295,7 @@ impl Keeper {
         if empty && self.seen.is_empty() {
             return;
         }
-        let damage = match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
+        let damage = Chain(error).to_string();
         if self.damage.as_ref() != Some(&damage) {
             tracing::warn!(
                 secret = self.settings.secret,

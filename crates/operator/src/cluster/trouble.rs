@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use crate::error::Chain;
 use crate::telemetry::cluster::{ClusterMetrics, Operation};
 
 /// How long to say nothing more about the same operation.
@@ -35,7 +36,7 @@ impl Trouble {
             self.said = Some(Instant::now());
             tracing::warn!(
                 operation = self.operation.as_str(),
-                cause = %Chain(error),
+                cause = refusal(error).unwrap_or_else(|| Chain(error).to_string()),
                 "failed to talk to the API server; trying again"
             );
         }
@@ -57,37 +58,13 @@ impl Trouble {
 }
 
 /// What the API server itself says, which names everything.
-fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let mut error = Some(error);
     while let Some(cause) = error {
         if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
-            return Some(&status.message);
+            return Some(status.message.clone());
         }
         error = cause.source();
     }
     None
-}
-
-/// An error with what caused it, each said once.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(refusal) = refusal(self.0) {
-            return formatter.write_str(refusal);
-        }
-        let mut said = self.0.to_string();
-        formatter.write_str(&said)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Libraries tend to repeat the cause in the message.
-            if !said.contains(&text) {
-                write!(formatter, ": {text}")?;
-                said = text;
-            }
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

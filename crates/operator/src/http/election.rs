@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::election::forward::{
 use crate::election::leaders::{Leaders, Reply};
 use crate::election::senders::{self, Denied, Senders};
 use crate::election::{Office, Ruling};
+use crate::error::Chain;
 use crate::listen::{Answer, AnswerBody, ConnectAgain, GoElsewhere, Peer, Received};
 use crate::telemetry::metrics::Metrics;
 
@@ -163,7 +163,7 @@ impl Election {
                     hops: MAX_HOPS,
                 };
                 if let Err(error) = forwarder.ask(&address, &hello).await {
-                    tracing::debug!(cause = chain(&error), "the replica that decides is away");
+                    tracing::debug!(cause = %Chain(&error), "the replica that decides is away");
                 }
             }
             sleep(HELLO_INTERVAL).await;
@@ -188,7 +188,7 @@ impl Election {
             Ok(poll) => poll,
             Err(bad) => {
                 self.metrics.election.bad.inc();
-                return respond::text(StatusCode::BAD_REQUEST, &chain(&bad));
+                return respond::text(StatusCode::BAD_REQUEST, &Chain(&bad).to_string());
             }
         };
         match self.office.poll(&poll, &sender) {
@@ -368,7 +368,7 @@ impl Election {
                     return passed_on(&answer);
                 }
                 Err(error) => {
-                    said = chain(&error);
+                    said = Chain(&error).to_string();
                     tracing::debug!(cause = said, "failed to pass a request on");
                 }
             }
@@ -474,17 +474,6 @@ fn no_replica() -> Answer {
     // A replica that connected before this one knew the CA by which it is recognised.
     answer.extensions_mut().insert(ConnectAgain);
     answer
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The parameters of a query, decoded as forms are.

@@ -11,6 +11,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::line::Line;
 use super::sink::Sink;
+use crate::error::Chain;
 
 /// The subscriber of the process.
 pub struct LineSubscriber {
@@ -97,12 +98,7 @@ impl Visit for Fields<'_, '_> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.scratch.clear();
-        let _ = write!(self.scratch, "{value}");
-        let mut source = value.source();
-        while let Some(cause) = source {
-            let _ = write!(self.scratch, ": {cause}");
-            source = cause.source();
-        }
+        let _ = write!(self.scratch, "{}", Chain(value));
         self.line.str(field.name(), &self.scratch);
     }
 
