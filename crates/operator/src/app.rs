@@ -26,7 +26,7 @@ use crate::election::forward::Forwarder;
 use crate::election::leaders::{InMemory, Leaders, Store};
 use crate::election::senders::{self, Senders};
 use crate::election::tokens::{Reviewer, Tokens};
-use crate::election::{Bench, Office};
+use crate::election::{Coordination, Coordinator};
 use crate::http::body;
 use crate::http::election::Election;
 use crate::http::pool::Pool;
@@ -369,15 +369,15 @@ fn task_election(
 ) -> Arc<Election> {
     let metrics = &shared.metrics;
     let elected = member.and_then(|member| Some((member, member.lease.as_ref()?)));
-    let (name, bench, store): (_, _, Arc<dyn Store>) = match elected {
+    let (name, coordination, store): (_, _, Arc<dyn Store>) = match elected {
         None => (
             lease::identity(None),
-            Bench::Alone,
+            Coordination::Alone,
             Arc::new(InMemory::default()),
         ),
         Some((member, lease)) => (
             lease.identity.clone(),
-            Bench::Elected {
+            Coordination::Elected {
                 leadership: member.leadership.clone(),
                 handover: Arc::clone(&shared.handover),
             },
@@ -392,13 +392,13 @@ fn task_election(
         Forwarder::new(Arc::clone(&shared.replicas), address)
     });
     let counters = Arc::clone(&metrics.election);
-    let office = Arc::new(Office::new(
+    let coordinator = Arc::new(Coordinator::new(
         name,
-        bench,
+        coordination,
         settings.election.clone(),
         counters,
     ));
-    let ticking = Arc::clone(&office);
+    let ticking = Arc::clone(&coordinator);
     tasks.supervise("task election", move || Arc::clone(&ticking).run());
     let leaders = Leaders::new(store);
     let tokens = member.map(|member| {
@@ -406,7 +406,13 @@ fn task_election(
         Tokens::new(Arc::new(TokenReviews::new(client, audiences)) as Arc<dyn Reviewer>)
     });
     let senders = Senders::new(settings.senders.clone(), tokens);
-    let election = Election::new(office, forwarder, leaders, senders, Arc::clone(metrics));
+    let election = Election::new(
+        coordinator,
+        forwarder,
+        leaders,
+        senders,
+        Arc::clone(metrics),
+    );
     let election = Arc::new(election);
     let known = Arc::clone(&election);
     tasks.supervise("replicas", move || Arc::clone(&known).stay_known());

@@ -39,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Who decides.
 #[derive(Clone, Debug)]
-pub enum Bench {
+pub enum Coordination {
     /// This process, which is the only one.
     Alone,
     /// The replica that holds the Lease.
@@ -53,7 +53,7 @@ pub enum Bench {
 
 /// What a poll comes to.
 #[derive(Debug)]
-pub enum Ruling<T> {
+pub enum Decision<T> {
     /// The answer of the one who decides.
     Here(T),
     /// Another replica decides.
@@ -67,37 +67,37 @@ pub enum Ruling<T> {
 
 /// The election as this replica sees it.
 #[derive(Debug)]
-pub struct Office {
+pub struct Coordinator {
     name: String,
-    bench: Bench,
+    coordination: Coordination,
     settings: Settings,
     origin: Instant,
-    sitting: Mutex<Option<Sitting>>,
+    term: Mutex<Option<Term>>,
     metrics: Arc<ElectionMetrics>,
 }
 
 /// One uninterrupted time as the one who decides.
 #[derive(Debug)]
-struct Sitting {
-    term: u32,
+struct Term {
+    number: u32,
     election: Election,
 }
 
-impl Office {
-    /// An office of the replica of this name, that has not decided anything yet.
+impl Coordinator {
+    /// The coordinator of the replica of this name, that has not decided anything yet.
     #[must_use]
     pub fn new(
         name: String,
-        bench: Bench,
+        coordination: Coordination,
         settings: Settings,
         metrics: Arc<ElectionMetrics>,
     ) -> Self {
         Self {
             name,
-            bench,
+            coordination,
             settings,
             origin: Instant::now(),
-            sitting: Mutex::new(None),
+            term: Mutex::new(None),
             metrics,
         }
     }
@@ -109,16 +109,16 @@ impl Office {
     }
 
     /// Answers a poll of this sender.
-    pub fn poll(&self, poll: &Poll<'_>, sender: &Caller) -> Ruling<Outcome> {
-        let ruling = self.rule(|election, now| {
+    pub fn poll(&self, poll: &Poll<'_>, sender: &Caller) -> Decision<Outcome> {
+        let decision = self.decide(|election, now| {
             let outcome = election.poll(poll, sender, now);
             log(election.take_events());
             outcome
         });
-        if let Ruling::Here(outcome) = &ruling {
+        if let Decision::Here(outcome) = &decision {
             self.metrics.answered(outcome);
         }
-        ruling
+        decision
     }
 
     /// Where the replica that decides is reached, as far as this one knows.
@@ -137,13 +137,13 @@ impl Office {
     }
 
     /// A page of how things stand, for people.
-    pub fn page(&self, from: &Cursor, size: PageSize) -> Ruling<Page> {
-        self.rule(|election, now| election.page(now, from, size))
+    pub fn page(&self, from: &Cursor, size: PageSize) -> Decision<Page> {
+        self.decide(|election, now| election.page(now, from, size))
     }
 
     /// Does something in the election if this replica decides.
-    fn rule<T>(&self, act: impl FnOnce(&mut Election, Duration) -> T) -> Ruling<T> {
-        let (until, term, full_owners) = match self.leadership() {
+    fn decide<T>(&self, act: impl FnOnce(&mut Election, Duration) -> T) -> Decision<T> {
+        let (until, number, full_owners) = match self.leadership() {
             Leadership::Mine {
                 until,
                 term,
@@ -152,55 +152,55 @@ impl Office {
             Leadership::Other {
                 address: Some(address),
                 ..
-            } => return Ruling::Elsewhere { address },
+            } => return Decision::Elsewhere { address },
             Leadership::Other {
                 holder,
                 address: None,
                 ..
             } => {
-                return Ruling::Nobody(format!(
+                return Decision::Nobody(format!(
                     "the replica `{holder}` decides, but doesn't say where it is reached"
                 ));
             }
-            Leadership::Nobody { why } => return Ruling::Nobody(why.to_owned()),
+            Leadership::Nobody { why } => return Decision::Nobody(why.to_owned()),
         };
         let now = self.origin.elapsed();
-        let mut sitting = self.sitting();
+        let mut current = self.term();
         let start = || {
-            tracing::info!(term, "deciding about task election from now on");
+            tracing::info!(term = number, "deciding about task election from now on");
             self.metrics.failed_over();
             let start = Start::Relearn {
                 full_owners: full_owners.to_vec(),
             };
-            Sitting {
-                term,
+            Term {
+                number,
                 election: Election::new(self.settings.clone(), now, start),
             }
         };
-        if sitting.as_ref().is_none_or(|sitting| sitting.term != term) {
-            *sitting = Some(start());
+        if current.as_ref().is_none_or(|term| term.number != number) {
+            *current = Some(start());
         }
-        let Some(sitting) = sitting.as_mut() else {
-            return Ruling::Nobody("this replica is about to decide".to_owned());
+        let Some(term) = current.as_mut() else {
+            return Decision::Nobody("this replica is about to decide".to_owned());
         };
-        let done = act(&mut sitting.election, now);
+        let done = act(&mut term.election, now);
         // The process may have been stopped in between, for any length of time.
         if Instant::now() >= until {
-            return Ruling::Nobody(
+            return Decision::Nobody(
                 "this replica can't be sure any more that it holds the Lease".to_owned(),
             );
         }
-        Ruling::Here(done)
+        Decision::Here(done)
     }
 
     fn leadership(&self) -> Leadership {
-        match &self.bench {
-            Bench::Alone => Leadership::Mine {
+        match &self.coordination {
+            Coordination::Alone => Leadership::Mine {
                 until: Instant::now() + Duration::from_secs(3600),
                 term: 0,
                 inherited: Arc::default(),
             },
-            Bench::Elected { leadership, .. } => {
+            Coordination::Elected { leadership, .. } => {
                 let leadership = leadership.borrow().clone();
                 match leadership {
                     Leadership::Mine { until, .. } if Instant::now() >= until => {
@@ -227,7 +227,7 @@ impl Office {
             Leadership::Mine { .. } => {}
             Leadership::Other { .. } => {
                 // What it decides from now on is not known here.
-                if self.sitting().take().is_some() {
+                if self.term().take().is_some() {
                     tracing::info!("another replica decides about task election from now on");
                     self.metrics.clear();
                 }
@@ -236,28 +236,28 @@ impl Office {
             // Whoever gets the Lease next: if it is this replica again, nobody has decided in between.
             Leadership::Nobody { .. } => return LONGEST_WAIT,
         }
-        let ruling = self.rule(|election, now| {
+        let decision = self.decide(|election, now| {
             election.tick(now);
             log(election.take_events());
             let gauges = election.gauges();
             self.metrics.update(&gauges, &election.totals());
             // While it listens, what it inherited is still the best note there is.
-            if let Bench::Elected { handover, .. } = &self.bench
+            if let Coordination::Elected { handover, .. } = &self.coordination
                 && !gauges.relearning
             {
                 handover.leave(election.full_owners());
             }
             election.next_deadline().saturating_sub(now)
         });
-        match ruling {
-            Ruling::Here(next) => next.min(LONGEST_WAIT),
-            Ruling::Elsewhere { .. } | Ruling::Nobody(_) => LONGEST_WAIT,
+        match decision {
+            Decision::Here(next) => next.min(LONGEST_WAIT),
+            Decision::Elsewhere { .. } | Decision::Nobody(_) => LONGEST_WAIT,
         }
     }
 
-    fn sitting(&self) -> MutexGuard<'_, Option<Sitting>> {
+    fn term(&self) -> MutexGuard<'_, Option<Term>> {
         // A panic in there is a bug; the state machine itself is still whole enough to go on with.
-        self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::election::forward::{
 };
 use crate::election::leaders::{Leaders, Reply};
 use crate::election::senders::{self, Denied, Senders};
-use crate::election::{Office, Ruling};
+use crate::election::{Coordinator, Decision};
 use crate::error::Chain;
 use crate::listen::{Answer, AnswerBody, ConnectAgain, GoElsewhere, Peer, Received};
 use crate::telemetry::metrics::Metrics;
@@ -62,7 +62,7 @@ enum Origin {
 /// Answers agents.
 #[derive(Debug)]
 pub struct Election {
-    office: Arc<Office>,
+    coordinator: Arc<Coordinator>,
     forwarder: Option<Forwarder>,
     leaders: Leaders,
     senders: Senders,
@@ -71,22 +71,22 @@ pub struct Election {
 }
 
 impl Election {
-    /// Decides with `office` for whom `senders` hears, and passes on with `forwarder` what another replica decides.
+    /// Decides with `coordinator` for whom `senders` hears, and passes on with `forwarder` what another replica decides.
     #[must_use]
     pub fn new(
-        office: Arc<Office>,
+        coordinator: Arc<Coordinator>,
         forwarder: Option<Forwarder>,
         leaders: Leaders,
         senders: Senders,
         metrics: Arc<Metrics>,
     ) -> Self {
         let bodies = body::Reader::new(body::Limits {
-            bytes: office.settings().limits.body,
+            bytes: coordinator.settings().limits.body,
             time: BODY_TIME,
             ..body::Limits::default()
         });
         Self {
-            office,
+            coordinator,
             forwarder,
             leaders,
             senders,
@@ -113,7 +113,7 @@ impl Election {
                     return no_replica();
                 };
                 let mut answer = match (path, method) {
-                    (REPLICAS_PATH, _) => respond::text(StatusCode::OK, self.office.name()),
+                    (REPLICAS_PATH, _) => respond::text(StatusCode::OK, self.coordinator.name()),
                     (_, &Method::POST) => self.poll(request, origin).await,
                     (_, &(Method::GET | Method::HEAD)) => {
                         match self.onlooker(&request, origin).await {
@@ -153,7 +153,7 @@ impl Election {
             return std::future::pending().await;
         };
         loop {
-            if let Some(address) = self.office.elsewhere() {
+            if let Some(address) = self.coordinator.elsewhere() {
                 let hello = Forwarded {
                     method: Method::GET,
                     path: REPLICAS_PATH.into(),
@@ -184,23 +184,23 @@ impl Election {
                 return unreadable.answer();
             }
         };
-        let poll = match Poll::parse(&body, &self.office.settings().limits) {
+        let poll = match Poll::parse(&body, &self.coordinator.settings().limits) {
             Ok(poll) => poll,
             Err(bad) => {
                 self.metrics.election.bad.inc();
                 return respond::text(StatusCode::BAD_REQUEST, &Chain(&bad).to_string());
             }
         };
-        match self.office.poll(&poll, &sender) {
-            Ruling::Here(Outcome::Allowed(allowed)) => {
+        match self.coordinator.poll(&poll, &sender) {
+            Decision::Here(Outcome::Allowed(allowed)) => {
                 let body = Bytes::copy_from_slice(allowed.json());
                 respond::with_body(StatusCode::OK, JSON, body)
             }
-            Ruling::Here(Outcome::Wait(wait)) => keep_what_you_have(&wait.to_string()),
-            Ruling::Here(Outcome::Refused(refusal)) => {
+            Decision::Here(Outcome::Wait(wait)) => keep_what_you_have(&wait.to_string()),
+            Decision::Here(Outcome::Refused(refusal)) => {
                 respond::text(StatusCode::TOO_MANY_REQUESTS, &refusal.to_string())
             }
-            undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
+            undecided @ (Decision::Nobody(_) | Decision::Elsewhere { .. }) => {
                 let copy = Forwarded {
                     method: Method::POST,
                     path: ELECTION_PATH.into(),
@@ -220,17 +220,17 @@ impl Election {
             Ok(asked) => asked,
             Err(line) => return respond::text(StatusCode::BAD_REQUEST, &line),
         };
-        match self.office.page(&from, table::size(limit)) {
-            Ruling::Here(page) if table::wants_text(request.headers()) => respond::with_body(
+        match self.coordinator.page(&from, table::size(limit)) {
+            Decision::Here(page) if table::wants_text(request.headers()) => respond::with_body(
                 StatusCode::OK,
                 respond::TEXT,
-                table::as_text(self.office.name(), &page),
+                table::as_text(self.coordinator.name(), &page),
             ),
-            Ruling::Here(page) => {
-                let json = table::as_json(self.office.name(), &page);
+            Decision::Here(page) => {
+                let json = table::as_json(self.coordinator.name(), &page);
                 respond::with_body(StatusCode::OK, JSON, json)
             }
-            undecided @ (Ruling::Nobody(_) | Ruling::Elsewhere { .. }) => {
+            undecided @ (Decision::Nobody(_) | Decision::Elsewhere { .. }) => {
                 let path = format!("{ELECTION_PATH}?limit={limit}&continue={from}");
                 let copy = Forwarded {
                     method: Method::GET,
@@ -318,11 +318,16 @@ impl Election {
     }
 
     /// Passes on what can't be decided here: to the replica that decides, or to one that may know it.
-    async fn ask_others<T>(&self, ruling: Ruling<T>, origin: Origin, copy: Forwarded) -> Answer {
-        let (holder, why) = match ruling {
-            Ruling::Elsewhere { address } => (Some(address), String::new()),
-            Ruling::Nobody(why) => (None, why),
-            Ruling::Here(_) => (None, String::new()),
+    async fn ask_others<T>(
+        &self,
+        decision: Decision<T>,
+        origin: Origin,
+        copy: Forwarded,
+    ) -> Answer {
+        let (holder, why) = match decision {
+            Decision::Elsewhere { address } => (Some(address), String::new()),
+            Decision::Nobody(why) => (None, why),
+            Decision::Here(_) => (None, String::new()),
         };
         let hops = match origin {
             Origin::Client => 0,
