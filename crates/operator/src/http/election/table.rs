@@ -5,24 +5,66 @@ use std::fmt::Write as _;
 
 use datakit_operator_core::election::tasks::{Cursor, Page, PageSize};
 use datakit_operator_core::election::text::escaped;
-use http::HeaderMap;
 use http::header::ACCEPT;
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Bytes;
 use serde::Serialize;
 
+use super::query::Query;
+use super::replicas::Origin;
+use super::{ELECTION_PATH, Election};
+use crate::election::Decision;
+use crate::election::forward::Forwarded;
+use crate::http::respond::{self, JSON};
+use crate::listen::{Answer, Received};
+
 /// Rows of a page, unless another number is asked for.
-pub(super) const ROWS: usize = 500;
+const ROWS: usize = 500;
 /// Rows of a page at most.
-pub(super) const MAX_ROWS: usize = 5_000;
+const MAX_ROWS: usize = 5_000;
 /// A page ends with the row that takes it beyond so many bytes. One row has 2,000 inputs of 253
 /// bytes at most, so that no answer is larger than 4 MiB.
 const BYTES: usize = 1 << 20;
+
+impl Election {
+    pub(super) async fn table(&self, request: &Request<Received>, origin: Origin) -> Answer {
+        let query = Query::of(request.uri());
+        let (limit, from) = match asked(&query.get("limit"), &query.get("continue")) {
+            Ok(asked) => asked,
+            Err(line) => return respond::text(StatusCode::BAD_REQUEST, &line),
+        };
+        match self.coordinator.page(&from, size(limit)) {
+            Decision::Here(page) if wants_text(request.headers()) => respond::with_body(
+                StatusCode::OK,
+                respond::TEXT,
+                as_text(self.coordinator.name(), &page),
+            ),
+            Decision::Here(page) => {
+                let json = as_json(self.coordinator.name(), &page);
+                respond::with_body(StatusCode::OK, JSON, json)
+            }
+            undecided @ (Decision::Nobody(_) | Decision::Elsewhere { .. }) => {
+                let path = format!("{ELECTION_PATH}?limit={limit}&continue={from}");
+                let copy = Forwarded {
+                    method: Method::GET,
+                    path: path.into(),
+                    client: None,
+                    accept: request.headers().get(ACCEPT).cloned(),
+                    body: Bytes::new(),
+                    hops: 0,
+                };
+                self.ask_others(undecided, origin, copy).await
+            }
+        }
+    }
+}
 
 /// What `?limit=&continue=` ask for.
 ///
 /// # Errors
 ///
 /// If they can't be read; the line says what was expected.
-pub(super) fn asked(limit: &str, from: &str) -> Result<(usize, Cursor), String> {
+fn asked(limit: &str, from: &str) -> Result<(usize, Cursor), String> {
     let rows = match limit {
         "" => Ok(ROWS),
         limit => limit.parse(),
@@ -42,18 +84,18 @@ pub(super) fn asked(limit: &str, from: &str) -> Result<(usize, Cursor), String> 
 }
 
 /// How large a page of so many rows may be.
-pub(super) fn size(rows: usize) -> PageSize {
+fn size(rows: usize) -> PageSize {
     PageSize { rows, bytes: BYTES }
 }
 
 /// Whether the client wants to see it.
-pub(super) fn wants_text(headers: &HeaderMap) -> bool {
+fn wants_text(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"))
 }
 
 /// A page for programs.
-pub(super) fn as_json(holder: &str, page: &Page) -> Vec<u8> {
+fn as_json(holder: &str, page: &Page) -> Vec<u8> {
     #[derive(Serialize)]
     struct Held<'a> {
         holder: &'a str,
@@ -64,7 +106,7 @@ pub(super) fn as_json(holder: &str, page: &Page) -> Vec<u8> {
 }
 
 /// A page for a terminal: one line an agent, then what nobody has.
-pub(super) fn as_text(holder: &str, page: &Page) -> String {
+fn as_text(holder: &str, page: &Page) -> String {
     let mut rows = vec![[
         "AGENT".to_owned(),
         "LAST SEEN".to_owned(),

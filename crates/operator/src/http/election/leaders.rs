@@ -1,0 +1,70 @@
+//! The leader election of newer agents.
+
+use datakit_operator_core::election::Caller;
+use datakit_operator_core::election::leader::{self, Candidate};
+use datakit_operator_core::election::text::unprintable;
+use http::{StatusCode, Uri};
+use serde_json::json;
+
+use super::Election;
+use super::query::Query;
+use crate::election::leaders::Reply;
+use crate::http::respond::{self, JSON};
+use crate::listen::Answer;
+
+impl Election {
+    pub(super) async fn leader(&self, kind: leader::Request, uri: &Uri, sender: &Caller) -> Answer {
+        let query = Query::of(uri);
+        let (token, namespace, id) = (query.get("token"), query.get("namespace"), query.get("id"));
+        for (name, value) in [("token", &token), ("namespace", &namespace), ("id", &id)] {
+            const LONGEST: usize = 1024;
+            if value.len() > LONGEST {
+                let line = format!(
+                    "`{name}` has {} bytes, expected at most {LONGEST}",
+                    value.len()
+                );
+                return respond::text(StatusCode::BAD_REQUEST, &line);
+            }
+        }
+        for (name, value) in [("namespace", &namespace), ("id", &id)] {
+            if let Some((offset, found)) = unprintable(value) {
+                let line = format!(
+                    "`{name}` has the character U+{:04X} at byte {offset}, expected only ones that are seen as they are",
+                    u32::from(found)
+                );
+                return respond::text(StatusCode::BAD_REQUEST, &line);
+            }
+        }
+        let candidate = Candidate {
+            token: &token,
+            namespace: &namespace,
+            id: &id,
+        };
+        let may_try = || self.senders.may_try(sender);
+        let reply = self.leaders.answer(kind, &candidate, sender, may_try);
+        match reply.await {
+            Reply::Answer(answer) => {
+                let status = StatusCode::from_u16(answer.http_status());
+                let json = serde_json::to_vec(&answer).unwrap_or_default();
+                let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+                respond::with_body(status, JSON, json)
+            }
+            Reply::TooMany(why) => {
+                self.metrics.election.too_often.inc();
+                respond::text(StatusCode::TOO_MANY_REQUESTS, &why)
+            }
+        }
+    }
+
+    pub(super) async fn status(&self) -> Answer {
+        let (status, content) = match self.leaders.status().await {
+            Ok(()) => (StatusCode::OK, json!({"status": "ready"})),
+            Err((problem, why)) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"status": "error", "error_code": problem.code(), "error_msg": why}),
+            ),
+        };
+        let body = json!({ "content": content }).to_string();
+        respond::with_body(status, JSON, body)
+    }
+}
