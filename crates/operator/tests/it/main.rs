@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::needless_pass_by_value,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests fail by panicking, and take values for brevity"
 )]
