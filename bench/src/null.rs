@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let mut running = Bound::bind(args.listen).await?.serve(
             Transport::Tls {
                 acceptor,
-                callers: Arc::new(Callers::new(replicas)),
+                callers: Arc::new(Callers::new(replicas, None)),
             },
             Limits::default(),
             Memory::of(48 << 20),

@@ -191,6 +191,7 @@ impl Operator {
         let mut tasks = Tasks::default();
         let certificate = settings.tls.files().map(reloading::certificate_seen);
         let material = settings.tls.load()?;
+        let clients = known_clients(&settings, &mut tasks)?;
         tell(&material, &settings, &metrics)?;
         let client = connect(&settings).await?;
         let identity = Arc::new(Identity::new(material.key));
@@ -234,7 +235,7 @@ impl Operator {
                 Arc::clone(&shared.reviewing),
                 settings.bodies,
                 pool,
-                settings.clients.reviews,
+                settings.clients.reviews.clone(),
                 Arc::clone(&metrics),
                 log,
             ),
@@ -243,7 +244,7 @@ impl Operator {
         let counters = metrics.webhook.clone();
         let transport = Transport::Tls {
             acceptor,
-            callers: Arc::new(Callers::new(Arc::clone(&shared.replicas))),
+            callers: Arc::new(Callers::new(Arc::clone(&shared.replicas), clients)),
         };
         let memory = memory(settings.memory, &metrics);
         let webhook = webhook.serve(transport, settings.limits, memory, handler, counters);
@@ -433,6 +434,22 @@ async fn connect(settings: &Settings) -> Result<Option<kube::Client>, StartError
             Ok(None)
         }
     }
+}
+
+/// Who is known by a certificate, if anybody is to be. The file is read again when it changes.
+fn known_clients(
+    settings: &Settings,
+    tasks: &mut Tasks,
+) -> Result<Option<Arc<tls::clients::Clients>>, TlsError> {
+    let Some(file) = &settings.clients.ca_file else {
+        return Ok(None);
+    };
+    let paths = vec![file.clone()];
+    let seen = reload::contents(&paths);
+    let clients = Arc::new(tls::clients::Clients::load(file)?);
+    let take_over = reloading::clients(Arc::clone(&clients));
+    tasks.start(reload::on_change(paths, seen, take_over));
+    Ok(Some(clients))
 }
 
 /// The memory of the HTTPS listener's clients.

@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod callers;
 pub mod client;
+pub mod clients;
 mod ephemeral;
 mod files;
 mod identity;

@@ -12,6 +12,7 @@ use super::Shared;
 use crate::reload;
 use crate::telemetry::cluster::Certificate;
 use crate::tls;
+use crate::tls::clients::Clients;
 
 /// The configuration in use, and how to read it again.
 pub struct Configuration {
@@ -75,6 +76,30 @@ pub(super) fn certificate(pair: tls::Pair, shared: &Shared) -> impl FnMut() -> b
                 tracing::error!(
                     error,
                     "the certificate has changed on disk but can't be used; presenting the one before"
+                );
+                said = text;
+            }
+            false
+        }
+    }
+}
+
+/// Takes a changed file with the authorities of clients into use.
+pub(super) fn clients(clients: Arc<Clients>) -> impl FnMut() -> bool + Send {
+    let mut said = String::new();
+    move || match clients.reload() {
+        Ok(()) => {
+            tracing::info!("recognising clients by the authorities that have changed on disk");
+            said.clear();
+            true
+        }
+        Err(error) => {
+            let text = error.to_string();
+            if said != text {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(
+                    error,
+                    "the authorities of clients have changed on disk but can't be used; going on with those before"
                 );
                 said = text;
             }

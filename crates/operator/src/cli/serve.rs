@@ -76,7 +76,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
-    /// Threads for large reviews, beside those [default: the same number]
+    /// Threads for large reviews, beside those, at 10MiB each of the memory budget [default: 2, or 1 with little memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub review_threads: Option<u16>,
 
@@ -100,9 +100,32 @@ pub struct Args {
     #[command(flatten)]
     pub election: ElectionArgs,
 
+    /// Options about clients that prove who they are.
+    #[command(flatten)]
+    pub clients: ClientArgs,
+
     /// Limit options.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Options about clients that prove who they are.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Clients")]
+pub struct ClientArgs {
+    /// Authorities (PEM) of clients' certificates: of the API server's, where it presents one, and of agents'. Who has one is
+    /// cut off last when places or memory are short
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+
+    /// Review pods only for clients with a certificate of these authorities
+    #[arg(long, requires = "client_ca_file")]
+    pub require_client_certificate: bool,
+
+    /// A name that the certificate must be for then: common name, DNS name, e-mail address or URI (can be repeated)
+    /// [default: any]
+    #[arg(long, value_name = "NAME", requires = "require_client_certificate")]
+    pub review_client: Vec<String>,
 }
 
 /// Options about task election.
@@ -182,8 +205,8 @@ pub enum AgentAddresses {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct LimitArgs {
-    /// Connections at once; when all are taken, an idle or slow one makes room [default: 1024, or fewer if they would take
-    /// more than half of the memory budget, at 32KiB each]
+    /// Connections at once; when all are taken, an idle or slow one makes room [default: 768, or fewer if they would take
+    /// more than half of the memory budget that threads leave, at 32KiB each]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
@@ -342,7 +365,7 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
         cluster,
     } = cluster::resolve(&args.certificate, &args.cluster, listen)?;
     let limits = &args.limits;
-    let shares = memory::share_out(limits, memory::container_limit())?;
+    let shares = memory::share_out(limits, args.review_threads, memory::container_limit())?;
     Ok(Settings {
         listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
@@ -365,12 +388,13 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
             rate: limits.min_body_rate,
         },
         memory: shares.memory,
-        review_threads: args
-            .review_threads
-            .map_or_else(|| workers(args), usize::from),
+        review_threads: shares.review_threads,
         clients: app::Clients {
-            ca_file: None,
-            reviews: Access::Everybody,
+            ca_file: args.clients.client_ca_file.clone(),
+            reviews: match args.clients.require_client_certificate {
+                true => Access::Authenticated(args.clients.review_client.clone()),
+                false => Access::Everybody,
+            },
         },
         shutdown_delay: args.shutdown_delay,
         grace_period: args.grace_period,

@@ -23,9 +23,6 @@ pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 /// Larger reviews (in bytes) are handed to threads of their own. They take longer than the hand-over, and would hold
 /// up all other requests: an API server may send all its reviews over one connection.
 const LARGE: usize = 16 * 1024;
-/// What a review needs while it runs, as a multiple of its bytes: its view, the plan, and the answer, which may be larger
-/// than the review.
-pub const WORK: usize = 4;
 /// How long a client waits if it doesn't say: what the chart tells API servers.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The part of a client's patience that is left for the way back and for the API server itself: a tenth, at least this.
@@ -44,12 +41,13 @@ pub struct Webhook {
 }
 
 /// Who may have pods reviewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
     /// Everybody who can connect.
+    #[default]
     Everybody,
-    /// Who has a certificate of the authority for clients.
-    Authenticated,
+    /// Who has a certificate of the authority for clients, with one of these names; with any, if there are none.
+    Authenticated(Vec<String>),
 }
 
 /// Reviews, and tells log and metrics about it.
@@ -91,10 +89,11 @@ impl Webhook {
         if request.method() != Method::POST {
             return respond::method_not_allowed(request.method(), "POST");
         }
-        if self.access == Access::Authenticated && !is_authenticated(&request) {
-            let line = "reviews are for clients with a certificate of the authority that \
-                        --client-ca-file names";
-            return respond::text(StatusCode::UNAUTHORIZED, line);
+        if !self.access.lets_in(request.extensions().get::<Peer>()) {
+            self.metrics.reviews_denied.inc();
+            let line = "reviews are for clients that have a certificate of the authority in --client-ca-file, and one of \
+                        the names in --review-client if there are any";
+            return respond::text(StatusCode::FORBIDDEN, line);
         }
         if !is_json(request.headers()) {
             let line = "the Content-Type must be application/json";
@@ -110,10 +109,12 @@ impl Webhook {
                 return unreadable.answer();
             }
         };
-        let needed = body.len() * WORK;
-        if !body.work.try_grow(needed) {
+        // Most answers are no longer than this. One that is takes what it needs when it is there; what a review takes while it
+        // runs is bounded by the number of threads.
+        let answer = body.len();
+        if !body.work.try_grow(answer) {
             let wait = until.min(Instant::now() + ROOM_WAIT);
-            if !body.work.grow(needed, wait).await {
+            if !body.work.grow(answer, wait).await {
                 self.metrics.webhook.hit(Limit::Memory);
                 return respond::no_room();
             }
@@ -154,10 +155,17 @@ impl Webhook {
     }
 }
 
-/// Whether the client's certificate is of the authority for clients.
-fn is_authenticated(request: &Request<Received>) -> bool {
-    let peer = request.extensions().get::<Peer>();
-    peer.is_some_and(|peer| peer.identity().is_some())
+impl Access {
+    fn lets_in(&self, peer: Option<&Peer>) -> bool {
+        let Self::Authenticated(names) = self else {
+            return true;
+        };
+        let Some(client) = peer.and_then(Peer::identity) else {
+            return false;
+        };
+        let has = |name: &String| *name == client.common_name || client.alternatives.contains(name);
+        names.is_empty() || names.iter().any(has)
+    }
 }
 
 /// How long the answer is worth making. API servers say in the query how long they wait.

@@ -91,6 +91,7 @@ impl Activity {
         InFlight {
             begun: self.now(),
             answer: None,
+            good: false,
             uncounted: false,
             activity: self,
         }
@@ -236,6 +237,8 @@ pub(super) struct InFlight {
     begun: u64,
     /// The number of its answer, once that is given.
     answer: Option<u64>,
+    /// It was worth asking: the answer is none of the refusals.
+    good: bool,
     uncounted: bool,
 }
 
@@ -248,8 +251,9 @@ impl InFlight {
         }
     }
 
-    /// Its answer is there, and to be written now.
-    pub(super) fn answered(&mut self) {
+    /// Its answer is there, and to be written now. `good` unless it refuses something.
+    pub(super) fn answered(&mut self, good: bool) {
+        self.good = good;
         let now = self.activity.now();
         let mut unwritten = self.activity.unwritten();
         let number = unwritten.next;
@@ -275,7 +279,7 @@ impl Drop for InFlight {
             }
             drop(unwritten);
             activity.written.store(now, Ordering::Relaxed);
-            if now.saturating_sub(self.begun) <= PROMPT {
+            if self.good && now.saturating_sub(self.begun) <= PROMPT {
                 activity.proved.store(true, Ordering::Relaxed);
             }
         }

@@ -247,7 +247,7 @@ impl Drop for Share {
 pub struct Memory {
     /// For requests and their bodies.
     pub requests: Arc<Budget>,
-    /// For working on them and for answers.
+    /// For answers, from when a review begins.
     pub answers: Arc<Budget>,
     /// Told when either doesn't suffice.
     pub(super) pressed: Arc<Notify>,
@@ -268,10 +268,10 @@ impl Memory {
         }
     }
 
-    /// So much, of which a third is for requests, and nobody looks at how much is in use.
+    /// So much, of which a half is for requests, and nobody looks at how much is in use.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
-        let requests = bytes / 3;
+        let requests = bytes / 2;
         Self::new(
             (requests, Level::default()),
             (bytes - requests, Level::default()),

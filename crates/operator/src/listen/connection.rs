@@ -325,6 +325,7 @@ impl<H: Handler> Server<H> {
                     }
                 },
             };
+            in_flight.answered(answer.status().is_success());
             answer.body_mut().hold(share, in_flight);
             Ok(answer)
         }

@@ -87,8 +87,7 @@ impl AnswerBody {
     }
 
     /// Counts its memory, and ends the request when it has been written.
-    pub(super) fn hold(&mut self, share: Option<Share>, mut in_flight: InFlight) {
-        in_flight.answered();
+    pub(super) fn hold(&mut self, share: Option<Share>, in_flight: InFlight) {
         if let Some(piece) = &mut self.0 {
             if share.is_some() {
                 piece.share = share;

@@ -34,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: 768,
             streams: 128,
             header_bytes: 16 * 1024,
             handshake: Duration::from_secs(5),

@@ -176,6 +176,8 @@ pub struct Metrics {
     pub requests_memory: MemoryLevel,
     /// The memory for reviews and answers, of the HTTPS listener.
     pub answers_memory: MemoryLevel,
+    /// Requests for reviews from clients that may not have any.
+    pub reviews_denied: Counter,
     /// Large reviews that were dropped because the client had gone.
     pub reviews_abandoned: Counter,
 }
@@ -219,6 +221,12 @@ impl Metrics {
             "Large reviews dropped before they began because the client had gone",
             reviews_abandoned.clone(),
         );
+        let reviews_denied = Counter::default();
+        registry.register(
+            "reviews_denied",
+            "Requests for reviews from clients without the certificate that they need",
+            reviews_denied.clone(),
+        );
         registry.register("panics", "Panics caught", PANICS.clone());
         registry.register(
             "log_lines_dropped",
@@ -240,6 +248,7 @@ impl Metrics {
             requests_memory,
             answers_memory,
             reviews_abandoned,
+            reviews_denied,
         }
     }
 

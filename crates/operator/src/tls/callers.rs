@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
+use super::clients::Clients;
 use super::replicas::Replicas;
 
 /// Who a client is.
@@ -44,13 +45,14 @@ impl fmt::Display for ClientName {
 #[derive(Debug)]
 pub struct Callers {
     replicas: Arc<Replicas>,
+    clients: Option<Arc<Clients>>,
 }
 
 impl Callers {
-    /// Recognises these replicas.
+    /// Recognises these replicas and these clients.
     #[must_use]
-    pub fn new(replicas: Arc<Replicas>) -> Self {
-        Self { replicas }
+    pub fn new(replicas: Arc<Replicas>, clients: Option<Arc<Clients>>) -> Self {
+        Self { replicas, clients }
     }
 
     /// Who presents these certificates, whose key it has proved to have.
@@ -59,6 +61,10 @@ impl Callers {
         if self.replicas.recognises(chain) {
             return Caller::Replica;
         }
-        Caller::Anybody
+        let client = self
+            .clients
+            .as_ref()
+            .and_then(|clients| clients.recognise(chain));
+        client.map_or(Caller::Anybody, |name| Caller::Client(Arc::new(name)))
     }
 }

@@ -175,20 +175,7 @@ impl Pair {
     }
 
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, FilesError> {
-        let text = read("certificate", &self.cert)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let chain = chain.map_err(|reason| FilesError::Pem {
-            path: self.cert.clone(),
-            reason,
-        })?;
-        if chain.is_empty() {
-            return Err(FilesError::Nothing {
-                expected: "certificate",
-                marker: "-----BEGIN CERTIFICATE-----",
-                path: self.cert.clone(),
-            });
-        }
-        Ok(chain)
+        read_certificates("certificate", &self.cert)
     }
 
     fn read_key(&self) -> Result<PrivateKeyDer<'static>, FilesError> {
@@ -205,6 +192,27 @@ impl Pair {
             },
         })
     }
+}
+
+/// All certificates of a file, at least one.
+pub(super) fn read_certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, FilesError> {
+    let text = read(what, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let found = found.map_err(|reason| FilesError::Pem {
+        path: path.to_owned(),
+        reason,
+    })?;
+    if found.is_empty() {
+        return Err(FilesError::Nothing {
+            expected: "certificate",
+            marker: "-----BEGIN CERTIFICATE-----",
+            path: path.to_owned(),
+        });
+    }
+    Ok(found)
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FilesError> {

@@ -1,13 +1,20 @@
 //! Where the certificate comes from, what it is good for, and what is said if it is good for nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use crate::support::{Operator, Protocol, connect, connect_with, get, read, run};
+use crate::support::{
+    Client, JAVA_REVIEW, Operator, Protocol, connect, connect_with, get, post, read, run,
+};
 
 /// Writes a self-signed certificate for localhost and returns the paths of its files.
 fn write_pair(
@@ -289,4 +296,115 @@ fn the_ca_is_written_only_where_a_file_may_be() {
         );
     }
     assert!(!folder.path().join("victim").exists());
+}
+
+/// What signs clients' certificates.
+struct ClientAuthority {
+    certificate: rcgen::Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl ClientAuthority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let issuer = Issuer::new(params, key);
+        Self {
+            certificate,
+            issuer,
+        }
+    }
+
+    /// A client that connects to the operator as somebody of this name.
+    async fn client(&self, operator: &Operator, name: &str) -> Client {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(operator.roots.clone())
+            .with_client_auth_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+            )
+            .expect("they belong together");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(operator.https)
+            .await
+            .expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await;
+        Client::http2(stream.expect("a TLS connection")).await
+    }
+}
+
+#[tokio::test]
+async fn reviews_for_known_clients_only() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("clients.pem");
+    let (ours, others) = (ClientAuthority::new(), ClientAuthority::new());
+    std::fs::write(&file, ours.certificate.pem()).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let operator = Operator::start(&[
+        "--client-ca-file",
+        file,
+        "--require-client-certificate",
+        "--review-client",
+        "kube-apiserver",
+    ]);
+    let mut known = ours.client(&operator, "kube-apiserver").await;
+    let answer = known.ask(post(JAVA_REVIEW.clone())).await;
+    assert_eq!(answer.expect("an answer").status(), 200);
+    let mut strangers = [
+        ours.client(&operator, "kubelet").await,
+        others.client(&operator, "kube-apiserver").await,
+        operator.client(Protocol::Http2).await,
+    ];
+    for stranger in &mut strangers {
+        let answer = stranger.ask(post(JAVA_REVIEW.clone())).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 403);
+        assert!(
+            answer
+                .text()
+                .starts_with("reviews are for clients that have a certificate")
+        );
+        // Everything else is for everybody.
+        let answer = stranger.ask(get("/ping")).await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    let denied = operator
+        .metric("datakit_operator_reviews_denied_total")
+        .await;
+    assert_eq!(denied, 3.0);
+    // The file is read again.
+    std::fs::write(file, others.certificate.pem()).expect("written");
+    operator
+        .logged("recognising clients by the authorities that have changed on disk")
+        .await;
+    let mut known = others.client(&operator, "kube-apiserver").await;
+    let answer = known.ask(post(JAVA_REVIEW.clone())).await;
+    assert_eq!(answer.expect("an answer").status(), 200);
+}
+
+#[test]
+fn authorities_of_clients_that_are_none() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("clients.pem");
+    std::fs::write(&file, "nothing").expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let (code, _, said) = run(
+        &["serve", "--listen", "127.0.0.1:0", "--client-ca-file", path],
+        &[],
+    );
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("found no certificate in"), "{said}");
 }

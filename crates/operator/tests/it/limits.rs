@@ -177,8 +177,8 @@ async fn a_length_that_is_a_lie() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
-/// Room for two bodies of 100 KiB.
-const LITTLE_MEMORY: &[&str] = &["--memory-budget", "1MiB", "--max-connections", "8"];
+/// Room for two bodies of 150 KiB.
+const LITTLE_MEMORY: &[&str] = &["--memory-budget", "11MiB", "--max-connections", "8"];
 
 /// An HTTP/1.1 connection that sends so much of a longer body and then nothing.
 async fn stalled(operator: &Operator, sent: usize) -> TlsStream<TcpStream> {
@@ -199,12 +199,12 @@ async fn who_holds_memory_and_does_nothing_gives_way() {
     let operator = Operator::start(LITTLE_MEMORY);
     let mut idlers = Vec::new();
     for _ in 0..2 {
-        idlers.push(stalled(&operator, 100 << 10).await);
+        idlers.push(stalled(&operator, 150 << 10).await);
     }
     let used = r#"datakit_operator_memory_used_bytes{part="requests"}"#;
-    within(async { while operator.metric(used).await < f64::from(200 << 10) {} }).await;
+    within(async { while operator.metric(used).await < f64::from(300 << 10) {} }).await;
     for protocol in Protocol::BOTH {
-        let answer = operator.ask(protocol, post(vec![b' '; 100 << 10])).await;
+        let answer = operator.ask(protocol, post(vec![b' '; 150 << 10])).await;
         assert_eq!(answer.status(), 400, "{protocol:?}");
     }
     operator.has_hit("displaced", 1).await;
@@ -234,7 +234,7 @@ async fn answers_that_nobody_takes_are_counted_and_give_way() {
     }
     let used = r#"datakit_operator_memory_used_bytes{part="answers"}"#;
     assert!(operator.metric(used).await >= f64::from(128 * 2048));
-    // A review of 100 KiB needs four times that to be worked on.
+    // For a review of 100 KiB an answer of that size is expected.
     let answer = operator.review(vec![b' '; 100 << 10]).await;
     assert_eq!(answer.status(), 400);
     raw.closed().await;

@@ -2,7 +2,7 @@
 //! ordinary reviews, and ends up with what it had at rest.
 //!
 //! Each attack runs for some seconds beside a client that asks for an ordinary review again and again over the
-//! connection it keeps. `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their names.
+//! connection it keeps. `SIEGE_OPERATOR` names another program, such as an optimised build, `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their names.
 
 use std::future::Future;
 use std::net::SocketAddr;

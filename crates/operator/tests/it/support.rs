@@ -104,7 +104,9 @@ impl Operator {
 
     /// Starts an operator that gets only so much memory.
     pub(crate) fn start_in(confinement: &Confinement, args: &[&str]) -> Self {
-        let command = prepare(confinement.command(PROGRAM), &["serve"]);
+        let other = std::env::var("SIEGE_OPERATOR").ok();
+        let program = other.as_deref().unwrap_or(PROGRAM);
+        let command = prepare(confinement.command(program), &["serve"]);
         Self::start_by(command, args, &[])
     }
 
@@ -302,14 +304,7 @@ impl Operator {
                 tokio::spawn(connection);
                 Client::Http1(sender)
             }
-            Protocol::Http2 => {
-                let io = TokioIo::new(self.tls(&["h2"]).await);
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
-                    .await
-                    .expect("HTTP/2");
-                tokio::spawn(connection);
-                Client::Http2(sender)
-            }
+            Protocol::Http2 => Client::http2(self.tls(&["h2"]).await).await,
         }
     }
 
@@ -422,6 +417,16 @@ pub(crate) enum Client {
 type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 
 impl Client {
+    /// Speaks HTTP/2 on a connection.
+    pub(crate) async fn http2(stream: TlsStream<TcpStream>) -> Self {
+        let io = TokioIo::new(stream);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
+            .await
+            .expect("HTTP/2");
+        tokio::spawn(connection);
+        Self::Http2(sender)
+    }
+
     pub(crate) async fn ask<B>(&mut self, request: Request<B>) -> hyper::Result<Answer>
     where
         B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
