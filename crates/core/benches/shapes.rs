@@ -1,8 +1,8 @@
-//! How the work of a review grows with its size, over hostile shapes: instructions counted by callgrind at a size, twice
-//! and four times that. Growth beyond what a linear cost allows fails.
+//! How the work of a review grows with its size, over hostile shapes: instructions counted by
+//! callgrind at a size, twice and four times that. Growth beyond what a linear cost allows fails.
 //!
-//! `cargo bench -p datakit-operator-core --bench shapes`, for one shape with its name behind `--`. Takes minutes and needs
-//! valgrind.
+//! `cargo bench -p datakit-operator-core --bench shapes`, for one shape with its name behind `--`.
+//! Takes minutes and needs valgrind.
 
 #![allow(
     clippy::expect_used,
@@ -24,7 +24,8 @@ mod shapes;
 
 /// Entries of each list at the smallest size.
 const SIZE: usize = 1000;
-/// How much more twice the size may cost: two, the logarithm of sorting, and caches of a fixed size.
+/// How much more twice the size may cost: two, the logarithm of sorting, and caches of a fixed
+/// size.
 const MOST_GROWTH: f64 = 2.3;
 /// The function that is counted.
 const COUNTED: &str = "*counted_review*";
@@ -51,8 +52,8 @@ fn main() -> ExitCode {
         let sizes = [SIZE, 2 * SIZE, 4 * SIZE];
         let [one, two, four] = sizes.map(|size| instructions(shape, size));
         let bytes = sizes.map(|size| make(size).body.len());
-        // A limit that is reached between two sizes makes a step, so both doublings count together. Bodies of which a part is
-        // fixed grow less.
+        // A limit that is reached between two sizes makes a step, so both doublings count together.
+        // Bodies of which a part is fixed grow less.
         let growth = [two / one, four / two];
         let larger = bytes[2] as f64 / bytes[0] as f64;
         failed |= four / one > larger.max(1.0) * (MOST_GROWTH / 2.0).powi(2);

@@ -21,14 +21,15 @@ const LONGEST_WARNING: usize = 256;
 /// It drops all warnings of a response beyond 4096 characters in total.
 const ALL_WARNINGS: usize = 4096;
 
-/// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken apart, indexes, notes.
+/// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken
+/// apart, indexes, notes.
 const PLAN: usize = 4 << 20;
 /// The longest `request.uid` that is answered to. API servers send 36 characters.
 const LONGEST_UID: usize = 256;
 /// The longest message of a response.
 const LONGEST_MESSAGE: usize = 1024;
-/// What an answer has beside its patch, at most: uid, message and warnings, of which each byte may take six as JSON, and the
-/// frame around them.
+/// What an answer has beside its patch, at most: uid, message and warnings, of which each byte may
+/// take six as JSON, and the frame around them.
 const ANSWER_WITHOUT_PATCH: usize = 6 * (LONGEST_UID + LONGEST_MESSAGE + ALL_WARNINGS) + 4096;
 
 /// The outcome of a review.
@@ -133,9 +134,9 @@ pub fn longest_answer(limits: &AdmissionLimits) -> usize {
     ANSWER_WITHOUT_PATCH + limits.patch_bytes.div_ceil(3) * 4
 }
 
-/// What [`review`] can take from the allocator for a body of that length, in bytes, beside the body and until the answer has
-/// been written: texts with escapes in them once more, the view of the pod, the plan, the patch in three forms.
-/// `tests/memory.rs` holds hostile reviews to it.
+/// What [`review`] can take from the allocator for a body of that length, in bytes, beside the body
+/// and until the answer has been written: texts with escapes in them once more, the view of the
+/// pod, the plan, the patch in three forms. `tests/memory.rs` holds hostile reviews to it.
 pub fn memory_at_most(body: usize, limits: &AdmissionLimits) -> usize {
     // A view's list is copied when it grows, and the shortest entry takes three bytes.
     let view = (VIEW_BYTES / 2 * 3).min(body.saturating_mul(256));

@@ -1,4 +1,5 @@
-//! What a review takes from the allocator stays below what `review::memory_at_most` promises, whatever the body.
+//! What a review takes from the allocator stays below what `review::memory_at_most` promises,
+//! whatever the body.
 //!
 //! The allocator counts what all threads take, so this is the only test of its program.
 

@@ -10,7 +10,8 @@ pub(super) struct Reader {
     unknown_keys: usize,
 }
 
-/// For so many unknown keys it is looked up what was meant; a document with more was never meant for this program.
+/// For so many unknown keys it is looked up what was meant; a document with more was never meant
+/// for this program.
 const MOST_LOOKED_UP: usize = 100;
 
 /// An object of the document: its known fields and where it stands. Absent and `null` objects are empty sections.

@@ -38,7 +38,8 @@ pub(crate) enum Role {
 pub(crate) struct Slot {
     pub role: Role,
     pub needs: Needs,
-    /// Whether the defaults of LimitRanges are in `needs`; otherwise they are looked up with each question.
+    /// Whether the defaults of LimitRanges are in `needs`; otherwise they are looked up with each
+    /// question.
     pub complete: bool,
 }
 
@@ -115,7 +116,8 @@ impl<'r> Slots<'r> {
         let get = |at| self.get(at, side, resource).unwrap_or_default();
         let mut running = 0;
         let mut natives = 0;
-        // What runs beside it, of what has been passed: its start, and later starts if it is a native sidecar.
+        // What runs beside it, of what has been passed: its start, and later starts if it is a
+        // native sidecar.
         let mut most: Option<Amount> = None;
         let role = self.all[container].role;
         for (at, slot) in self.all.iter().enumerate() {
@@ -176,7 +178,8 @@ pub(crate) fn declared(resources: Resources<'_>) -> Needs {
     needs
 }
 
-/// What containers get that don't say, by resource: the first of several LimitRanges that says counts.
+/// What containers get that don't say, by resource: the first of several LimitRanges that says
+/// counts.
 pub(crate) fn defaults(ranges: &[LimitRange]) -> Defaults<'_> {
     let mut defaults = Defaults::new();
     for bounds in ranges.iter().flat_map(|range| &range.container) {
@@ -191,8 +194,8 @@ pub(crate) fn defaults(ranges: &[LimitRange]) -> Defaults<'_> {
     defaults
 }
 
-/// What a container ends up with: a request that isn't given is the limit, and what is still missing comes from the
-/// LimitRanges.
+/// What a container ends up with: a request that isn't given is the limit, and what is still
+/// missing comes from the LimitRanges.
 pub(crate) fn with_defaults(mut needs: Needs, defaults: &Defaults<'_>) -> Needs {
     for need in needs.values_mut() {
         *need = completed(*need, Need::default());

@@ -50,7 +50,8 @@ pub(crate) struct EnvPlanner {
     positions: HashMap<String, usize>,
 }
 
-/// More configured variables than these are looked up by name: comparing is faster for the usual dozen.
+/// More configured variables than these are looked up by name: comparing is faster for the usual
+/// dozen.
 const MANY_VARIABLES: usize = 4 * FEW;
 
 #[derive(Debug)]
@@ -92,7 +93,8 @@ impl EnvPlanner {
         }
     }
 
-    /// The edits of one container's `env`. `configured` are the `envs` as they are written into this pod.
+    /// The edits of one container's `env`. `configured` are the `envs` as they are written into
+    /// this pod.
     ///
     /// # Errors
     /// The reason why the container can't be told to load the library.

@@ -21,8 +21,8 @@ use super::note::Note;
 use super::reason::Reason;
 use fitting::{Fitting, Tightest, refuse};
 
-/// So many resources are worked out for a container. Clusters have a handful; whoever may write a LimitRange can name
-/// thousands, each of which would be summed up over the pod.
+/// So many resources are worked out for a container. Clusters have a handful; whoever may write a
+/// LimitRange can name thousands, each of which would be summed up over the pod.
 const MOST_RESOURCES: usize = 32;
 
 /// What LimitRanges say about each resource, gathered once.

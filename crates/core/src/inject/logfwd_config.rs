@@ -14,9 +14,10 @@ use super::note::Note;
 /// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
 const LONGEST: usize = 128 * 1024 - "LOGFWD_JSON_CONFIG=\0".len();
 
-/// The longest annotation that is read: what the API server takes for all annotations of an object together
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>). What is
-/// compacted may be half of it.
+/// The longest annotation that is read: what the API server takes for all annotations of an object
+/// together
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>).
+/// What is compacted may be half of it.
 const LONGEST_WRITTEN: usize = 256 * 1024;
 
 /// So many patterns are taken; nobody writes a hundredth of it.

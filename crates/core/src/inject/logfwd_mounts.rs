@@ -104,7 +104,8 @@ pub(crate) fn plan<'p>(
     Ok(for_sidecar(&mounts))
 }
 
-/// Each directory may need a mount in each container. What would be more than a patch may have isn't begun.
+/// Each directory may need a mount in each container. What would be more than a patch may have
+/// isn't begun.
 fn affordable<'d>(
     draft: &Draft<'_, '_>,
     directories: impl Iterator<Item = &'d str>,
@@ -232,8 +233,8 @@ impl<'d, 'p, 'a> Containers<'d, 'p, 'a> {
         }
     }
 
-    /// Mounts a volume into every container that has nothing there. A container that mounts it elsewhere has its own use for
-    /// it and is left alone.
+    /// Mounts a volume into every container that has nothing there. A container that mounts it
+    /// elsewhere has its own use for it and is left alone.
     fn share(&self, mount: &NewMount<'p>, edits: &mut Edits<'p>, notes: &mut Vec<Note>) {
         for (at, container) in self.draft.pod.containers.iter().enumerate() {
             if SIDECARS.contains(&container.name.as_ref()) {

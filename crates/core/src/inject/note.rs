@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::version::KubernetesVersion;
 
-/// So many notes of one kind are kept. A pod can give rise to as many as it has entries, and nobody would read them.
+/// So many notes of one kind are kept. A pod can give rise to as many as it has entries, and nobody
+/// would read them.
 const MOST_OF_A_KIND: usize = 20;
 
 /// What was done differently than asked, or asked in vain.

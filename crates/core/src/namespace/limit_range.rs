@@ -80,7 +80,8 @@ fn read(item: &Value, into: &mut Vec<Bounds>) {
             &mut bounds.max_limit_request_ratio
         }),
     ];
-    // A LimitRange can name as many resources as it has place for, and several items can name the same.
+    // A LimitRange can name as many resources as it has place for, and several items can name the
+    // same.
     let mut known: HashMap<String, usize> = into
         .iter()
         .enumerate()

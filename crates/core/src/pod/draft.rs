@@ -303,7 +303,8 @@ impl<'p> Edits<'p> {
         }
     }
 
-    /// What a patch of these edits comes to at most: quickly worked out, for the many pods that are far from any limit.
+    /// What a patch of these edits comes to at most: quickly worked out, for the many pods that are
+    /// far from any limit.
     fn at_most(&self) -> Cost {
         let mut cost = Cost::default();
         let mut add = |operation: usize| {

@@ -1,7 +1,7 @@
 //! Lists of a pod that can be asked many times, at a price that grows with their length once.
 //!
-//! An ordinary pod's lists are so short that looking through them is the fastest there is. Hostile ones are long, and
-//! there are as many questions; so whoever asks often builds one of these first.
+//! An ordinary pod's lists are so short that looking through them is the fastest there is. Hostile
+//! ones are long, and there are as many questions; so whoever asks often builds one of these first.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -56,7 +56,8 @@ impl<T: Located> PathIndex<T> {
         Self { sorted, up }
     }
 
-    /// The thing with the longest path that is `path` or above it; of several at one path, the last.
+    /// The thing with the longest path that is `path` or above it; of several at one path, the
+    /// last.
     pub fn covering(&self, path: &str) -> Option<&T> {
         let behind = self
             .sorted
@@ -136,8 +137,8 @@ impl Located for &str {
     }
 }
 
-/// From `at`, which doesn't stand behind `path`, up to the first thing that is at or above `path`. Whatever is above
-/// `path` is above all that stands between the two, so that the way up passes it.
+/// From `at`, which doesn't stand behind `path`, up to the first thing that is at or above `path`.
+/// Whatever is above `path` is above all that stands between the two, so that the way up passes it.
 fn climb<T: Located>(sorted: &[T], up: &[usize], mut at: usize, path: &str) -> Option<usize> {
     loop {
         if path::below(path, sorted[at].path()).is_some() {

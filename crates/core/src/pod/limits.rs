@@ -1,19 +1,20 @@
 //! How large a pod and its patch may be.
 //!
-//! Whoever may create a pod may create a large one, and a patch adds to every container. So what a review may hold in
-//! memory, what an answer may take, and what an object may grow to are bounded; a feature that would go beyond is left
-//! out whole.
+//! Whoever may create a pod may create a large one, and a patch adds to every container. So what a
+//! review may hold in memory, what an answer may take, and what an object may grow to are bounded;
+//! a feature that would go beyond is left out whole.
 
 use std::fmt;
 
-/// How much of a pod is looked at through a [`Pod`](super::Pod), in bytes of memory. An ordinary pod takes less than its
-/// JSON has; tens of thousands of the shortest entries take more, and such a pod is left alone.
+/// How much of a pod is looked at through a [`Pod`](super::Pod), in bytes of memory. An ordinary
+/// pod takes less than its JSON has; tens of thousands of the shortest entries take more, and such
+/// a pod is left alone.
 pub const VIEW_BYTES: usize = 4 << 20;
 
-/// What an object may come to as JSON with everything that is added, in bytes. etcd takes 1.5 MiB for one request
-/// (<https://etcd.io/docs/v3.6/dev-guide/limit/>), which holds the object as protobuf (never longer than JSON for a pod)
-/// with the request's own frame. 64 KiB stay free for what is written into the object later: status, and `managedFields`
-/// of who writes it.
+/// What an object may come to as JSON with everything that is added, in bytes. etcd takes 1.5 MiB
+/// for one request (<https://etcd.io/docs/v3.6/dev-guide/limit/>), which holds the object as
+/// protobuf (as a rule shorter than JSON) with the request's own frame. 64 KiB stay free for what
+/// is written into the object later: status, and `managedFields` of who writes it.
 pub const STORED_BYTES: usize = (3 << 19) - (64 << 10);
 
 /// What a patch may come to. The configuration's `admission_limits`.
@@ -108,7 +109,8 @@ impl AdmissionLimits {
 }
 
 impl Default for AdmissionLimits {
-    /// 500 containers; 10,000 operations, which is what an API server takes in a patch from a client; 1 MiB.
+    /// 500 containers; 10,000 operations, which is what an API server takes in a patch from a
+    /// client; 1 MiB.
     fn default() -> Self {
         Self {
             containers: 500,

@@ -347,8 +347,9 @@ fn controller<'a>(reader: &mut Reader<'a>) -> Result<Option<Owner<'a>>> {
     Ok(found)
 }
 
-/// What the view may still take, in bytes; nothing once something didn't fit. A few bytes of JSON can stand for a hundred
-/// times as many in memory, so what a list takes is counted whenever it grows.
+/// What the view may still take, in bytes; nothing once something didn't fit. A few bytes of JSON
+/// can stand for a hundred times as many in memory, so what a list takes is counted whenever it
+/// grows.
 struct Room(Option<usize>);
 
 impl Room {

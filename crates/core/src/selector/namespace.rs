@@ -60,7 +60,8 @@ impl NamespacePattern {
 
     /// Whether the namespace's name fits.
     pub fn matches(&self, namespace: &str) -> bool {
-        // No namespace has a longer name; whoever claims so must not have it looked at for each pattern.
+        // No namespace has a longer name; whoever claims so must not have it looked at for each
+        // pattern.
         let exists = namespace.len() <= MAX_LABEL;
         self.regex
             .as_ref()

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::shapes;
 
-/// Each shape so large that comparing its lists entry by entry takes minutes to hours: 10^9 comparisons and more.
-/// Growth is measured by the benchmark `shapes`; here the runner's patience is what fails.
+/// Each shape so large that comparing its lists entry by entry takes minutes to hours: 10^9
+/// comparisons and more. Growth is measured by the benchmark `shapes`; here the runner's patience
+/// is what fails.
 #[test]
 fn hostile_shapes_are_answered() {
     for (name, make) in shapes::ALL {

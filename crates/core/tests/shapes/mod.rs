@@ -1,6 +1,6 @@
-//! Reviews of hostile shapes, each as large as asked for: whatever two lists of a review (or of what the cluster and the
-//! configuration add to it) could be compared entry by entry is long at once. The tests, the memory test and the benchmark
-//! share them.
+//! Reviews of hostile shapes, each as large as asked for: whatever two lists of a review (or of
+//! what the cluster and the configuration add to it) could be compared entry by entry is long at
+//! once. The tests, the memory test and the benchmark share them.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -48,7 +48,8 @@ fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
 }
 
 impl<'r> Fitting<'r> {
-    /// The resources that the container has or must have, in order. Of others it has none and doesn't have to.
+    /// The resources that the container has or must have, in order. Of others it has none and
+    /// doesn't have to.
     pub(super) fn concerned<'n>(&self, needs: &'n Needs) -> Vec<&'n str>
     where
         'r: 'n,
