@@ -365,15 +365,20 @@ fn own_tags(value: &str, configured: &str) -> Vec<Before> {
         .collect();
     let mut before = Vec::new();
     let mut own = value;
-    while let Some(at) = own.rfind([',', ' ']) {
-        let (rest, tag) = (&own[..at], &own[at + 1..]);
-        if !configured.contains(&tag) {
-            break;
-        }
+    // A tag may hold a blank, so what ends the list is looked for, not cut out of it: the longest there is.
+    let last = |own: &str| {
+        let ends = |tag: &&&str| {
+            own.strip_suffix(**tag)
+                .is_some_and(|rest| rest.ends_with([',', ' ']))
+        };
+        configured.iter().filter(ends).map(|tag| tag.len()).max()
+    };
+    while let Some(length) = last(own) {
+        let at = own.len() - length - 1;
         // A separator of the user's own at the end is kept, and none is added.
         before.push(Before::Text("value", own[..=at].to_owned()));
-        before.push(Before::Text("value", rest.to_owned()));
-        own = rest;
+        before.push(Before::Text("value", own[..at].to_owned()));
+        own = &own[..at];
     }
     if !own.is_empty() && configured.contains(&own) {
         before.push(Before::Text("value", String::new()));
