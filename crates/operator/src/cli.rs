@@ -13,7 +13,6 @@ pub mod serve;
 pub mod source;
 mod table;
 pub mod uninject;
-pub mod values;
 pub mod version;
 
 use std::io::{self, Read, Write};

@@ -14,10 +14,13 @@
 //! There is never a second opinion: whoever can't be sure to hold the Lease at the moment of answering doesn't answer.
 //! docs/election.md has the whole model.
 
+mod args;
 pub mod forward;
 pub mod leaders;
 pub mod senders;
 pub mod tokens;
+
+pub use self::args::Args;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod error;
 pub mod file;
+pub mod values;
 pub mod visible;
 
 pub mod telemetry;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use datakit_operator_core::config::LogLevel;
-use datakit_operator_core::election::tasks;
 use datakit_operator_core::inject::ReviewContext;
 use datakit_operator_core::version::KubernetesVersion;
 use tracing::Level;
@@ -17,12 +16,11 @@ use tracing::Level;
 use self::cluster::Resolved;
 pub use self::cluster::{CertificateArgs, ClusterArgs, TlsSource};
 use super::source::{Loaded, Source};
-use super::values::{bytes, duration, header_bytes, positive_duration};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
 use crate::app::{
     self, Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
-use crate::election::senders;
+use crate::election;
 use crate::error::Chain;
 use crate::file;
 use crate::http::body;
@@ -30,6 +28,7 @@ use crate::http::webhook::Access;
 use crate::listen;
 use crate::telemetry::{self, Format};
 use crate::tls::TlsError;
+use crate::values::{bytes, duration, header_bytes, positive_duration};
 
 /// The port of probes and metrics.
 const PROBE_PORT: u16 = 9544;
@@ -98,7 +97,7 @@ pub struct Args {
 
     /// Task election options.
     #[command(flatten)]
-    pub election: ElectionArgs,
+    pub election: election::Args,
 
     /// Options about clients that prove who they are.
     #[command(flatten)]
@@ -126,79 +125,6 @@ pub struct ClientArgs {
     /// [default: any]
     #[arg(long, value_name = "NAME", requires = "require_client_certificate")]
     pub review_client: Vec<String>,
-}
-
-/// Options about task election.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Task election")]
-pub struct ElectionArgs {
-    /// An agent that is silent for longer is dead, and its inputs go to others; agents poll every 4s
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
-    pub agent_timeout: Duration,
-
-    /// How long to listen to what agents run, after a start or a change of the replica that decides, before anything
-    /// is given out
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    pub election_listening: Duration,
-
-    /// Agents at once
-    #[arg(long, value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_agents: u32,
-
-    /// What the addresses of agents say: `distinct`, each reaches the operator from its own, which doesn't change while it
-    /// runs; `shared`, nothing, since a proxy or a load balancer is between, so nobody can be told from anybody else
-    #[arg(
-        long,
-        value_name = "KIND",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub agent_addresses: AgentAddresses,
-
-    /// Requests to the election in a second from one address, and four times as many at once; agents poll every 4s
-    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_requests_per_address: u32,
-
-    /// Whether agents must prove who they are, by a client certificate or a bearer token: `off`, `optional` or `required`
-    #[arg(
-        long,
-        value_name = "WHETHER",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub election_auth: ElectionAuth,
-
-    /// A user, group or name in a certificate that is an agent (can be repeated) [default: whoever proves to be somebody]
-    #[arg(long, value_name = "NAME")]
-    pub election_agent: Vec<String>,
-
-    /// An audience that tokens of agents may be made for (can be repeated) [default: the API server's]
-    #[arg(long, value_name = "NAME")]
-    pub election_audience: Vec<String>,
-}
-
-/// Whether agents must prove who they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ElectionAuth {
-    /// Not looked at
-    #[default]
-    Off,
-    /// Looked at where it is there
-    Optional,
-    /// Nobody else is heard
-    Required,
-}
-
-/// What the addresses of agents say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum AgentAddresses {
-    /// Each has its own
-    #[default]
-    Distinct,
-    /// Nothing
-    Shared,
 }
 
 /// What clients of the HTTPS server may do. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
@@ -403,8 +329,8 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
             ..ReviewContext::default()
         },
         names,
-        election: election_settings(&args.election),
-        senders: sender_settings(&args.election),
+        election: args.election.tasks(),
+        senders: args.election.senders(),
         audiences: args.election.election_audience.clone(),
         cluster,
         build: Build {
@@ -412,35 +338,6 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
             commit: version::COMMIT,
         },
     })
-}
-
-fn sender_settings(args: &ElectionArgs) -> senders::Settings {
-    senders::Settings {
-        auth: match args.election_auth {
-            ElectionAuth::Off => senders::Auth::Off,
-            ElectionAuth::Optional => senders::Auth::Optional,
-            ElectionAuth::Required => senders::Auth::Required,
-        },
-        agents: args.election_agent.clone(),
-        addresses: match args.agent_addresses {
-            AgentAddresses::Distinct => senders::Addresses::Distinct,
-            AgentAddresses::Shared => senders::Addresses::Shared,
-        },
-        per_second: args.max_requests_per_address,
-    }
-}
-
-fn election_settings(args: &ElectionArgs) -> tasks::Settings {
-    let settings = tasks::Settings::default();
-    tasks::Settings {
-        agent_timeout: args.agent_timeout,
-        relearning: args.election_listening,
-        limits: tasks::Limits {
-            agents: args.max_agents as usize,
-            ..settings.limits
-        },
-        ..settings
-    }
 }
 
 /// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else should.

@@ -27,7 +27,7 @@ const UNKNOWN: (u32, u32) = (50, 2_000);
 const SAVED: u32 = 4;
 
 /// Whether agents must prove who they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Auth {
     /// They need not, and it is not looked at.
     #[default]
@@ -39,7 +39,7 @@ pub enum Auth {
 }
 
 /// What the addresses of agents say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Addresses {
     /// Each agent reaches the operator from an address of its own, or few share one; and it stays
     /// the same while the agent runs.

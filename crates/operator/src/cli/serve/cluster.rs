@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::super::Usage;
-use super::super::values::{lease_duration, positive_duration};
 use crate::app;
 use crate::cluster::{Access, certificates, lease};
 use crate::tls::rotation::Policy;
 use crate::tls::{Names, Pair, Source};
+use crate::values::{lease_duration, positive_duration};
 
 /// The variable by which a process knows that it runs in a Kubernetes cluster.
 const ENV_IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
