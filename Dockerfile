@@ -38,8 +38,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,id=datakit-operator-$TARGETARCH \
-    cargo auditable build --release --locked --package datakit-operator --target "$(cat /target-triple)" \
-    && cp "target/$(cat /target-triple)/release/datakit-operator" /datakit-operator
+    cargo auditable build --profile dist --locked --package datakit-operator --target "$(cat /target-triple)" \
+    && cp "target/$(cat /target-triple)/dist/datakit-operator" /datakit-operator
 
 # glibc, libm and libgcc_s are all that the program links to; this has them, of the same release as above, and no shell.
 FROM ${BASE_IMAGE:?use deploy/image}

@@ -5,10 +5,12 @@
 
 pub mod check_config;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod election;
 pub mod explain;
 pub mod inject;
 mod manifests;
+#[cfg(feature = "server")]
 pub mod serve;
 pub mod source;
 mod table;
@@ -44,6 +46,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the admission webhook.
+    #[cfg(feature = "server")]
     Serve(Box<serve::Args>),
     /// Inject manifests as the webhook would inject their pods, and print them.
     Inject(inject::Args),
@@ -56,6 +59,7 @@ pub enum Command {
     /// Print the configuration in effect.
     Config(config::Args),
     /// Print which agent runs which input, as a running operator knows it.
+    #[cfg(feature = "server")]
     Election(election::Args),
     /// Print the version, the commit it was built from and the platform it was built for.
     Version(version::Args),
@@ -114,12 +118,14 @@ pub fn main() -> ExitCode {
 /// Runs one subcommand and reports its error, if any, as one line on standard error. Returns the exit code.
 pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
     let result = match command {
+        #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(&args, streams),
         Command::Inject(args) => inject::run(&args, streams),
         Command::Uninject(args) => uninject::run(&args, streams),
         Command::Explain(args) => explain::run(&args, streams),
         Command::CheckConfig(args) => check_config::run(&args, streams),
         Command::Config(args) => config::run(&args, streams),
+        #[cfg(feature = "server")]
         Command::Election(args) => election::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),
     };

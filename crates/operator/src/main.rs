@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 /// Gives back what is free, so that what an attack took doesn't stay taken.
+#[cfg(feature = "server")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
