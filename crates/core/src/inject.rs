@@ -1,23 +1,18 @@
 //! Injection: which features a pod asks for, what each would add, and a decision about every one of them.
 //!
-//! Features run in a fixed order and each sees what the earlier ones added: ddtrace, logfwd, profiler (docs: one file
-//! per feature below). A feature plans completely before anything of it is kept; a plan that fails
+//! Features run in a fixed order and each sees what the earlier ones added: ddtrace, logfwd, profiler (docs: one room
+//! per feature in [`features`]). A feature plans completely before anything of it is kept; a plan that fails
 //! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
 
 mod amounts;
 pub mod annotation;
 pub mod container;
-mod ddtrace;
-mod ddtrace_env;
 pub mod decision;
+mod features;
 mod limits;
-mod logfwd;
-mod logfwd_config;
-mod logfwd_mounts;
 pub mod note;
 mod pod_security;
 mod policy;
-mod profiler;
 pub mod reason;
 mod security;
 mod trigger;
@@ -32,6 +27,8 @@ use crate::pod::limits::AdmissionLimits;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
+
+use features::{ddtrace, logfwd, profiler};
 
 pub use decision::{AskedBy, Decision, Feature, Outcome};
 pub use note::Note;

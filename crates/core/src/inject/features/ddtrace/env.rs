@@ -14,9 +14,9 @@ use crate::pod::index::FEW;
 use crate::pod::part::{NewEnv, NewEnvValue};
 use crate::pod::view::{Container, EnvSource, EnvVar};
 
-use super::container::Env;
-use super::note::{self, Note};
-use super::reason::Reason;
+use crate::inject::container::Env;
+use crate::inject::note::{self, Note};
+use crate::inject::reason::Reason;
 
 /// The variable whose values are merged instead of one winning.
 const TAGS: &str = "DD_TAGS";

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use crate::diagnostic::did_you_mean;
 use crate::json::{Error, Kind, Problem, Reader, Result, Str};
 
-use super::note::Note;
+use crate::inject::note::Note;
 
 /// The longest text that one environment variable can hold and a program still be started: 128 KiB with the
 /// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).

@@ -1,5 +1,7 @@
 //! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
-//! language's start-up variable ([`ddtrace_env`](super::ddtrace_env)).
+//! language's start-up variable ([`env`]).
+
+mod env;
 
 use crate::config::{self, DdtraceImages, DdtraceLanguage, FeaturePolicy, Selectors};
 use crate::pod::draft::EnvEdit;
@@ -7,16 +9,16 @@ use crate::pod::limits::Cost;
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::annotation;
-use super::container::Settings;
-use super::ddtrace_env::EnvPlanner;
-use super::decision::{Decision, Feature};
-use super::note::Note;
-use super::policy::Policy;
-use super::reason::Reason;
-use super::security::{self, ImageUser};
-use super::trigger::{self, Ask, Asked};
-use super::{Planned, SIDECARS};
+use crate::inject::annotation;
+use crate::inject::container::Settings;
+use crate::inject::decision::{Decision, Feature};
+use crate::inject::note::Note;
+use crate::inject::policy::Policy;
+use crate::inject::reason::Reason;
+use crate::inject::security::{self, ImageUser};
+use crate::inject::trigger::{self, Ask, Asked};
+use crate::inject::{Planned, SIDECARS};
+use env::EnvPlanner;
 
 /// Name of the init container.
 const INIT_CONTAINER: &str = "datakit-lib-init";
@@ -47,7 +49,7 @@ const ASKS: &[Ask<DdtraceLanguage>] = &[
 pub(crate) struct Ddtrace {
     images: DdtraceImages,
     selectors: Selectors<DdtraceLanguage>,
-    pub(super) settings: Settings,
+    pub(in crate::inject) settings: Settings,
     env: EnvPlanner,
     policy: Policy,
 }
@@ -109,7 +111,7 @@ impl Ddtrace {
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
-        super::suits(pod)?;
+        crate::inject::suits(pod)?;
         let image = self
             .images
             .get(language)

@@ -1,27 +1,30 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
+mod instances;
+mod mounts;
+
 use crate::config::{self, FeaturePolicy, SidecarMode};
 use crate::image::Image;
 use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Container, Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
-use super::annotation;
-use super::container::Settings;
-use super::decision::{AskedBy, Decision, Feature};
-use super::logfwd_config::{self, Instances};
-use super::logfwd_mounts;
-use super::note::{NotNative, Note};
-use super::policy::Policy;
-use super::reason::Reason;
-use super::security::{self, ImageUser};
-use super::{Planned, ReviewContext};
+use crate::inject::annotation;
+use crate::inject::container::Settings;
+use crate::inject::decision::{AskedBy, Decision, Feature};
+use instances::Instances;
+use mounts::POD_INFO_PATH;
+
+use crate::inject::note::{NotNative, Note};
+use crate::inject::policy::Policy;
+use crate::inject::reason::Reason;
+use crate::inject::security::{self, ImageUser};
+use crate::inject::{Planned, ReviewContext};
 
 /// Name of the sidecar.
 pub(crate) const CONTAINER: &str = "datakit-logfwd";
 /// Volume with the pod's labels, which the sidecar copies into its tags.
 const POD_INFO_VOLUME: &str = "datakit-pod-info";
-pub(crate) const POD_INFO_PATH: &str = "/etc/podinfo";
 /// Variable with the instances of the annotation.
 const INSTANCES_VARIABLE: &str = "LOGFWD_JSON_CONFIG";
 /// The first Kubernetes version whose API knows native sidecars without a feature gate.
@@ -34,7 +37,7 @@ const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion {
 #[derive(Debug)]
 pub(crate) struct Logfwd {
     image: Option<Image>,
-    pub(super) settings: Settings,
+    pub(in crate::inject) settings: Settings,
     mode: SidecarMode,
     policy: Policy,
 }
@@ -72,8 +75,8 @@ impl Logfwd {
                 let present = present(pod)?;
                 match present {
                     Some(sidecar) => {
-                        let instances = logfwd_config::read(value).unwrap_or_default();
-                        logfwd_mounts::repair(draft, sidecar, &instances.paths, edits)?;
+                        let instances = instances::read(value).unwrap_or_default();
+                        mounts::repair(draft, sidecar, &instances.paths, edits)?;
                     }
                     None => self.plan_sidecar(draft, value, context, edits, notes)?,
                 }
@@ -91,13 +94,13 @@ impl Logfwd {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
-        super::suits(pod)?;
+        crate::inject::suits(pod)?;
         let Instances {
             paths,
             text,
             unknown_keys,
             ..
-        } = logfwd_config::read(annotation).map_err(|problem| Reason::InvalidAnnotation {
+        } = instances::read(annotation).map_err(|problem| Reason::InvalidAnnotation {
             annotation: annotation::LOGFWD_INSTANCES,
             problem,
         })?;
@@ -105,7 +108,7 @@ impl Logfwd {
             key: "admission_inject.logfwd.images.logfwd_image",
         })?;
         notes.extend(unknown_keys);
-        let mut mounts = logfwd_mounts::plan(draft, &paths, edits, notes)?;
+        let mut mounts = mounts::plan(draft, &paths, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,

@@ -8,14 +8,14 @@ use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::annotation;
-use super::container::Settings;
-use super::decision::{Decision, Feature};
-use super::note::Note;
-use super::policy::Policy;
-use super::reason::Reason;
-use super::trigger::{self, Ask, Asked};
-use super::{Planned, SIDECARS};
+use crate::inject::annotation;
+use crate::inject::container::Settings;
+use crate::inject::decision::{Decision, Feature};
+use crate::inject::note::Note;
+use crate::inject::policy::Policy;
+use crate::inject::reason::Reason;
+use crate::inject::trigger::{self, Ask, Asked};
+use crate::inject::{Planned, SIDECARS};
 
 /// Name of the sidecar.
 pub(crate) const CONTAINER: &str = "datakit-profiler";
@@ -118,7 +118,7 @@ impl Profiler {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
-        super::suits(pod)?;
+        crate::inject::suits(pod)?;
         self.suits(pod)?;
         let image = self
             .images

@@ -17,10 +17,12 @@ use crate::pod::path::{below, clean, mount_point};
 use crate::pod::view::{Container, Mount};
 use crate::pod::{Draft, Edits, Place, VolumeKind};
 
-use super::SIDECARS;
-use super::logfwd::POD_INFO_PATH;
-use super::note::{self, Note, PathProblem};
-use super::reason::Reason;
+use crate::inject::SIDECARS;
+use crate::inject::note::{self, Note, PathProblem};
+use crate::inject::reason::Reason;
+
+/// Where the sidecar has the pod's labels.
+pub(crate) const POD_INFO_PATH: &str = "/etc/podinfo";
 
 const VOLUME_PREFIX: &str = "datakit-logfwd-volume-";
 
