@@ -1,37 +1,17 @@
-//! The `security_context` block: checked by the API server's rules, then passed on as it is.
+//! The `security_context` block: read into its fields by the API server's rules, then passed on as it is.
+//!
+//! The rules are those of
+//! <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>. Pod Security
+//! admission may still forbid the context in a namespace.
+
+use std::borrow::Cow;
 
 use super::reader::{Reader, Section, child, find_choice};
 use super::tree::{Node, Quoted};
 use crate::diagnostic::Diagnostic;
-
-/// A container's security context that no API server refuses and no node fails to start.
-///
-/// The rules are those of
-/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>. Pod Security admission
-/// may still forbid it in a namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecurityContext {
-    json: String,
-    run_as_user: Option<i64>,
-    run_as_non_root: Option<bool>,
-}
-
-impl SecurityContext {
-    /// The block as compact JSON, an object.
-    pub fn as_json(&self) -> &str {
-        &self.json
-    }
-
-    /// `runAsUser`
-    pub fn run_as_user(&self) -> Option<i64> {
-        self.run_as_user
-    }
-
-    /// `runAsNonRoot`
-    pub fn run_as_non_root(&self) -> Option<bool> {
-        self.run_as_non_root
-    }
-}
+use crate::pod::part::{
+    Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,
+};
 
 const FIELDS: [&str; 11] = [
     "allowPrivilegeEscalation",
@@ -99,7 +79,7 @@ pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Option<Securit
     let path = feature.path("security_context");
     let errors = reader.errors();
     let mut check = Check { reader };
-    let block = check.block(&path, node);
+    let fields = check.block(&path, node);
     if reader.errors() > errors {
         reader.report(Diagnostic::warning(
             path,
@@ -107,22 +87,7 @@ pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Option<Securit
         ));
         return None;
     }
-    let json = compact(node);
-    Some(SecurityContext {
-        json,
-        run_as_user: block.user,
-        run_as_non_root: block.non_root,
-    })
-}
-
-/// What rules across fields need to know.
-#[derive(Default)]
-struct Block {
-    escalation: Option<bool>,
-    privileged: Option<bool>,
-    admin: bool,
-    user: Option<i64>,
-    non_root: Option<bool>,
+    Some(SecurityContext::as_written(fields, compact(node)))
 }
 
 struct Check<'r> {
@@ -130,43 +95,45 @@ struct Check<'r> {
 }
 
 impl Check<'_> {
-    fn block(&mut self, path: &str, node: &Node) -> Block {
-        let mut block = Block::default();
+    fn block(&mut self, path: &str, node: &Node) -> SecurityFields {
+        let mut fields = SecurityFields::default();
         for (key, value) in self.fields(path, node, &FIELDS) {
             let path = &child(path, key);
             match key {
-                "allowPrivilegeEscalation" => block.escalation = self.boolean(path, value),
-                "privileged" => block.privileged = self.boolean(path, value),
+                "allowPrivilegeEscalation" => {
+                    fields.allow_privilege_escalation = self.boolean(path, value);
+                }
+                "privileged" => fields.privileged = self.boolean(path, value),
                 "readOnlyRootFilesystem" => {
-                    self.boolean(path, value);
+                    fields.read_only_root_filesystem = self.boolean(path, value);
                 }
-                "runAsNonRoot" => block.non_root = self.boolean(path, value),
-                "runAsUser" => block.user = self.id(path, value),
-                "runAsGroup" => {
-                    self.id(path, value);
-                }
-                "procMount" => self.proc_mount(path, value),
-                "capabilities" => block.admin = self.capabilities(path, value),
-                "seccompProfile" | "appArmorProfile" => self.profile(path, value, key),
-                _ => self.se_linux(path, value),
+                "runAsNonRoot" => fields.run_as_non_root = self.boolean(path, value),
+                "runAsUser" => fields.run_as_user = self.id(path, value),
+                "runAsGroup" => fields.run_as_group = self.id(path, value),
+                "procMount" => fields.proc_mount = self.proc_mount(path, value),
+                "capabilities" => fields.capabilities = Some(self.capabilities(path, value)),
+                "seccompProfile" => fields.seccomp_profile = self.profile(path, value, key),
+                "appArmorProfile" => fields.app_armor_profile = self.profile(path, value, key),
+                _ => fields.se_linux_options = Some(self.se_linux(path, value)),
             }
         }
-        self.across(path, &block);
-        block
+        self.across(path, &fields);
+        fields
     }
 
     /// Combinations that the API server, or the node, refuses.
-    fn across(&mut self, path: &str, block: &Block) {
-        if block.escalation == Some(false) {
+    fn across(&mut self, path: &str, fields: &SecurityFields) {
+        if fields.allow_privilege_escalation == Some(false) {
             let path = child(path, "allowPrivilegeEscalation");
-            if block.privileged == Some(true) {
+            if fields.privileged == Some(true) {
                 self.error(&path, "can't be false while `privileged` is true");
             }
-            if block.admin {
+            let added = fields.capabilities.iter().flat_map(|lists| &lists.add);
+            if added.flatten().any(|name| bare(name) == "SYS_ADMIN") {
                 self.error(&path, "can't be false while SYS_ADMIN is added");
             }
         }
-        if block.non_root == Some(true) && block.user == Some(0) {
+        if fields.run_as_non_root == Some(true) && fields.run_as_user == Some(0) {
             self.error(
                 &child(path, "runAsNonRoot"),
                 "can't be true while `runAsUser` is 0; the node wouldn't start the container",
@@ -248,48 +215,56 @@ impl Check<'_> {
         id
     }
 
-    fn proc_mount(&mut self, path: &str, node: &Node) {
-        match self.text(path, node) {
-            Some("Unmasked") => self.error(
-                path,
-                "`Unmasked` is refused in pods that share the host's users, which most do",
-            ),
-            Some(word) => self.one_of(path, word, &["Default"]),
-            None => {}
+    fn proc_mount(&mut self, path: &str, node: &Node) -> Option<ProcMount> {
+        match self.text(path, node)? {
+            "Unmasked" => {
+                self.error(
+                    path,
+                    "`Unmasked` is refused in pods that share the host's users, which most do",
+                );
+                None
+            }
+            word => {
+                let known = [ProcMount::Default];
+                self.one_of(path, word, &known, ProcMount::as_str)
+            }
         }
     }
 
-    /// Whether SYS_ADMIN is added.
-    fn capabilities(&mut self, path: &str, node: &Node) -> bool {
-        let mut admin = false;
+    fn capabilities(&mut self, path: &str, node: &Node) -> Capabilities {
+        let mut lists = Capabilities::default();
         for (key, list) in self.fields(path, node, &["add", "drop"]) {
             let path = child(path, key);
             let Node::Array(items) = list else {
                 self.kind(&path, "an array", list);
                 continue;
             };
+            let mut names = Vec::new();
             for (index, item) in items.iter().enumerate() {
                 let path = format!("{path}[{index}]");
                 let Some(name) = self.text(&path, item) else {
                     continue;
                 };
-                let upper = name.to_ascii_uppercase();
-                let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-                if !CAPABILITIES.contains(&bare) {
+                let bare = bare(name);
+                if !CAPABILITIES.contains(&bare.as_str()) {
                     self.reader.report(
                         Diagnostic::error(path, "no such capability")
                             .found(name)
-                            .suggest_like(bare, CAPABILITIES),
+                            .suggest_like(&bare, CAPABILITIES),
                     );
                 }
-                admin |= key == "add" && bare == "SYS_ADMIN";
+                names.push(Cow::Owned(name.to_owned()));
+            }
+            match key {
+                "add" => lists.add = Some(names),
+                _ => lists.drop = Some(names),
             }
         }
-        admin
+        lists
     }
 
     /// `type`, and `localhostProfile` exactly if the type is `Localhost`.
-    fn profile(&mut self, path: &str, node: &Node, kind: &str) {
+    fn profile(&mut self, path: &str, node: &Node, kind: &str) -> Option<Profile> {
         let fields = self.fields(path, node, &["type", "localhostProfile"]);
         let find = |key: &str| {
             fields
@@ -300,26 +275,30 @@ impl Check<'_> {
             if matches!(node, Node::Object(_)) {
                 self.error(path, "`type` is missing");
             }
-            return;
+            return None;
         };
-        let Some(profile_type) = self.text(&child(path, "type"), node_type) else {
-            return;
-        };
-        self.one_of(
-            &child(path, "type"),
-            profile_type,
-            &["RuntimeDefault", "Unconfined", "Localhost"],
-        );
+        let profile_type = self.text(&child(path, "type"), node_type)?;
+        let types = ["RuntimeDefault", "Unconfined", "Localhost"];
+        let known = self.one_of(&child(path, "type"), profile_type, &types, |name| name);
         let place = child(path, "localhostProfile");
         match (profile_type == "Localhost", find("localhostProfile")) {
-            (true, None) => self.error(path, "`localhostProfile` is missing"),
-            (true, Some(node)) => {
-                if let Some(text) = self.text(&place, node) {
-                    self.localhost_profile(&place, text, kind);
-                }
+            (true, None) => {
+                self.error(path, "`localhostProfile` is missing");
+                None
             }
-            (false, Some(_)) => self.error(&place, "only fits the type `Localhost`"),
-            (false, None) => {}
+            (true, Some(node)) => {
+                let text = self.text(&place, node)?;
+                self.localhost_profile(&place, text, kind);
+                Some(Profile::Localhost(text.to_owned()))
+            }
+            (false, Some(_)) => {
+                self.error(&place, "only fits the type `Localhost`");
+                None
+            }
+            (false, None) => match known? {
+                "RuntimeDefault" => Some(Profile::RuntimeDefault),
+                _ => Some(Profile::Unconfined),
+            },
         }
     }
 
@@ -340,18 +319,37 @@ impl Check<'_> {
         }
     }
 
-    fn se_linux(&mut self, path: &str, node: &Node) {
+    fn se_linux(&mut self, path: &str, node: &Node) -> SeLinuxOptions {
+        let mut options = SeLinuxOptions::default();
         for (key, value) in self.fields(path, node, &["user", "role", "type", "level"]) {
-            self.text(&child(path, key), value);
+            let text = self.text(&child(path, key), value).map(str::to_owned);
+            match key {
+                "user" => options.user = text,
+                "role" => options.role = text,
+                "type" => options.kind = text,
+                _ => options.level = text,
+            }
         }
+        options
     }
 
-    fn one_of(&mut self, path: &str, word: &str, known: &[&'static str]) {
-        if let Err(diagnostic) = find_choice(word, known, |name| name) {
-            self.reader.report(Diagnostic {
-                path: path.to_owned(),
-                ..diagnostic
-            });
+    /// The choice that goes by that name. An unknown one is reported.
+    fn one_of<T: Copy>(
+        &mut self,
+        path: &str,
+        word: &str,
+        known: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        match find_choice(word, known, name) {
+            Ok(choice) => Some(choice),
+            Err(diagnostic) => {
+                self.reader.report(Diagnostic {
+                    path: path.to_owned(),
+                    ..diagnostic
+                });
+                None
+            }
         }
     }
 
@@ -365,6 +363,12 @@ impl Check<'_> {
                 .found(found.to_string()),
         );
     }
+}
+
+/// A capability's name without the prefix that the kernel's headers give it, in upper case.
+fn bare(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
 }
 
 /// Compact JSON without the entries that are null, which mean nothing to Kubernetes.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::config::{self, ContainerSettings, EnvValue};
 use crate::json::write_string;
 use crate::pod::Pod;
-use crate::pod::part::{NewEnv, NewEnvValue};
+use crate::pod::part::{NewEnv, NewEnvValue, SecurityContext};
 use crate::pod::view::{Container, Resources};
 
 /// Settings of an injected container, ready to be written.
@@ -13,7 +13,7 @@ use crate::pod::view::{Container, Resources};
 pub(crate) struct Settings {
     pub envs: Vec<Env>,
     pub image_pull_policy: &'static str,
-    pub security_context: Option<String>,
+    pub security_context: Option<SecurityContext>,
     resources: String,
 }
 
@@ -46,10 +46,7 @@ impl Settings {
         Self {
             envs: envs.collect(),
             image_pull_policy: settings.image_pull_policy.as_str(),
-            security_context: settings
-                .security_context
-                .as_ref()
-                .map(|context| context.as_json().to_owned()),
+            security_context: settings.security_context.clone(),
             resources: resources_json(&settings.resources),
         }
     }

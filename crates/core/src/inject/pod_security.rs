@@ -4,10 +4,8 @@
 //! Only what is added is judged: a pod that breaks its level by itself is the API server's to refuse. A shared process
 //! namespace, `emptyDir` and `downwardAPI` volumes are allowed by every level.
 
-use serde_json::Value;
-
 use crate::namespace::PodSecurity;
-use crate::pod::part::NewVolumeSource;
+use crate::pod::part::{NewVolumeSource, ProcMount, Profile, SecurityContext, SecurityFields};
 use crate::pod::{Edits, Pod};
 
 /// Capabilities that may be added in baseline: those that container runtimes give anyway.
@@ -44,16 +42,16 @@ pub(crate) fn violation(level: PodSecurity, pod: &Pod<'_>, plan: &Edits<'_>) -> 
     }
     let mut forbidden = Vec::new();
     let mut missing = Vec::new();
+    let none = SecurityFields::default();
     for container in plan.new_containers() {
-        let context = container.security_context.as_deref().unwrap_or("null");
-        // Ours or checked at load, so it is an object.
-        let context: Value = serde_json::from_str(context).unwrap_or_default();
+        let context = container.security_context.as_deref();
+        let context = context.map_or(&none, SecurityContext::fields);
         let mut problems = Vec::new();
-        baseline(&context, &mut problems);
-        capabilities(level, &context, &mut problems);
+        baseline(context, &mut problems);
+        capabilities(level, context, &mut problems);
         let mut lacks = Vec::new();
         if level == PodSecurity::Restricted {
-            restricted(pod, &context, &mut problems, &mut lacks);
+            restricted(pod, context, &mut problems, &mut lacks);
         }
         if !problems.is_empty() {
             forbidden.push(format!("{} of `{}`", problems.join(", "), container.name));
@@ -76,36 +74,37 @@ pub(crate) fn violation(level: PodSecurity, pod: &Pod<'_>, plan: &Edits<'_>) -> 
         .map(|problems| problems.join(" and "))
 }
 
-fn baseline(context: &Value, problems: &mut Vec<String>) {
+fn baseline(context: &SecurityFields, problems: &mut Vec<String>) {
     let mut forbid = |is_forbidden: bool, what: &str| {
         if is_forbidden {
             problems.push(what.to_owned());
         }
     };
-    forbid(context["privileged"] == true, "privileged: true");
-    let proc_mount = text(&context["procMount"]);
-    forbid(!["", "Default"].contains(&proc_mount), "procMount");
-    let se_linux = &context["seLinuxOptions"];
-    let custom = !text(&se_linux["user"]).is_empty() || !text(&se_linux["role"]).is_empty();
-    forbid(
-        custom || !SE_LINUX_TYPES.contains(&text(&se_linux["type"])),
-        "seLinuxOptions",
-    );
-    for (field, what) in [
-        ("seccompProfile", "an unconfined seccompProfile"),
-        ("appArmorProfile", "an unconfined appArmorProfile"),
+    forbid(context.privileged == Some(true), "privileged: true");
+    forbid(context.proc_mount == Some(ProcMount::Unmasked), "procMount");
+    let se_linux = context.se_linux_options.as_ref().is_some_and(|options| {
+        let is_set = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        is_set(&options.user)
+            || is_set(&options.role)
+            || !SE_LINUX_TYPES.contains(&options.kind.as_deref().unwrap_or_default())
+    });
+    forbid(se_linux, "seLinuxOptions");
+    for (profile, what) in [
+        (&context.seccomp_profile, "an unconfined seccompProfile"),
+        (&context.app_armor_profile, "an unconfined appArmorProfile"),
     ] {
-        forbid(text(&context[field]["type"]) == "Unconfined", what);
+        forbid(*profile == Some(Profile::Unconfined), what);
     }
 }
 
-fn capabilities(level: PodSecurity, context: &Value, problems: &mut Vec<String>) {
+fn capabilities(level: PodSecurity, context: &SecurityFields, problems: &mut Vec<String>) {
     let allowed: &[&str] = match level {
         PodSecurity::Restricted => &RESTRICTED_CAPABILITIES,
         _ => &BASELINE_CAPABILITIES,
     };
-    let added = words(&context["capabilities"]["add"]);
-    let forbidden: Vec<_> = added.filter(|name| !allowed.contains(name)).collect();
+    let added = context.capabilities.iter().flat_map(|lists| &lists.add);
+    let names = added.flatten().map(AsRef::as_ref);
+    let forbidden: Vec<&str> = names.filter(|name| !allowed.contains(name)).collect();
     match forbidden.as_slice() {
         [] => {}
         [one] => problems.push(format!("capability {one}")),
@@ -117,7 +116,7 @@ fn capabilities(level: PodSecurity, context: &Value, problems: &mut Vec<String>)
 /// inherits them; root inside a user namespace is nobody outside.
 fn restricted(
     pod: &Pod<'_>,
-    context: &Value,
+    context: &SecurityFields,
     problems: &mut Vec<String>,
     lacks: &mut Vec<&'static str>,
 ) {
@@ -127,170 +126,222 @@ fn restricted(
         }
     };
     need(
-        context["allowPrivilegeEscalation"] == false,
+        context.allow_privilege_escalation == Some(false),
         "allowPrivilegeEscalation",
     );
-    let drops_all = words(&context["capabilities"]["drop"]).any(|name| name == "ALL");
+    let dropped = context.capabilities.iter().flat_map(|lists| &lists.drop);
+    let drops_all = dropped.flatten().any(|name| name == "ALL");
     need(drops_all, "capabilities.drop");
-    let seccomp = match text(&context["seccompProfile"]["type"]) {
-        "" => pod.security.seccomp.as_ref(),
-        own => own,
-    };
-    need(!seccomp.is_empty(), "seccompProfile");
+    let has_seccomp = context.seccomp_profile.is_some() || !pod.security.seccomp.is_empty();
+    need(has_seccomp, "seccompProfile");
     if pod.host_users == Some(false) {
         return;
     }
-    let non_root = context["runAsNonRoot"].as_bool();
-    need(
-        non_root.or(pod.security.run_as_non_root) == Some(true),
-        "runAsNonRoot",
-    );
-    if context["runAsUser"] == 0 {
+    let non_root = context.run_as_non_root.or(pod.security.run_as_non_root);
+    need(non_root == Some(true), "runAsNonRoot");
+    if context.run_as_user == Some(0) {
         problems.push("runAsUser: 0".to_owned());
     }
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn words(list: &Value) -> impl Iterator<Item = &str> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::json::Reader;
-    use crate::pod::part::{NewContainer, NewVolume};
+    use crate::pod::part::{Capabilities, NewContainer, NewVolume, SeLinuxOptions};
+
+    /// Changes a security context.
+    type Change = fn(&mut SecurityFields);
 
     /// A level, the pod's spec, the security context of the added container, and what is forbidden of it.
-    fn check(level: &str, spec: &str, context: &str, expected: &str) {
+    fn check(level: &str, spec: &str, context: Option<SecurityFields>, expected: &str) {
         let text = format!(r#"{{"spec":{spec}}}"#);
         let pod = Pod::read(&mut Reader::new(&text)).expect("a pod");
+        let shown = format!("{level} {spec} {context:?}");
         let mut plan = Edits::default();
         plan.sidecars.push(NewContainer {
             name: "x",
-            security_context: (!context.is_empty()).then(|| context.into()),
+            security_context: context.map(|fields| Cow::Owned(SecurityContext::new(fields))),
             ..NewContainer::default()
         });
         let found = violation(level.parse().expect("a level"), &pod, &plan);
-        assert_eq!(
-            found.unwrap_or_default(),
-            expected,
-            "{level} {spec} {context}"
-        );
+        assert_eq!(found.unwrap_or_default(), expected, "{shown}");
+    }
+
+    fn changed(mut fields: SecurityFields, change: Change) -> Option<SecurityFields> {
+        change(&mut fields);
+        Some(fields)
+    }
+
+    fn capabilities(add: &[&'static str], drop: &[&'static str]) -> Option<Capabilities> {
+        let list = |names: &[&'static str]| names.iter().map(|name| (*name).into()).collect();
+        Some(Capabilities {
+            add: Some(list(add)),
+            drop: Some(list(drop)),
+        })
     }
 
     #[test]
     fn privileged_allows_everything() {
-        check(
-            "privileged",
-            "{}",
-            r#"{"privileged":true,"capabilities":{"add":["ALL"]}}"#,
-            "",
-        );
+        let context = SecurityFields {
+            privileged: Some(true),
+            capabilities: capabilities(&["ALL"], &[]),
+            ..SecurityFields::default()
+        };
+        check("privileged", "{}", Some(context), "");
     }
 
     #[test]
     fn baseline_forbids_what_breaks_out() {
-        for allowed in [
-            "",
-            "{}",
-            r#"{"privileged":false,"runAsUser":0,"allowPrivilegeEscalation":true}"#,
-            r#"{"capabilities":{"add":["CHOWN","SYS_CHROOT","AUDIT_WRITE"]}}"#,
-            r#"{"procMount":"Default","seLinuxOptions":{"type":"container_init_t","level":"s0:c1"}}"#,
-            r#"{"seccompProfile":{"type":"RuntimeDefault"},"appArmorProfile":{"type":"Localhost"}}"#,
-        ] {
-            check("baseline", "{}", allowed, "");
+        let baseline = |change: Change, expected: &str| {
+            let context = changed(SecurityFields::default(), change);
+            check("baseline", "{}", context, expected);
+        };
+        check("baseline", "{}", None, "");
+        let allowed: [Change; 5] = [
+            |_| {},
+            |context| {
+                context.privileged = Some(false);
+                context.run_as_user = Some(0);
+                context.allow_privilege_escalation = Some(true);
+            },
+            |context| {
+                context.capabilities = capabilities(&["CHOWN", "SYS_CHROOT", "AUDIT_WRITE"], &[]);
+            },
+            |context| {
+                context.proc_mount = Some(ProcMount::Default);
+                context.se_linux_options = Some(SeLinuxOptions {
+                    kind: Some("container_init_t".into()),
+                    level: Some("s0:c1".into()),
+                    user: Some(String::new()),
+                    role: None,
+                });
+            },
+            |context| {
+                context.seccomp_profile = Some(Profile::RuntimeDefault);
+                context.app_armor_profile = Some(Profile::Localhost("p".into()));
+            },
+        ];
+        for change in allowed {
+            baseline(change, "");
         }
-        for (context, expected) in [
-            (r#"{"privileged":true}"#, "privileged: true of `x`"),
+        let forbidden: [(Change, &str); 10] = [
             (
-                r#"{"capabilities":{"add":["SYS_PTRACE"]}}"#,
+                |context| context.privileged = Some(true),
+                "privileged: true of `x`",
+            ),
+            (
+                |context| context.capabilities = capabilities(&["SYS_PTRACE"], &[]),
                 "capability SYS_PTRACE of `x`",
             ),
             (
-                r#"{"capabilities":{"add":["SYS_PTRACE","CHOWN","SYS_ADMIN"]}}"#,
+                |context| {
+                    context.capabilities = capabilities(&["SYS_PTRACE", "CHOWN", "SYS_ADMIN"], &[]);
+                },
                 "capabilities SYS_PTRACE, SYS_ADMIN of `x`",
             ),
             (
-                r#"{"capabilities":{"add":["ALL"]}}"#,
+                |context| context.capabilities = capabilities(&["ALL"], &[]),
                 "capability ALL of `x`",
             ),
-            (r#"{"procMount":"Unmasked"}"#, "procMount of `x`"),
             (
-                r#"{"seLinuxOptions":{"type":"spc_t"}}"#,
+                |context| context.proc_mount = Some(ProcMount::Unmasked),
+                "procMount of `x`",
+            ),
+            (
+                |context| se_linux(context).kind = Some("spc_t".into()),
                 "seLinuxOptions of `x`",
             ),
             (
-                r#"{"seLinuxOptions":{"user":"u"}}"#,
+                |context| se_linux(context).user = Some("u".into()),
                 "seLinuxOptions of `x`",
             ),
             (
-                r#"{"seLinuxOptions":{"role":"r"}}"#,
+                |context| se_linux(context).role = Some("r".into()),
                 "seLinuxOptions of `x`",
             ),
             (
-                r#"{"seccompProfile":{"type":"Unconfined"}}"#,
+                |context| context.seccomp_profile = Some(Profile::Unconfined),
                 "an unconfined seccompProfile of `x`",
             ),
             (
-                r#"{"appArmorProfile":{"type":"Unconfined"},"privileged":true}"#,
+                |context| {
+                    context.app_armor_profile = Some(Profile::Unconfined);
+                    context.privileged = Some(true);
+                },
                 "privileged: true, an unconfined appArmorProfile of `x`",
             ),
-        ] {
-            check("baseline", "{}", context, expected);
+        ];
+        for (change, expected) in forbidden {
+            baseline(change, expected);
         }
+    }
+
+    fn se_linux(context: &mut SecurityFields) -> &mut SeLinuxOptions {
+        context.se_linux_options.get_or_insert_default()
     }
 
     #[test]
     fn restricted_asks_for_hardening() {
-        const ALL: &str = r#"{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"],"add":["NET_BIND_SERVICE"]},"runAsNonRoot":true,"seccompProfile":{"type":"Localhost"}}"#;
-        const LESS: &str =
-            r#"{"allowPrivilegeEscalation":false,"capabilities":{"drop":["CHOWN","ALL"]}}"#;
         const POD: &str = r#"{"securityContext":{"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}}}"#;
-        check("restricted", "{}", ALL, "");
-        check("restricted", POD, LESS, "");
+        let all = SecurityFields {
+            allow_privilege_escalation: Some(false),
+            capabilities: capabilities(&["NET_BIND_SERVICE"], &["ALL"]),
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(Profile::Localhost("p".into())),
+            ..SecurityFields::default()
+        };
+        let less = SecurityFields {
+            allow_privilege_escalation: Some(false),
+            capabilities: capabilities(&[], &["CHOWN", "ALL"]),
+            ..SecurityFields::default()
+        };
+        check("restricted", "{}", Some(all.clone()), "");
+        check("restricted", POD, Some(less.clone()), "");
         check(
             "restricted",
             r#"{"hostUsers":false,"securityContext":{"seccompProfile":{"type":"RuntimeDefault"}}}"#,
-            LESS,
+            Some(less.clone()),
             "",
         );
         check(
             "restricted",
             "{}",
-            LESS,
+            Some(less),
             "`x` without seccompProfile, runAsNonRoot",
         );
         check(
             "restricted",
             POD,
-            "",
+            None,
             "`x` without allowPrivilegeEscalation, capabilities.drop",
         );
-        for (change, expected) in [
-            (r#""runAsUser":0"#, "runAsUser: 0 of `x`"),
-            (r#""runAsNonRoot":false"#, "`x` without runAsNonRoot"),
+        let changes: [(Change, &str); 5] = [
             (
-                r#""capabilities":{"drop":["ALL"],"add":["CHOWN"]}"#,
+                |context| context.run_as_user = Some(0),
+                "runAsUser: 0 of `x`",
+            ),
+            (
+                |context| context.run_as_non_root = Some(false),
+                "`x` without runAsNonRoot",
+            ),
+            (
+                |context| context.capabilities = capabilities(&["CHOWN"], &["ALL"]),
                 "capability CHOWN of `x`",
             ),
             (
-                r#""seccompProfile":{"type":"Unconfined"}"#,
+                |context| context.seccomp_profile = Some(Profile::Unconfined),
                 "an unconfined seccompProfile of `x`",
             ),
             (
-                r#""allowPrivilegeEscalation":true"#,
+                |context| context.allow_privilege_escalation = Some(true),
                 "`x` without allowPrivilegeEscalation",
             ),
-        ] {
-            let context = format!("{},{change}}}", ALL.trim_end_matches('}').to_owned() + "}");
-            check("restricted", "{}", &context, expected);
+        ];
+        for (change, expected) in changes {
+            check("restricted", "{}", changed(all.clone(), change), expected);
         }
     }
 

@@ -6,9 +6,9 @@
 //! container as root where `runAsNonRoot` holds.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use crate::pod::Pod;
+use crate::pod::part::{Capabilities, Profile, SecurityContext, SecurityFields};
 use crate::pod::view::Container;
 
 use super::container::Settings;
@@ -31,7 +31,7 @@ pub(crate) fn context<'p>(
     settings: &'p Settings,
     pod: &Pod<'_>,
     image: ImageUser,
-) -> Option<Cow<'p, str>> {
+) -> Option<Cow<'p, SecurityContext>> {
     if let Some(configured) = &settings.security_context {
         return Some(Cow::Borrowed(configured));
     }
@@ -41,28 +41,29 @@ pub(crate) fn context<'p>(
             .containers
             .iter()
             .all(|container| is_non_root(pod, container));
-    let mut fields: Vec<String> = Vec::new();
+    let mut fields = SecurityFields::default();
     if restricted {
-        fields.push(r#""allowPrivilegeEscalation":false"#.to_owned());
-        fields.push(r#""capabilities":{"drop":["ALL"]}"#.to_owned());
+        fields.allow_privilege_escalation = Some(false);
+        fields.capabilities = Some(Capabilities {
+            add: None,
+            drop: Some(vec![Cow::Borrowed("ALL")]),
+        });
+        fields.seccomp_profile = Some(Profile::RuntimeDefault);
     }
     if non_root {
-        fields.push(r#""runAsNonRoot":true"#.to_owned());
+        fields.run_as_non_root = Some(true);
     }
     let forbids_root = non_root || pod.security.run_as_non_root == Some(true);
     let fallback = (forbids_root && image == ImageUser::Root).then_some(NOBODY);
     if restricted || forbids_root {
-        fields.extend(user(pod, forbids_root, fallback));
+        (fields.run_as_user, fields.run_as_group) = user(pod, forbids_root, fallback);
     }
-    if restricted {
-        fields.push(r#""seccompProfile":{"type":"RuntimeDefault"}"#.to_owned());
-    }
-    (!fields.is_empty()).then(|| Cow::Owned(format!("{{{}}}", fields.join(","))))
+    (fields != SecurityFields::default()).then(|| Cow::Owned(SecurityContext::new(fields)))
 }
 
 /// User and group where they are not inherited: those of the first container, or of the first that names a user other
 /// than root where the pod forbids root.
-fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> Option<String> {
+fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> (Option<i64>, Option<i64>) {
     // Root that the pod itself forbids is nothing to inherit.
     let inherited_user = match pod.security.run_as_user {
         Some(0) if forbids_root => None,
@@ -79,18 +80,11 @@ fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> Option<Stri
     };
     let user = from.and_then(|own| own.run_as_user).or(fallback);
     let group = from.and_then(|own| own.run_as_group);
-    let mut json = String::new();
-    let ids = [
-        ("runAsUser", user, inherited_user),
-        ("runAsGroup", group, pod.security.run_as_group),
-    ];
-    for (name, id, inherited) in ids {
-        if let (Some(id), None) = (id, inherited) {
-            let comma = if json.is_empty() { "" } else { "," };
-            let _ = write!(json, r#"{comma}"{name}":{id}"#);
-        }
-    }
-    (!json.is_empty()).then_some(json)
+    let unless = |inherited: Option<i64>, id| if inherited.is_none() { id } else { None };
+    (
+        unless(inherited_user, user),
+        unless(pod.security.run_as_group, group),
+    )
 }
 
 /// Whether all containers of the pod's own keep the restricted profile by what the pod says.

@@ -1,8 +1,14 @@
 //! What can be added to a pod. These types are written and never read: the counterpart of the view.
 
+mod security_context;
+
 use std::borrow::Cow;
 
 use crate::json::write_string;
+
+pub use security_context::{
+    Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,
+};
 
 /// A container to add: a sidecar or an init container.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +29,8 @@ pub struct NewContainer<'p> {
     pub mounts: Vec<NewMount<'p>>,
     /// `resources` as JSON; `None` where the pod as a whole has a budget.
     pub resources: Option<Cow<'p, str>>,
-    /// `securityContext` as JSON.
-    pub security_context: Option<Cow<'p, str>>,
+    /// `securityContext`
+    pub security_context: Option<Cow<'p, SecurityContext>>,
     /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>).
     pub native_sidecar: bool,
@@ -205,8 +211,9 @@ impl NewContainer<'_> {
         let command: usize = self.command.iter().map(|word| escaped(word) + 1).sum();
         let env: usize = self.env.iter().map(|env| env.at_most() + 1).sum();
         let mounts: usize = self.mounts.iter().map(|mount| mount.at_most() + 1).sum();
-        let texts = [&self.resources, &self.security_context];
-        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        let resources = self.resources.as_deref().map_or(0, str::len);
+        let security_context = self.security_context.as_deref();
+        let security_context = security_context.map_or(0, |context| context.as_json().len());
         256 + escaped(self.name)
             + escaped(&self.image)
             + escaped(self.image_pull_policy)
@@ -214,7 +221,8 @@ impl NewContainer<'_> {
             + command
             + env
             + mounts
-            + texts
+            + resources
+            + security_context
     }
 
     /// Writes the JSON object.
@@ -247,7 +255,7 @@ impl NewContainer<'_> {
         write_string(out, self.image_pull_policy);
         if let Some(security_context) = &self.security_context {
             out.extend_from_slice(b",\"securityContext\":");
-            out.extend_from_slice(security_context.as_bytes());
+            out.extend_from_slice(security_context.as_json().as_bytes());
         }
         if self.native_sidecar {
             out.extend_from_slice(b",\"restartPolicy\":\"Always\"");

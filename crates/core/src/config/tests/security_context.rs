@@ -12,6 +12,10 @@ fn security_context(text: &str) -> Option<SecurityContext> {
         .security_context
 }
 
+fn value(json: &str) -> serde_json::Value {
+    serde_json::from_str(json).unwrap()
+}
+
 #[test]
 fn a_security_context_is_passed_on() {
     for text in [
@@ -26,7 +30,11 @@ fn a_security_context_is_passed_on() {
     ] {
         let (_, diagnostics) = load(&ddtrace("security_context", text));
         assert_eq!(diagnostics, [], "{text}");
-        assert_eq!(security_context(text).unwrap().as_json(), text);
+        let context = security_context(text).unwrap();
+        assert_eq!(context.as_json(), text);
+        // Each field has been read: written anew from the fields alone, it says the same.
+        let anew = SecurityContext::new(context.fields().clone());
+        assert_eq!(value(anew.as_json()), value(text));
     }
     let spaced = r#"{ "runAsUser": 1000, "capabilities": {"add": null, "drop": []}, "runAsNonRoot": true, "privileged": null }"#;
     let context = security_context(spaced).unwrap();
@@ -34,8 +42,8 @@ fn a_security_context_is_passed_on() {
         context.as_json(),
         r#"{"runAsUser":1000,"capabilities":{"drop":[]},"runAsNonRoot":true}"#
     );
-    assert_eq!(context.run_as_user(), Some(1000));
-    assert_eq!(context.run_as_non_root(), Some(true));
+    assert_eq!(context.fields().run_as_user, Some(1000));
+    assert_eq!(context.fields().run_as_non_root, Some(true));
     assert_eq!(security_context("null"), None);
 }
 

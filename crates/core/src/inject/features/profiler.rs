@@ -3,8 +3,13 @@
 //! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
+use std::borrow::Cow;
+
 use crate::config::{self, FeaturePolicy, ProfilerImages, ProfilerLanguage, Selectors};
-use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
+use crate::pod::part::{
+    Capabilities, NewContainer, NewMount, NewVolume, NewVolumeSource, SecurityContext,
+    SecurityFields,
+};
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
@@ -24,7 +29,7 @@ const VOLUME: &str = "datakit-profiler-volume";
 const WORKING_DIR: &str = "/app/datakit-profiler";
 const COMMAND: &[&str] = &["bash", "cmd.sh"];
 /// Reading another container's process takes both.
-const SECURITY_CONTEXT: &str = r#"{"capabilities":{"add":["SYS_PTRACE","SYS_ADMIN"]}}"#;
+const CAPABILITIES: [&str; 2] = ["SYS_PTRACE", "SYS_ADMIN"];
 
 const TMP: &str = "/tmp";
 /// The documented name first, then the one for pods that use it for something else.
@@ -54,6 +59,7 @@ pub(crate) struct Profiler {
     images: ProfilerImages,
     selectors: Selectors<ProfilerLanguage>,
     settings: Settings,
+    security_context: SecurityContext,
     /// Whether the configuration chooses the sidecar's user.
     chooses_user: bool,
     policy: Policy,
@@ -67,8 +73,10 @@ impl Profiler {
             selectors: config.selectors.clone(),
             settings: Settings::new(&config.container),
             chooses_user: context.is_some_and(|context| {
-                context.run_as_user().is_some() || context.run_as_non_root() == Some(false)
+                let fields = context.fields();
+                fields.run_as_user.is_some() || fields.run_as_non_root == Some(false)
             }),
+            security_context: context.cloned().unwrap_or_else(privileges),
             policy: Policy::new(Feature::Profiler, policy),
         }
     }
@@ -183,10 +191,7 @@ impl Profiler {
                 .collect(),
             mounts,
             resources: self.settings.resources(pod),
-            security_context: Some(match &self.settings.security_context {
-                Some(configured) => configured.as_str().into(),
-                None => SECURITY_CONTEXT.into(),
-            }),
+            security_context: Some(Cow::Borrowed(&self.security_context)),
             native_sidecar: false,
         });
         Ok(())
@@ -213,6 +218,17 @@ impl Profiler {
         };
         Err(Reason::NonRootPod { setting })
     }
+}
+
+/// The security context of a sidecar that the configuration gives none.
+fn privileges() -> SecurityContext {
+    SecurityContext::new(SecurityFields {
+        capabilities: Some(Capabilities {
+            add: Some(CAPABILITIES.map(Cow::Borrowed).to_vec()),
+            drop: None,
+        }),
+        ..SecurityFields::default()
+    })
 }
 
 /// The sidecar, if it is there and ours.
