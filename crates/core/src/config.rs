@@ -21,10 +21,10 @@ use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
 
 pub use crate::pod::limits::AdmissionLimits;
-pub use crate::pod::part::SecurityContext;
+pub use crate::pod::part::{ResourceList, SecurityContext};
 pub use env_overrides::EnvOverrides;
 pub use policy::{AllowList, FeaturePolicy, Policy};
-pub use resources::{ResourceList, Resources};
+pub use resources::Resources;
 pub use tree::ConfigError;
 
 /// The documented default configuration: images and variables for every feature, nothing injected without an annotation.

@@ -14,6 +14,15 @@ pub struct Quantity {
     value: Decimal,
 }
 
+/// The units in which a resource's amounts are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// None.
+    Plain,
+    /// Those of bytes.
+    Bytes,
+}
+
 /// Why a text is no quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
@@ -44,6 +53,7 @@ struct Decimal {
 const MAX_LENGTH: usize = 256;
 /// The smallest amount that Kubernetes keeps is a billionth.
 const NANO: i64 = -9;
+const MILLI: i64 = -3;
 
 impl Quantity {
     /// Reads a quantity; surrounding white space is dropped as Kubernetes does.
@@ -107,7 +117,6 @@ impl Quantity {
 
     /// The amount in thousandths, rounded away from zero; `None` beyond what any resource comes in.
     pub fn milli(&self) -> Option<i128> {
-        const MILLI: i64 = -3;
         /// So that sums of many amounts stay far from the end of the type.
         const DIGITS: i64 = 30;
         if self.value.magnitude() - MILLI > DIGITS {
@@ -123,6 +132,20 @@ impl Quantity {
         Some(if rounded.negative { -amount } else { amount })
     }
 
+    /// The quantity of an amount in thousandths, in the largest unit in which it is a whole number.
+    pub fn from_milli(amount: i128, units: Units) -> Self {
+        let digits = amount.unsigned_abs().to_string();
+        let value = Decimal {
+            negative: amount < 0,
+            digits: digits.bytes().map(|digit| digit - b'0').collect(),
+            exponent: MILLI,
+        };
+        Self {
+            text: units.write(amount),
+            value: value.normalized(),
+        }
+    }
+
     /// The quantity as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -136,6 +159,34 @@ impl Quantity {
     /// Exactly zero, in whichever unit.
     pub fn is_zero(&self) -> bool {
         self.value.digits.is_empty()
+    }
+}
+
+impl Units {
+    fn write(self, milli: i128) -> String {
+        if milli % 1000 != 0 {
+            return format!("{milli}m");
+        }
+        let amount = milli / 1000;
+        let units: &[(&str, i128)] = match self {
+            Self::Plain => &[],
+            Self::Bytes => &[
+                ("Ti", 1 << 40),
+                ("Gi", 1 << 30),
+                ("Mi", 1 << 20),
+                ("Ki", 1 << 10),
+                ("G", 1_000_000_000),
+                ("M", 1_000_000),
+                ("k", 1000),
+            ],
+        };
+        let unit = units
+            .iter()
+            .find(|(_, size)| amount != 0 && amount % size == 0);
+        match unit {
+            Some((unit, size)) => format!("{}{unit}", amount / size),
+            None => amount.to_string(),
+        }
     }
 }
 

@@ -127,11 +127,9 @@ fn env(variable: &EnvVar) -> (String, Value) {
 }
 
 fn amounts(list: &ResourceList) -> Value {
-    let amounts = [("cpu", &list.cpu), ("memory", &list.memory)];
-    let entries = amounts.into_iter().filter_map(|(key, amount)| {
-        let amount = amount.as_ref()?;
-        Some((key.to_owned(), amount.as_str().into()))
-    });
+    let entries = list
+        .iter()
+        .map(|(resource, amount)| (resource.to_owned(), amount.as_str().into()));
     Value::Object(entries.collect())
 }
 

@@ -3,6 +3,7 @@
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::diagnostic::Diagnostic;
+use crate::pod::part::ResourceList;
 use crate::quantity::Quantity;
 
 /// Requests and limits of a container. A limit is never below its request, and nothing is negative.
@@ -14,32 +15,23 @@ pub struct Resources {
     pub limits: ResourceList,
 }
 
-/// Amounts of the two resources that can be configured.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ResourceList {
-    /// CPUs.
-    pub cpu: Option<Quantity>,
-    /// Bytes.
-    pub memory: Option<Quantity>,
-}
+/// The resources that can be configured, in the order in which they are written.
+const RESOURCES: [&str; 2] = ["cpu", "memory"];
 
 impl Default for Resources {
     /// Requests 100m and 64Mi, limits 500m and 512Mi.
     fn default() -> Self {
-        let list = |cpu, memory| ResourceList {
-            cpu: Quantity::parse(cpu).ok(),
-            memory: Quantity::parse(memory).ok(),
+        let list = |cpu, memory| {
+            RESOURCES
+                .into_iter()
+                .zip([cpu, memory])
+                .filter_map(|(resource, amount)| Some((resource, Quantity::parse(amount).ok()?)))
+                .collect()
         };
         Self {
             requests: list("100m", "64Mi"),
             limits: list("500m", "512Mi"),
         }
-    }
-}
-
-impl ResourceList {
-    fn is_empty(&self) -> bool {
-        self.cpu.is_none() && self.memory.is_none()
     }
 }
 
@@ -50,11 +42,8 @@ pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
     let section = reader.object(feature, "resources", &["requests", "limits"]);
     let requests = list(reader, &section, "requests");
     let limits = list(reader, &section, "limits");
-    for (name, request, limit) in [
-        ("cpu", &requests.cpu, &limits.cpu),
-        ("memory", &requests.memory, &limits.memory),
-    ] {
-        if let (Some(request), Some(limit)) = (request, limit)
+    for name in RESOURCES {
+        if let (Some(request), Some(limit)) = (requests.get(name), limits.get(name))
             && limit < request
         {
             reader.report(
@@ -80,11 +69,11 @@ pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
 }
 
 fn list(reader: &mut Reader, parent: &Section<'_>, key: &str) -> ResourceList {
-    let section = reader.object(parent, key, &["cpu", "memory"]);
-    ResourceList {
-        cpu: quantity(reader, &section, "cpu"),
-        memory: quantity(reader, &section, "memory"),
-    }
+    let section = reader.object(parent, key, &RESOURCES);
+    RESOURCES
+        .into_iter()
+        .filter_map(|resource| Some((resource, quantity(reader, &section, resource)?)))
+        .collect()
 }
 
 fn quantity(reader: &mut Reader, section: &Section<'_>, key: &str) -> Option<Quantity> {

@@ -347,12 +347,10 @@ fn resources() {
             .ddtrace
             .container
             .resources;
-        let text = |quantity: &Option<crate::quantity::Quantity>| {
-            quantity
-                .as_ref()
-                .map_or("-".to_owned(), |quantity| quantity.as_str().to_owned())
+        let list = |list: &ResourceList| {
+            let text = |resource| list.get(resource).map_or("-", |amount| amount.as_str());
+            format!("{} {}", text("cpu"), text("memory"))
         };
-        let list = |list: &ResourceList| format!("{} {}", text(&list.cpu), text(&list.memory));
         format!(
             "{} | {}",
             list(&resources.requests),

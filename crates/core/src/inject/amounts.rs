@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::namespace::LimitRange;
-use crate::pod::view::{ResourceSide, Resources};
-use crate::quantity::Quantity;
+use crate::pod::part::{NewContainer, Resources};
+use crate::pod::view::{self, ResourceSide};
+use crate::quantity::{Quantity, Units};
 
 /// An amount of a resource in thousandths, in which the API server compares.
 pub(crate) type Amount = i128;
@@ -162,20 +163,33 @@ fn sum(one: Option<Amount>, other: Option<Amount>) -> Option<Amount> {
     }
 }
 
-/// What `resources` in JSON ask for.
-pub(crate) fn declared(resources: Resources<'_>) -> Needs {
+/// What the user's `resources` ask for.
+pub(crate) fn declared(resources: view::Resources<'_>) -> Needs {
     let mut needs = Needs::new();
     resources.visit(|side, resource, amount| {
-        let Ok(amount) = Quantity::parse(amount) else {
-            return;
-        };
-        let need = needs.entry(resource.to_owned()).or_default();
-        match side {
-            ResourceSide::Requests => need.request = Some(milli(&amount)),
-            ResourceSide::Limits => need.limit = Some(milli(&amount)),
+        if let Ok(amount) = Quantity::parse(amount) {
+            add(&mut needs, side, resource, &amount);
         }
     });
     needs
+}
+
+/// What a container to add asks for.
+pub(crate) fn configured(container: &NewContainer<'_>) -> Needs {
+    let mut needs = Needs::new();
+    let resources = container.resources.as_deref();
+    for (side, resource, amount) in resources.into_iter().flat_map(Resources::iter) {
+        add(&mut needs, side, resource, amount);
+    }
+    needs
+}
+
+fn add(needs: &mut Needs, side: ResourceSide, resource: &str, amount: &Quantity) {
+    let need = needs.entry(resource.to_owned()).or_default();
+    match side {
+        ResourceSide::Requests => need.request = Some(milli(amount)),
+        ResourceSide::Limits => need.limit = Some(milli(amount)),
+    }
 }
 
 /// What containers get that don't say, by resource: the first of several LimitRanges that says
@@ -229,31 +243,18 @@ pub(crate) fn step(resource: &str) -> Amount {
     if resource == "cpu" { 1 } else { 1000 }
 }
 
-/// An amount as Kubernetes writes it.
-pub(crate) fn written(resource: &str, amount: Amount) -> String {
-    if amount % 1000 != 0 {
-        return format!("{amount}m");
-    }
-    let amount = amount / 1000;
-    let units: &[(&str, Amount)] = match resource {
-        "memory" | "ephemeral-storage" => &[
-            ("Ti", 1 << 40),
-            ("Gi", 1 << 30),
-            ("Mi", 1 << 20),
-            ("Ki", 1 << 10),
-            ("G", 1_000_000_000),
-            ("M", 1_000_000),
-            ("k", 1000),
-        ],
-        _ => &[],
+/// An amount of a resource as Kubernetes has it.
+pub(crate) fn quantity(resource: &str, amount: Amount) -> Quantity {
+    let units = match resource {
+        "memory" | "ephemeral-storage" => Units::Bytes,
+        _ => Units::Plain,
     };
-    let unit = units
-        .iter()
-        .find(|(_, size)| amount != 0 && amount % size == 0);
-    match unit {
-        Some((unit, size)) => format!("{}{unit}", amount / size),
-        None => amount.to_string(),
-    }
+    Quantity::from_milli(amount, units)
+}
+
+/// The same, for people.
+pub(crate) fn written(resource: &str, amount: Amount) -> String {
+    quantity(resource, amount).to_string()
 }
 
 #[cfg(test)]
@@ -281,8 +282,9 @@ mod tests {
             };
             let text = written(resource, amount);
             assert_eq!(text, expected);
-            let read = Quantity::parse(&text).map(|quantity| milli(&quantity));
-            assert_eq!(read, Ok(amount));
+            let read = Quantity::parse(&text);
+            assert_eq!(read.as_ref().map(milli), Ok(amount));
+            assert_eq!(read, Ok(quantity(resource, amount)));
         }
     }
 
@@ -296,7 +298,7 @@ mod tests {
             ),
             range(json!({"type": "Container", "default": {"x": 7, "y": 9}})),
         ];
-        let needs = with_defaults(declared(Resources::of(json)), &defaults(&ranges));
+        let needs = with_defaults(declared(view::Resources::of(json)), &defaults(&ranges));
         let shown: Vec<String> = needs
             .iter()
             .map(|(resource, need)| {

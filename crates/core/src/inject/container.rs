@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::config::{self, ContainerSettings, EnvValue};
+use crate::config::{ContainerSettings, EnvValue};
 use crate::json::write_string;
 use crate::pod::Pod;
-use crate::pod::part::{NewEnv, NewEnvValue, SecurityContext};
-use crate::pod::view::{Container, Resources};
+use crate::pod::part::{NewEnv, NewEnvValue, ResourceList, Resources, SecurityContext};
+use crate::pod::view::{self, Container};
 
 /// Settings of an injected container, ready to be written.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     pub envs: Vec<Env>,
     pub image_pull_policy: &'static str,
     pub security_context: Option<SecurityContext>,
-    resources: String,
+    resources: Resources,
 }
 
 /// A configured environment variable.
@@ -47,14 +47,17 @@ impl Settings {
             envs: envs.collect(),
             image_pull_policy: settings.image_pull_policy.as_str(),
             security_context: settings.security_context.clone(),
-            resources: resources_json(&settings.resources),
+            resources: Resources::new(
+                configured(&settings.resources.requests),
+                configured(&settings.resources.limits),
+            ),
         }
     }
 
     /// `resources` for a container of this pod. A pod with a budget of its own gets none: every container's share
     /// must fit into the budget, and the containers that the user wrote may fill it.
-    pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<Cow<'_, str>> {
-        (!pod.pod_level_resources).then_some(Cow::Borrowed(self.resources.as_str()))
+    pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<Cow<'_, Resources>> {
+        (!pod.pod_level_resources).then_some(Cow::Borrowed(&self.resources))
     }
 }
 
@@ -117,33 +120,17 @@ impl Value {
     }
 }
 
+/// A list that is left out if nothing is configured in it.
+fn configured(list: &ResourceList) -> Option<ResourceList> {
+    (!list.is_empty()).then(|| list.clone())
+}
+
 /// Whether a resource such as `limits.cpu` is set.
-fn is_set(resources: Resources<'_>, wanted: &str) -> bool {
+fn is_set(resources: view::Resources<'_>, wanted: &str) -> bool {
     let Some((list, wanted)) = wanted.split_once('.') else {
         return false;
     };
     let mut set = false;
     resources.visit(|side, resource, _| set |= side.as_str() == list && resource == wanted);
     set
-}
-
-fn resources_json(resources: &config::Resources) -> String {
-    let list = |list: &config::ResourceList| {
-        let cpu = list
-            .cpu
-            .iter()
-            .map(|cpu| format!(r#""cpu":"{}""#, cpu.as_str()));
-        let memory = list
-            .memory
-            .iter()
-            .map(|memory| format!(r#""memory":"{}""#, memory.as_str()));
-        cpu.chain(memory).collect::<Vec<_>>().join(",")
-    };
-    let (requests, limits) = (list(&resources.requests), list(&resources.limits));
-    let parts = [("requests", requests), ("limits", limits)];
-    let parts = parts.iter().filter(|(_, list)| !list.is_empty());
-    let parts: Vec<_> = parts
-        .map(|(name, list)| format!(r#""{name}":{{{list}}}"#))
-        .collect();
-    format!("{{{}}}", parts.join(","))
 }

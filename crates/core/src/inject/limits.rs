@@ -7,15 +7,17 @@
 
 mod fitting;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::namespace::{Bounds, LimitRange};
-use crate::pod::part::NewContainer;
-use crate::pod::view::{ResourceSide, Resources};
+use crate::pod::part::{NewContainer, Resources};
+use crate::pod::view::ResourceSide;
 use crate::pod::{Draft, Edits};
 
 use super::amounts::{
-    Defaults, Needs, Role, Slot, Slots, declared, defaults, with_defaults, written,
+    Defaults, Needs, Role, Slot, Slots, configured, declared, defaults, quantity, with_defaults,
+    written,
 };
 use super::note::Note;
 use super::reason::Reason;
@@ -103,7 +105,7 @@ pub(crate) fn fit(
         .chain(&mut plan.init_last)
         .chain(&mut plan.sidecars);
     for (container, at) in containers.zip(ours) {
-        let configured = declared(resources_of(container));
+        let configured = configured(container);
         let before = slots.all[at].needs.clone();
         let fitting = Fitting {
             container: container.name,
@@ -145,8 +147,7 @@ fn slots<'r>(
     let (pod, there) = (draft.pod, draft.edits());
     let mut all = Vec::new();
     let mut ours = Vec::new();
-    let mut add = |mine: bool, role: Role, resources: Resources<'_>| {
-        let mut needs = declared(resources);
+    let mut add = |mine: bool, role: Role, mut needs: Needs| {
         if mine {
             ours.push(all.len());
             needs = with_defaults(needs, &defaults);
@@ -166,41 +167,33 @@ fn slots<'r>(
     };
     for (mine, edits) in [(false, there), (true, plan)] {
         for container in &edits.init_first {
-            add(
-                mine,
-                init(container.native_sidecar),
-                resources_of(container),
-            );
+            add(mine, init(container.native_sidecar), configured(container));
         }
     }
     for container in &pod.init_containers {
-        add(false, init(container.restarts_always), container.resources);
+        add(
+            false,
+            init(container.restarts_always),
+            declared(container.resources),
+        );
     }
     for (mine, edits) in [(false, there), (true, plan)] {
         for container in &edits.init_last {
-            add(
-                mine,
-                init(container.native_sidecar),
-                resources_of(container),
-            );
+            add(mine, init(container.native_sidecar), configured(container));
         }
     }
     for container in &pod.containers {
-        add(false, Role::Container, container.resources);
+        add(false, Role::Container, declared(container.resources));
     }
     for (mine, edits) in [(false, there), (true, plan)] {
         for container in &edits.sidecars {
-            add(mine, Role::Container, resources_of(container));
+            add(mine, Role::Container, configured(container));
         }
     }
     // Of a pod's budget, other resources than these two don't count here.
     let mut budget = declared(pod.resources);
     budget.retain(|resource, _| ["cpu", "memory"].contains(&resource.as_str()));
     (Slots::new(all, budget, defaults), ours)
-}
-
-fn resources_of<'c>(container: &'c NewContainer<'_>) -> Resources<'c> {
-    Resources::of(container.resources.as_deref().unwrap_or_default())
 }
 
 /// Writes what was worked out into the container, where it isn't what it would get anyway.
@@ -212,7 +205,7 @@ fn rewrite(
     rules: &Rules<'_>,
 ) -> Option<Note> {
     let mut changes = Vec::new();
-    let mut lists: [Vec<String>; 2] = Default::default();
+    let mut lists: [Vec<_>; 2] = Default::default();
     let mut by: Vec<&str> = Vec::new();
     let mut rewritten = false;
     for (resource, need) in after {
@@ -231,7 +224,7 @@ fn rewrite(
             if let Some(amount) = amount
                 && (explicit || given.side(side).is_some())
             {
-                list.push(format!(r#""{resource}":"{}""#, written(resource, amount)));
+                list.push((resource.clone(), quantity(resource, amount)));
             }
             if let Some(amount) = amount
                 && was.side(side) != Some(amount)
@@ -253,9 +246,8 @@ fn rewrite(
     if !rewritten {
         return None;
     }
-    let [requests, limits] = lists.map(|list| list.join(","));
-    container.resources =
-        Some(format!(r#"{{"requests":{{{requests}}},"limits":{{{limits}}}}}"#).into());
+    let [requests, limits] = lists.map(|list| Some(list.into_iter().collect()));
+    container.resources = Some(Cow::Owned(Resources::new(requests, limits)));
     by.sort_unstable();
     by.dedup();
     (!changes.is_empty()).then(|| Note::ResourcesFitted {

@@ -1,11 +1,13 @@
 //! What can be added to a pod. These types are written and never read: the counterpart of the view.
 
+mod resources;
 mod security_context;
 
 use std::borrow::Cow;
 
 use crate::json::write_string;
 
+pub use resources::{ResourceList, Resources};
 pub use security_context::{
     Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,
 };
@@ -27,8 +29,8 @@ pub struct NewContainer<'p> {
     pub env: Vec<NewEnv<'p>>,
     /// `volumeMounts`
     pub mounts: Vec<NewMount<'p>>,
-    /// `resources` as JSON; `None` where the pod as a whole has a budget.
-    pub resources: Option<Cow<'p, str>>,
+    /// `resources`; `None` where the pod as a whole has a budget.
+    pub resources: Option<Cow<'p, Resources>>,
     /// `securityContext`
     pub security_context: Option<Cow<'p, SecurityContext>>,
     /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
@@ -211,7 +213,8 @@ impl NewContainer<'_> {
         let command: usize = self.command.iter().map(|word| escaped(word) + 1).sum();
         let env: usize = self.env.iter().map(|env| env.at_most() + 1).sum();
         let mounts: usize = self.mounts.iter().map(|mount| mount.at_most() + 1).sum();
-        let resources = self.resources.as_deref().map_or(0, str::len);
+        let resources = self.resources.as_deref();
+        let resources = resources.map_or(0, |resources| resources.as_json().len());
         let security_context = self.security_context.as_deref();
         let security_context = security_context.map_or(0, |context| context.as_json().len());
         256 + escaped(self.name)
@@ -245,7 +248,7 @@ impl NewContainer<'_> {
         }
         if let Some(resources) = &self.resources {
             out.extend_from_slice(b",\"resources\":");
-            out.extend_from_slice(resources.as_bytes());
+            out.extend_from_slice(resources.as_json().as_bytes());
         }
         if !self.mounts.is_empty() {
             out.extend_from_slice(b",\"volumeMounts\":");
