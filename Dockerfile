@@ -36,6 +36,8 @@ END
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo install cargo-auditable --version 0.7.7 --locked
 COPY . .
+# What `version` says; there is no repository in here to ask.
+ARG DATAKIT_OPERATOR_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,id=datakit-operator-$TARGETARCH \
     cargo auditable build --profile dist --locked --package datakit-operator --target "$(cat /target-triple)" \
