@@ -182,7 +182,9 @@ async fn names_flags_that_exist() -> Result<()> {
     }
     let plane = Plane::get().await?;
     let (kubectl, helm) = (plane.program("kubectl"), helm_program()?);
+    let api_server = plane.program("kube-apiserver");
     for (program, command) in [
+        (&api_server, "--help"),
         (&kubectl, "options"),
         (&kubectl, "annotate --help"),
         (&kubectl, "apply --help"),
