@@ -41,6 +41,10 @@ pub(crate) fn context<'p>(
             .containers
             .iter()
             .all(|container| is_non_root(pod, container));
+    let forbids_root = non_root || pod.security.run_as_non_root == Some(true);
+    if !restricted && !forbids_root {
+        return None;
+    }
     let mut fields = SecurityFields::default();
     if restricted {
         fields.allow_privilege_escalation = Some(false);
@@ -53,11 +57,8 @@ pub(crate) fn context<'p>(
     if non_root {
         fields.run_as_non_root = Some(true);
     }
-    let forbids_root = non_root || pod.security.run_as_non_root == Some(true);
     let fallback = (forbids_root && image == ImageUser::Root).then_some(NOBODY);
-    if restricted || forbids_root {
-        (fields.run_as_user, fields.run_as_group) = user(pod, forbids_root, fallback);
-    }
+    (fields.run_as_user, fields.run_as_group) = user(pod, forbids_root, fallback);
     (fields != SecurityFields::default()).then(|| Cow::Owned(SecurityContext::new(fields)))
 }
 

@@ -6,9 +6,12 @@ use super::write_list;
 use crate::json::write_string;
 
 /// A container's `securityContext`: its fields, and the JSON that says them. It can't be changed once it is made, so
-/// that the two always agree.
+/// that the two always agree. Most containers to add have none, so it lies elsewhere and they stay small.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecurityContext {
+pub struct SecurityContext(Box<Said>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
     fields: SecurityFields,
     json: String,
 }
@@ -90,22 +93,22 @@ impl SecurityContext {
         let mut json = Vec::with_capacity(192);
         fields.write(&mut json);
         let json = String::from_utf8_lossy(&json).into_owned();
-        Self { fields, json }
+        Self(Box::new(Said { fields, json }))
     }
 
     /// The context that a user wrote, in the user's order. Whoever calls this has read the fields from that text.
     pub(crate) fn as_written(fields: SecurityFields, json: String) -> Self {
-        Self { fields, json }
+        Self(Box::new(Said { fields, json }))
     }
 
     /// What it says.
     pub fn fields(&self) -> &SecurityFields {
-        &self.fields
+        &self.0.fields
     }
 
     /// The JSON object, compact.
     pub fn as_json(&self) -> &str {
-        &self.json
+        &self.0.json
     }
 }
 
