@@ -13,6 +13,9 @@ use super::activity::{Activity, Standing};
 /// So many connections that were told to give way, and say goodbye, don't count as taking a place: a newcomer need not
 /// wait for them. The listener thus holds up to this many more sockets than its limit.
 const LEAVING: usize = 64;
+/// When a place is needed: who has been idle for less than this gives way after who is slow. It may be about to ask its
+/// first question.
+const YOUNG: Duration = Duration::from_secs(1);
 /// When a place is needed: a body that has been arriving for this long (milliseconds) gives way if it is
 /// the slowest, unless it comes at [`FAST`] or more. API servers send a review as fast as it can go.
 const SLOW_AFTER: u64 = 500;
@@ -108,20 +111,33 @@ impl Places {
     }
 
     /// Tells a connection to end so that a newcomer gets its place: who is least known first; of these
-    /// the one that has been idle longest, else the one whose body comes slowest, else the one that has
-    /// left an answer unread longest. Nothing if all are busy and quick, or already ending.
+    /// the one that has been idle longest, unless that is not long; else the one whose body comes slowest, else the one
+    /// that has left an answer unread longest, else one that is idle after all. Nothing if all are busy and quick, or
+    /// already ending; and while strangers have most places, nobody else gives way: a flood of them only has to wait for
+    /// one of its own to become slow.
     pub(super) fn make_room(&mut self) -> Option<Gave> {
-        [Standing::Stranger, Standing::Proved, Standing::Known]
+        if let Some(gave) = self.make_room_of(Standing::Stranger) {
+            return Some(gave);
+        }
+        let is_stranger = |place: &&Place| place.activity.standing() == Standing::Stranger;
+        let strangers = self.by_task.values().filter(is_stranger).count();
+        if strangers > self.by_task.len() / 2 {
+            return None;
+        }
+        [Standing::Proved, Standing::Known]
             .into_iter()
             .find_map(|standing| self.make_room_of(standing))
     }
 
     fn make_room_of(&mut self, standing: Standing) -> Option<Gave> {
-        let idle = self.told_first(Close::Reclaimed, |activity| {
+        let idle = |activity: &Activity| {
             (activity.standing() == standing).then_some(())?;
             activity.idle_since()
+        };
+        let long_idle = self.told_first(Close::Reclaimed, |activity| {
+            idle(activity).filter(|since| since.elapsed() >= YOUNG)
         });
-        if idle {
+        if long_idle {
             return Some(Gave::Idle);
         }
         let slow = self.told_first(Close::Cut, |activity| {
@@ -135,7 +151,11 @@ impl Places {
                 let time = activity.oldest_unwritten()?;
                 (time >= UNREAD_AFTER).then_some(u64::MAX - time)
             });
-        cut.then_some(Gave::Slow)
+        if cut {
+            return Some(Gave::Slow);
+        }
+        self.told_first(Close::Reclaimed, idle)
+            .then_some(Gave::Idle)
     }
 
     /// Cuts off the connection that holds most memory of those where nothing goes on, else of those that

@@ -2,7 +2,8 @@
 //! ordinary reviews, and ends up with what it had at rest.
 //!
 //! Each attack runs for some seconds beside a client that asks for an ordinary review again and again over the
-//! connection it keeps. `SIEGE_OPERATOR` names another program, such as an optimised build, `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their names.
+//! connection it keeps. `SIEGE_OPERATOR` names an optimised build, of which more is
+//! expected, `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their names.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -27,16 +28,29 @@ use tokio_rustls::client::TlsStream;
 
 use crate::confined::{Confinement, peak, resident};
 use crate::frames::Raw;
-use crate::support::{Client, INJECT, JAVA_REVIEW, Operator, Protocol, get, post};
+use crate::support::{Client, INJECT, JAVA_REVIEW, Operator, Protocol, connect, get, post};
 
 /// The memory limit of the chart.
 const LIMIT: u64 = 128 << 20;
 /// How long an attack takes, unless the environment says otherwise.
 const SECONDS: u64 = 3;
 /// In this time an ordinary review is answered. A build that isn't optimised takes several times as long for everything.
-const PROMPT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+fn prompt() -> Duration {
+    Duration::from_secs(if optimised() { 1 } else { 5 })
+}
+
+/// Whether the program is an optimised build: one that `SIEGE_OPERATOR` names.
+fn optimised() -> bool {
+    std::env::var_os("SIEGE_OPERATOR").is_some() || !cfg!(debug_assertions)
+}
+
 /// Pause of an attacker that was cut off.
 const AGAIN: Duration = Duration::from_millis(200);
+/// With each so many ordinary reviews, somebody new comes and asks for one.
+const NEWCOMER: u32 = 5;
+/// Those who send slowly can't take all places: of ten newcomers beside them, nine are served, by a program that doesn't
+/// spend its time on handshakes. Floods of fast strangers may turn newcomers away, not those who were there before.
+const SLOW: &str = "slow bodies";
 /// Pause between ordinary reviews.
 const PACE: Duration = Duration::from_millis(25);
 /// How much more memory than at rest it may have afterwards, in KiB.
@@ -75,9 +89,7 @@ const ATTACKS: [(&str, usize, Attack); 10] = [
     ("halves of large bodies", 100, |target, _| {
         Box::pin(first_piece(target, 3 << 20))
     }),
-    ("slow bodies", 1_100, |target, _| {
-        Box::pin(slow_body(target))
-    }),
+    (SLOW, 1_100, |target, _| Box::pin(slow_body(target))),
     ("certificates", 1_000, |target, number| {
         Box::pin(certificates(target, number))
     }),
@@ -127,6 +139,19 @@ async fn nothing_that_clients_do_stops_it() {
     attackers.shutdown_background();
 }
 
+/// A new connection for a client that has lost its own, however often it must try.
+async fn reconnected(operator: &Operator) -> Client {
+    loop {
+        let stream = connect(operator.https, &operator.roots, "localhost", &["h2"]).await;
+        if let Ok(stream) = stream
+            && let Ok(client) = Client::try_http2(stream).await
+        {
+            return client;
+        }
+        sleep(PACE).await;
+    }
+}
+
 /// A client that was there before.
 async fn ordinary_client(operator: &Operator, protocol: Protocol) -> Client {
     let mut client = operator.client(protocol).await;
@@ -139,9 +164,14 @@ async fn ordinary_client(operator: &Operator, protocol: Protocol) -> Client {
 async fn beside(operator: &Operator, name: &str, ordinary: &mut Client, time: Duration) {
     let end = Instant::now() + time;
     let (mut asked, mut late, mut slowest) = (0_u32, Vec::new(), Duration::ZERO);
+    let mut newcomers = Vec::new();
     while Instant::now() < end {
+        if asked.is_multiple_of(NEWCOMER) {
+            let (address, roots) = (operator.https, operator.roots.clone());
+            newcomers.push(tokio::spawn(timeout(prompt(), newcomer(address, roots))));
+        }
         let begun = Instant::now();
-        let answer = timeout(PROMPT, ordinary.ask(post(JAVA_REVIEW.clone()))).await;
+        let answer = timeout(prompt(), ordinary.ask(post(JAVA_REVIEW.clone()))).await;
         asked += 1;
         slowest = slowest.max(begun.elapsed());
         match answer {
@@ -149,27 +179,49 @@ async fn beside(operator: &Operator, name: &str, ordinary: &mut Client, time: Du
             Ok(Ok(answer)) => late.push(answer.status().to_string()),
             Ok(Err(error)) => {
                 late.push(format!("{error:?}"));
-                *ordinary = operator.client(Protocol::Http1).await;
+                *ordinary = reconnected(operator).await;
             }
             Err(_) => {
                 late.push("late".to_owned());
-                *ordinary = operator.client(Protocol::Http1).await;
+                *ordinary = reconnected(operator).await;
             }
         }
         sleep(PACE).await;
     }
     let peak = peak(operator.process());
+    let mut turned_away = 0;
+    for newcomer in &mut newcomers {
+        let answered = newcomer.await.expect("no panic").unwrap_or(false);
+        turned_away += u32::from(!answered);
+    }
+    let came = newcomers.len();
     println!(
-        "{name}: {asked} reviews, slowest {slowest:?}, failed {late:?}; resident {} KiB, at most {peak} KiB",
+        "{name}: {asked} reviews, {turned_away} of {came} newcomers turned away, slowest {slowest:?}, failed {late:?}; resident {} KiB, at most {peak} KiB",
         resident(operator.process())
     );
     assert!(
         late.len() as f64 <= f64::from(asked) * 0.01,
         "{name}: of {asked} failed {late:?}"
     );
+    assert!(
+        !optimised() || name != SLOW || f64::from(turned_away) <= came as f64 * 0.1,
+        "{name}: {turned_away} of {came} newcomers turned away"
+    );
     assert!(peak * 1024 < LIMIT, "{name}: {peak} KiB");
     let health = operator.probe(get("/healthz")).await;
     assert_eq!(health.status(), 200, "{name}");
+}
+
+/// Whether somebody who connects has a pod reviewed.
+async fn newcomer(address: SocketAddr, roots: RootCertStore) -> bool {
+    let Ok(stream) = connect(address, &roots, "localhost", &["h2"]).await else {
+        return false;
+    };
+    let Ok(mut client) = Client::try_http2(stream).await else {
+        return false;
+    };
+    let answer = client.ask(post(JAVA_REVIEW.clone())).await;
+    answer.is_ok_and(|answer| answer.status() == 200)
 }
 
 /// Waits until the memory is what it was at rest.

@@ -419,12 +419,15 @@ type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 impl Client {
     /// Speaks HTTP/2 on a connection.
     pub(crate) async fn http2(stream: TlsStream<TcpStream>) -> Self {
+        Self::try_http2(stream).await.expect("HTTP/2")
+    }
+
+    /// The same, on a connection that may be closed at any moment.
+    pub(crate) async fn try_http2(stream: TlsStream<TcpStream>) -> hyper::Result<Self> {
         let io = TokioIo::new(stream);
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
-            .await
-            .expect("HTTP/2");
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
         tokio::spawn(connection);
-        Self::Http2(sender)
+        Ok(Self::Http2(sender))
     }
 
     pub(crate) async fn ask<B>(&mut self, request: Request<B>) -> hyper::Result<Answer>
