@@ -78,7 +78,7 @@ pub enum Start {
     Fresh,
     /// Somebody may have decided before (a restart, or another replica): listen first.
     Relearn {
-        /// Ids of agents that held all they offer when the last decision maker wrote them down, see
+        /// Agents that held all they offer when the last decision maker wrote them down, see
         /// [`Election::full_owners`]. Empty if unknown.
         full_owners: Vec<String>,
     },

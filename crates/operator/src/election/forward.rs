@@ -21,7 +21,7 @@ use crate::tls::replicas::Replicas;
 
 /// Marks a request as passed on, and says how many replicas have done so. Only heeded from replicas.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-datakit-operator-forwarded");
-/// Who sent a request that is passed on, in the words of [`senders`](super::senders).
+/// Who sent a request that is passed on, in the words of [`senders`].
 pub const CLIENT: HeaderName = HeaderName::from_static("x-datakit-operator-client");
 /// Where the replica that passes a request on is reached itself.
 pub const FORWARDER: HeaderName = HeaderName::from_static("x-datakit-operator-forwarder");

@@ -11,6 +11,7 @@ use super::agent::AgentId;
 use super::offers::{InputId, ListId, Place};
 use super::report::Event;
 use super::state::Election;
+use super::view::noted;
 
 /// The time of listening.
 #[derive(Debug)]
@@ -182,7 +183,7 @@ impl Claimants {
         } else {
             self.late += 1;
         }
-        if relearning.full_owners.contains(&*known.id) {
+        if (relearning.full_owners).contains(&*noted(&known.id, &known.caller)) {
             self.named = first(self.named.take(), Some(claimant.clone()));
         }
         if possible {

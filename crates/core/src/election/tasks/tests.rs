@@ -289,6 +289,26 @@ fn a_note_tells_who_had_everything() {
 }
 
 #[test]
+fn a_note_tells_agents_of_one_id_apart() {
+    let (inside, outside) = ("10.0.0.1", "10.0.0.9");
+    let mut story = Story::new(Start::Fresh);
+    assert_eq!(story.poll_at(inside, "a", "x", "all"), "x");
+    assert_eq!(story.poll_at("10.0.0.2", "b", "x", ""), "");
+    assert_eq!(story.poll_at(outside, "b,a", "s", "all"), "s");
+    let note = story.election.full_owners();
+    assert_eq!(note, ["a 10.0.0.1".into()]);
+    // A stranger in the name of `b` had all of its own; `b` itself has just started.
+    let mut story = Story::new(Start::Relearn {
+        full_owners: vec!["a 10.0.0.1".to_owned(), "b 10.0.0.9".to_owned()],
+    });
+    assert_eq!(story.poll_at("10.0.0.2", "b", "x", "all"), "wait");
+    assert_eq!(story.poll_at(inside, "a", "x", "all"), "wait");
+    story.wait(10_000);
+    assert_eq!(story.poll_at("10.0.0.2", "b", "x", "all"), "");
+    assert_eq!(story.poll_at(inside, "a", "x", "all"), "x");
+}
+
+#[test]
 fn when_all_have_just_started_work_is_shared() {
     let mut story = Story::relearning();
     assert_eq!(story.poll("a", "x y z", "all"), "wait");

@@ -1,5 +1,6 @@
 //! How things stand, for metrics, for people, and for the next decision maker.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::offers::Place;
 use super::page::{AgentRow, Cursor, InputRow, Page, PageSize, Standing};
 use super::report::Gauges;
 use super::state::Election;
-use crate::election::millis;
+use crate::election::{Caller, millis};
 
 impl Election {
     /// How things stand.
@@ -125,7 +126,8 @@ impl Election {
         }
     }
 
-    /// Ids of agents that hold all they offer, where somebody else offers some of it too; ascending.
+    /// Agents that hold all they offer, where somebody else offers some of it too; ascending. Each is an id and, where
+    /// callers are told apart, the caller behind a blank: somebody else may use the id for inputs of its own.
     ///
     /// What such an agent says after a restart of the operator reads like the word of one that has just started. Where
     /// this list was kept (beside the Lease, say) the next decision maker can tell them apart, see
@@ -145,9 +147,17 @@ impl Election {
                             > 1
                     })
             })
-            .map(|agent| Arc::clone(&agent.id))
+            .map(|agent| noted(&agent.id, &agent.caller).into())
             .collect();
         owners.sort();
         owners
+    }
+}
+
+/// An agent as it is named in the note for the next decision maker.
+pub(super) fn noted<'a>(id: &'a str, caller: &Caller) -> Cow<'a, str> {
+    match caller {
+        Caller::Anybody => Cow::Borrowed(id),
+        caller => Cow::Owned(format!("{id} {caller}")),
     }
 }
