@@ -1,7 +1,7 @@
 //! Injection: which features a pod asks for, what each would add, and a decision about every one of them.
 //!
 //! Features run in a fixed order and each sees what the earlier ones added: ddtrace, logfwd, profiler (docs: one room
-//! per feature in [`features`]). A feature plans completely before anything of it is kept; a plan that fails
+//! per feature in `features`). A feature plans completely before anything of it is kept; a plan that fails
 //! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
 
 mod amounts;
