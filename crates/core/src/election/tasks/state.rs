@@ -169,6 +169,7 @@ impl Election {
     fn expire(&mut self, now: u64) {
         let timeout = millis(self.settings.agent_timeout);
         let mut dead = Vec::new();
+        let mut due = false;
         while let Some(&(deadline, agent)) = self.deadlines.first() {
             if deadline >= now {
                 break;
@@ -178,6 +179,7 @@ impl Election {
                 continue;
             };
             if known.silent_since + timeout < now {
+                due = true;
                 if !self.succeed(agent, now) {
                     dead.push(agent);
                 }
@@ -188,7 +190,7 @@ impl Election {
         for agent in &dead {
             self.bury(*agent);
         }
-        if !dead.is_empty() {
+        if due {
             self.place_free();
         }
     }

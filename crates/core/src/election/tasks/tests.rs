@@ -510,6 +510,22 @@ fn an_agent_that_comes_from_a_new_address_keeps_what_it_had() {
     assert_eq!(story.election.totals().died, 0);
 }
 
+/// What was being taken back from the one that is dead is with its next holder at once.
+#[test]
+fn whoever_takes_a_dead_agents_place_gives_up_what_was_taken_back() {
+    let mut story = Story::fresh();
+    assert_eq!(story.poll_at("10.0.0.1", "a", "x y", "all"), "x y");
+    assert_eq!(story.poll_at("10.0.0.7", "b", "x y", "all"), "");
+    story.wait(4_000);
+    assert_eq!(story.poll_at("10.0.0.2", "a", "x y", "all"), "unclear");
+    story.wait(4_000);
+    assert_eq!(story.poll_at("10.0.0.2", "a", "x y", "all"), "unclear");
+    assert_eq!(story.poll_at("10.0.0.7", "b", "x y", ""), "");
+    story.wait(2_001);
+    assert_eq!(story.poll_at("10.0.0.7", "b", "x y", ""), "y");
+    assert_eq!(story.poll_at("10.0.0.2", "a", "x y", "all"), "x");
+}
+
 /// Who says what the dead agent would say goes before who doesn't, and both before others.
 #[test]
 fn of_several_that_claim_a_dead_agents_place_the_likeliest_gets_it() {

@@ -197,6 +197,8 @@ struct World<'h> {
     operator: Option<Operator>,
     operator_since: u64,
     relearning: bool,
+    /// What outdated requests claimed while this operator listened.
+    misled: Inputs,
     note: Vec<String>,
     disturbed: u64,
     /// Since when an input that somebody offers is not collected.
@@ -247,6 +249,7 @@ impl<'h> World<'h> {
             operator: None,
             operator_since: 0,
             relearning: false,
+            misled: 0,
             note: Vec::new(),
             disturbed: 0,
             missing_since: [None; NAMES.len()],
@@ -461,6 +464,7 @@ impl<'h> World<'h> {
 
     fn start_operator(&mut self, listens: bool) {
         self.operator_since = self.now;
+        self.misled = 0;
         self.operator = Some(match self.kind {
             Kind::Ours => {
                 let start = if listens {
@@ -524,6 +528,7 @@ impl<'h> World<'h> {
             if self.relearning {
                 // An outdated claim that an operator who knows nothing yet has to believe.
                 self.slots[at].excused |= target;
+                self.misled |= target;
             }
         }
         let answer = self.answer(at, process, offers, target);
@@ -554,13 +559,13 @@ impl<'h> World<'h> {
 
     fn ends(&mut self, at: usize, process: u32, answer: Option<Inputs>) {
         // Where one that was silent for too long goes on beside its successor, or only hasn't heard yet that it has one, a
-        // new operator can't know whom to believe.
+        // new operator can't know whom to believe. The same where a request of one that has ended came late.
         let others = self
             .slots
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != at);
-        let disputed = others.fold(0, |all, (_, slot)| match &slot.agent {
+        let disputed = others.fold(self.misled, |all, (_, slot)| match &slot.agent {
             Some(agent) => all | (agent.running | agent.target) & slot.excused,
             None => all,
         });
