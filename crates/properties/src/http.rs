@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Limits that small inputs reach.
 const LIMITS: [&str; 7] = [
     "--max-body-size=8KiB",
-    "--memory-budget=4MiB",
+    "--memory-budget=12MiB",
     "--max-header-size=8KiB",
     "--header-timeout=10s",
     "--body-timeout=10s",
@@ -152,18 +152,24 @@ fn start() -> Result<Server, String> {
     ];
     args.extend(LIMITS.map(str::to_owned));
     let cli = Cli::try_parse_from(args).map_err(sentence)?;
-    std::thread::spawn(move || {
+    let server = std::thread::spawn(move || {
+        let mut said = Vec::new();
         let mut streams = Streams {
             stdin: &mut io::empty(),
             stdout: &mut io::sink(),
-            stderr: &mut io::sink(),
+            stderr: &mut said,
         };
-        cli::run(cli.command, &mut streams)
+        let code = cli::run(cli.command, &mut streams);
+        format!("exit code {code}: {}", String::from_utf8_lossy(&said))
     });
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
+        if server.is_finished() {
+            let said = server.join().unwrap_or_default();
+            return Err(format!("the server doesn't start: {said}"));
+        }
         if started.elapsed() > PATIENCE {
-            return Err("the server doesn't start".to_owned());
+            return Err(format!("the server doesn't listen after {PATIENCE:?}"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
