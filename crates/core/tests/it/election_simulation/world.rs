@@ -197,7 +197,7 @@ struct World<'h> {
     operator: Option<Operator>,
     operator_since: u64,
     relearning: bool,
-    /// What outdated requests claimed while this operator listened.
+    /// What this operator, while it listened, heard from somebody who had no right to it any more.
     misled: Inputs,
     note: Vec<String>,
     disturbed: u64,
@@ -334,7 +334,8 @@ impl<'h> World<'h> {
         self.excuse();
     }
 
-    /// What no operator can prevent: an agent that was silent for longer than the time-out goes on with what it was told.
+    /// What no operator can prevent: an agent that was silent for longer than the time-out goes on with what it was told,
+    /// or will have been told when it hears the last answer.
     fn excuse(&mut self) {
         if self.operator.is_none() {
             return;
@@ -346,7 +347,7 @@ impl<'h> World<'h> {
             // A new operator stops listening when the time is over, not after it.
             let limit = TIMEOUT - u64::from(heard < self.operator_since);
             if self.now - heard.max(self.operator_since) > limit {
-                slot.excused |= agent.running | agent.target;
+                slot.excused |= agent.running | agent.target | slot.latest;
                 slot.latest = 0;
                 self.disturbed = self.disturbed.max(self.now);
             }
@@ -519,7 +520,9 @@ impl<'h> World<'h> {
     }
 
     fn arrives(&mut self, at: usize, process: u32, offers: Inputs, target: Inputs, waits: bool) {
-        if !waits {
+        // Of a process that has given up on it, or has ended.
+        let outdated = !waits || self.slots[at].process != process;
+        if outdated {
             // With other offers it looks as if there were two agents, at first.
             // From a former address, it looks alive there.
             let moved = self.history.pods && self.slots[at].process != process;
@@ -528,8 +531,10 @@ impl<'h> World<'h> {
             if self.relearning {
                 // An outdated claim that an operator who knows nothing yet has to believe.
                 self.slots[at].excused |= target;
-                self.misled |= target;
             }
+        }
+        if self.relearning {
+            self.misled |= target & self.slots[at].excused;
         }
         let answer = self.answer(at, process, offers, target);
         // Listening may have ended within.
@@ -594,7 +599,8 @@ impl<'h> World<'h> {
         self.accounts.not_offered += u64::from((answer & !offers).count_ones());
         for (other, slot) in self.slots.iter().enumerate() {
             if other != at && slot.agent.is_some() {
-                let both = answer & slot.latest & !slot.excused & !told.excused;
+                let excused = slot.excused | told.excused | self.misled;
+                let both = answer & slot.latest & !excused;
                 self.accounts.given_twice += u64::from(both.count_ones());
             }
         }
