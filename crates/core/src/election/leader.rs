@@ -2,6 +2,12 @@
 //!
 //! An agent campaigns; the winner sends heartbeats. The state is one [`Record`] a scope, which the operator keeps in a
 //! Lease and changes by compare-and-swap; this is what happens between reading and writing it.
+//!
+//! No wall clock decides who leads. A leadership ends when its record has not changed for its whole duration, by the
+//! monotonic clock of whoever looks ([`Sighting`]). A replica sees a record later than it was written, so it never ends
+//! a leadership early, whatever the clocks of other replicas say. A replica that has just started waits a full duration.
+
+use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -13,14 +19,28 @@ pub const LEASE_SECONDS: u64 = 30;
 /// Who leads a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The leader's id.
+    /// The leader's id. Empty if the leader has resigned.
     pub incumbent: String,
     /// Rises by one whenever somebody takes over.
     pub epoch: u64,
-    /// Of the winning campaign or the last heartbeat, in milliseconds since 1970.
-    pub renewed_ms: u64,
-    /// How long it lasts without another heartbeat, in milliseconds.
-    pub duration_ms: u64,
+    /// How long it lasts without another heartbeat.
+    pub duration: Duration,
+}
+
+/// Since when a version of a record has been seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    version: String,
+    since: Duration,
+}
+
+/// A record, and for how long its present version has been seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// As it was read.
+    pub record: &'a Record,
+    /// See [`Sighting::age`].
+    pub age: Duration,
 }
 
 /// What an agent asks for.
@@ -92,16 +112,15 @@ pub struct Answer {
 /// A campaign loses as long as a leadership lasts, even the leader's own. A heartbeat prolongs the leader's; once it has
 /// run out, even the former leader has to campaign.
 pub fn decide(
-    record: Option<&Record>,
+    seen: Option<Seen<'_>>,
     request: Request,
     candidate: &Candidate<'_>,
-    now_unix_ms: u64,
 ) -> (Answer, Option<Record>) {
     if let Err(answer) = check(candidate) {
         return (*answer, None);
     }
-    let lasting = record.filter(|record| record.lasts(now_unix_ms));
-    let epoch = record.map_or(0, |record| record.epoch);
+    let lasting = seen.filter(Seen::lasts).map(|seen| seen.record);
+    let epoch = seen.map_or(0, |seen| seen.record.epoch);
     let written = match (request, lasting) {
         (Request::Campaign, None) => Some(epoch.saturating_add(1)),
         (Request::Heartbeat, Some(leader)) if leader.incumbent == candidate.id => Some(epoch),
@@ -110,9 +129,7 @@ pub fn decide(
     let written = written.map(|epoch| Record {
         incumbent: candidate.id.to_owned(),
         epoch,
-        // A clock that is behind another replica's never shortens a leadership.
-        renewed_ms: now_unix_ms.max(lasting.map_or(0, |leader| leader.renewed_ms)),
-        duration_ms: LEASE_SECONDS * 1_000,
+        duration: Duration::from_secs(LEASE_SECONDS),
     });
     let leader = written.as_ref().or(lasting);
     let answer = Answer {
@@ -162,18 +179,46 @@ pub fn lease_name(sha256: &[u8; 32]) -> String {
 }
 
 /// What identifies a scope, to be hashed: no two pairs of token and namespace give the same bytes.
+///
+/// Both with their lengths before them, as 32 bits, the highest first: so version 1.9 of the operator in Go does, and
+/// whoever moves from there to here, or back, keeps the leader.
 pub fn scope(token: &str, namespace: &str) -> Vec<u8> {
     let mut scope = Vec::with_capacity(8 + token.len() + namespace.len());
-    scope.extend_from_slice(&(token.len() as u64).to_be_bytes());
-    scope.extend_from_slice(token.as_bytes());
-    scope.extend_from_slice(namespace.as_bytes());
+    for part in [token, namespace] {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        scope.extend_from_slice(&length.to_be_bytes());
+        scope.extend_from_slice(part.as_bytes());
+    }
     scope
 }
 
-impl Record {
-    /// Whether this leadership still lasts.
-    pub fn lasts(&self, now_unix_ms: u64) -> bool {
-        now_unix_ms < self.renewed_ms.saturating_add(self.duration_ms)
+impl Sighting {
+    /// A version that is seen for the first time. `now` is the time since an arbitrary origin, by a clock that never
+    /// jumps, taken after the record was read or written.
+    pub fn new(version: impl Into<String>, now: Duration) -> Self {
+        Self {
+            version: version.into(),
+            since: now,
+        }
+    }
+
+    /// Takes note of the version that has just been read.
+    pub fn update(&mut self, version: &str, now: Duration) {
+        if self.version != version {
+            *self = Self::new(version, now);
+        }
+    }
+
+    /// For how long this version has been seen.
+    pub fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+}
+
+impl Seen<'_> {
+    /// Whether somebody leads still.
+    pub fn lasts(&self) -> bool {
+        !self.record.incumbent.is_empty() && self.age < self.record.duration
     }
 }
 
@@ -261,8 +306,6 @@ impl Serialize for Content<'_> {
 mod tests {
     use super::*;
 
-    const AT: u64 = 1_700_000_000_000;
-
     fn candidate(id: &str) -> Candidate<'_> {
         Candidate {
             token: "tkn",
@@ -273,14 +316,14 @@ mod tests {
 
     /// Runs requests `(seconds, request, id)` on one record; one line each.
     fn check_story(story: &[(u64, Request, &str, &str)]) {
-        let mut record: Option<Record> = None;
-        for (seconds, request, id, expected) in story {
-            let (answer, written) = decide(
-                record.as_ref(),
-                *request,
-                &candidate(id),
-                AT + seconds * 1_000,
-            );
+        let mut stored: Option<(Record, Sighting)> = None;
+        for (at, (seconds, request, id, expected)) in story.iter().enumerate() {
+            let now = Duration::from_secs(*seconds);
+            let seen = stored.as_ref().map(|(record, sighting)| Seen {
+                record,
+                age: sighting.age(now),
+            });
+            let (answer, written) = decide(seen, *request, &candidate(id));
             let said = format!(
                 "{} {:?} {}",
                 answer.status.as_str(),
@@ -289,7 +332,9 @@ mod tests {
             );
             assert_eq!(&said, expected, "{seconds} s: {request:?} of {id}");
             assert_eq!(written.is_some(), answer.status == Status::Success);
-            record = written.or(record);
+            if let Some(record) = written {
+                stored = Some((record, Sighting::new(at.to_string(), now)));
+            }
         }
     }
 
@@ -307,21 +352,33 @@ mod tests {
             (50, Heartbeat, "a", r#"defeat "" 1"#),
             (50, Campaign, "b", r#"success "b" 2"#),
             (51, Heartbeat, "a", r#"defeat "b" 2"#),
-            // A replica whose clock is behind.
-            (45, Heartbeat, "b", r#"success "b" 2"#),
-            (79, Campaign, "a", r#"defeat "b" 2"#),
-            (80, Campaign, "b", r#"success "b" 3"#),
+            (51, Heartbeat, "b", r#"success "b" 2"#),
+            (80, Campaign, "a", r#"defeat "b" 2"#),
+            (81, Campaign, "b", r#"success "b" 3"#),
         ]);
+    }
+
+    /// A version is as old as it has been seen; a new one starts at nothing.
+    #[test]
+    fn ages_of_sightings() {
+        let at = Duration::from_secs;
+        let mut sighting = Sighting::new("1", at(100));
+        sighting.update("1", at(110));
+        assert_eq!(sighting.age(at(120)), at(20));
+        // An earlier time, as of a thread that was slower, is no age.
+        assert_eq!(sighting.age(at(90)), at(0));
+        sighting.update("2", at(120));
+        assert_eq!(sighting.age(at(125)), at(5));
     }
 
     #[test]
     fn how_answers_look() {
-        let (answer, _) = decide(None, Request::Campaign, &candidate("a"), AT);
+        let (answer, _) = decide(None, Request::Campaign, &candidate("a"));
         assert_eq!(
             serde_json::to_string(&answer).unwrap(),
             r#"{"content":{"status":"success","namespace":"prod","id":"a","incumbency_id":"a","error_msg":"","interval":3,"lease_duration":30,"epoch":1}}"#
         );
-        let (answer, written) = decide(None, Request::Campaign, &candidate(""), AT);
+        let (answer, written) = decide(None, Request::Campaign, &candidate(""));
         assert_eq!((answer.http_status(), written), (400, None));
         let answer = Answer::error(&candidate("a"), Problem::RbacForbidden, "no");
         assert_eq!(answer.http_status(), 503);
@@ -334,6 +391,7 @@ mod tests {
     #[test]
     fn scopes_differ() {
         assert_ne!(scope("ab", "c"), scope("a", "bc"));
+        assert_eq!(scope("tkn", "a"), b"\0\0\0\x03tkn\0\0\0\x01a");
         let name = lease_name(&[0xa5; 32]);
         assert_eq!(name, format!("datakit-election-{}", "a5".repeat(32)));
         assert!(name.len() <= 253);

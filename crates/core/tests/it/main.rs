@@ -15,6 +15,7 @@ mod election;
 mod election_simulation;
 mod golden;
 mod laws;
+mod leader_simulation;
 mod limit_ranges;
 mod namespaces;
 mod new_namespace;

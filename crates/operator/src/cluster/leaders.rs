@@ -1,14 +1,17 @@
 //! Keeps the records of agents' leader election in Leases.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use datakit_operator_core::election::leader::Record;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::{Client, Resource as _};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::MANAGER;
@@ -16,12 +19,19 @@ use crate::election::leaders::{Pending, Store, StoreError, Stored};
 
 /// The label by which these Leases are told from others.
 const LABEL: &str = "election.datakits.io/managed";
-/// How long to wait for the API server.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait for the API server: agents give up after two seconds.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// What is done with Leases here.
+const VERBS: [&str; 3] = ["get", "create", "update"];
 
-/// Leases in one namespace.
+/// Leases in one namespace. They are kept as they are read, so that a field which only newer
+/// versions of Kubernetes know is written back.
 #[derive(Clone)]
-pub struct LeaseStore(Api<Lease>);
+pub struct LeaseStore {
+    leases: Api<DynamicObject>,
+    reviews: Api<SelfSubjectAccessReview>,
+    namespace: String,
+}
 
 impl std::fmt::Debug for LeaseStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,18 +43,53 @@ impl LeaseStore {
     /// Keeps them in this namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self(Api::namespaced(client, namespace))
+        let resource = ApiResource::erase::<Lease>(&());
+        Self {
+            leases: Api::namespaced_with(client.clone(), namespace, &resource),
+            reviews: Api::all(client),
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    /// Whether the operator may do this with Leases.
+    async fn may(&self, verb: &str) -> Result<(), StoreError> {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(Lease::group(&()).into_owned()),
+                    resource: Some(Lease::plural(&()).into_owned()),
+                    namespace: Some(self.namespace.clone()),
+                    verb: Some(verb.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let review = within(self.reviews.create(&PostParams::default(), &review)).await?;
+        match review.status.is_some_and(|status| status.allowed) {
+            true => Ok(()),
+            false => Err(StoreError::Forbidden(format!(
+                "the operator's account may not {verb} Leases in the namespace {}; the chart's rbac.agentLeaders gives it the right",
+                self.namespace
+            ))),
+        }
     }
 }
 
 impl Store for LeaseStore {
     fn read<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Stored, StoreError>> {
         Box::pin(async move {
-            let read = within(self.0.get_opt(name)).await?;
-            Ok(read.map_or_else(Stored::default, |lease| Stored {
-                record: lease.spec.as_ref().and_then(record),
-                version: lease.metadata.resource_version,
-            }))
+            let Some(read) = within(self.leases.get_opt(name)).await? else {
+                return Ok(Stored::default());
+            };
+            let version = read.metadata.resource_version.clone();
+            let object = serde_json::to_value(read).map_err(unexpected)?;
+            Ok(Stored {
+                record: record(&object["spec"]),
+                version,
+                object,
+            })
         })
     }
 
@@ -52,29 +97,30 @@ impl Store for LeaseStore {
         &'a self,
         name: &'a str,
         record: Record,
-        version: Option<String>,
-    ) -> Pending<'a, Result<(), StoreError>> {
+        over: Stored,
+    ) -> Pending<'a, Result<String, StoreError>> {
         Box::pin(async move {
-            let exists = version.is_some();
-            let lease = Lease {
-                metadata: ObjectMeta {
-                    name: Some(name.to_owned()),
-                    resource_version: version,
-                    labels: Some(BTreeMap::from([(LABEL.to_owned(), "true".to_owned())])),
-                    ..ObjectMeta::default()
-                },
-                spec: Some(spec(&record)),
-            };
+            let exists = over.version.is_some();
+            let lease: DynamicObject =
+                serde_json::from_value(changed(name, &record, over)).map_err(unexpected)?;
             let params = PostParams {
                 field_manager: Some(MANAGER.to_owned()),
                 ..PostParams::default()
             };
-            if exists {
-                within(self.0.replace(name, &params, &lease)).await?;
+            let written = if exists {
+                within(self.leases.replace(name, &params, &lease)).await?
             } else {
-                within(self.0.create(&params, &lease)).await?;
-            }
-            Ok(())
+                within(self.leases.create(&params, &lease)).await?
+            };
+            (written.metadata.resource_version)
+                .ok_or_else(|| unexpected("it has no resourceVersion"))
+        })
+    }
+
+    fn check(&self) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let [get, create, update] = VERBS.map(|verb| self.may(verb));
+            tokio::try_join!(get, create, update).map(drop)
         })
     }
 }
@@ -94,25 +140,117 @@ async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, 
     }
 }
 
-fn spec(record: &Record) -> LeaseSpec {
-    let renewed = UNIX_EPOCH + Duration::from_millis(record.renewed_ms);
-    LeaseSpec {
-        holder_identity: Some(record.incumbent.clone()),
-        lease_duration_seconds: i32::try_from(record.duration_ms / 1_000).ok(),
-        lease_transitions: i32::try_from(record.epoch).ok(),
-        renew_time: Timestamp::try_from(renewed).ok().map(MicroTime),
-        ..LeaseSpec::default()
-    }
+fn unexpected(why: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!(
+        "the API server sent a Lease that can't be read: {why}"
+    ))
 }
 
-fn record(spec: &LeaseSpec) -> Option<Record> {
-    let renewed = SystemTime::from(spec.renew_time.as_ref()?.0);
-    let renewed = renewed.duration_since(UNIX_EPOCH).ok()?;
-    let seconds = u64::try_from(spec.lease_duration_seconds?).ok()?;
+/// The Lease with this record in it, and everything else as it was read.
+///
+/// The times are for people and for other programs that look at Leases. Nothing here reads them.
+fn changed(name: &str, record: &Record, over: Stored) -> Value {
+    let now = json!(MicroTime(Timestamp::now()));
+    let taken = over
+        .record
+        .is_none_or(|before| before.epoch != record.epoch);
+    let mut lease = match over.object {
+        object @ Value::Object(_) => object,
+        _ => json!({"metadata": {"name": name}}),
+    };
+    for (field, value) in [
+        ("holderIdentity", json!(record.incumbent)),
+        ("leaseDurationSeconds", json!(record.duration.as_secs())),
+        ("leaseTransitions", json!(record.epoch)),
+        ("renewTime", now.clone()),
+    ] {
+        lease["spec"][field] = value;
+    }
+    if taken {
+        lease["spec"]["acquireTime"] = now;
+    }
+    lease["metadata"]["labels"][LABEL] = "true".into();
+    lease
+}
+
+fn record(spec: &Value) -> Option<Record> {
     Some(Record {
-        incumbent: spec.holder_identity.clone()?,
-        epoch: u64::try_from(spec.lease_transitions.unwrap_or_default()).ok()?,
-        renewed_ms: u64::try_from(renewed.as_millis()).ok()?,
-        duration_ms: seconds.checked_mul(1_000)?,
+        incumbent: spec["holderIdentity"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        epoch: spec["leaseTransitions"].as_u64().unwrap_or_default(),
+        duration: Duration::from_secs(spec["leaseDurationSeconds"].as_u64()?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led_by(incumbent: &str, epoch: u64) -> Record {
+        Record {
+            incumbent: incumbent.to_owned(),
+            epoch,
+            duration: Duration::from_secs(30),
+        }
+    }
+
+    fn stored(object: Value) -> Stored {
+        Stored {
+            record: record(&object["spec"]),
+            version: Some("7".to_owned()),
+            object,
+        }
+    }
+
+    #[test]
+    fn a_lease_keeps_what_is_not_of_the_record() {
+        let read = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "n", "resourceVersion": "7", "labels": {"team": "a"}},
+            "spec": {
+                "holderIdentity": "a", "leaseTransitions": 1, "leaseDurationSeconds": 30,
+                "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:00.000000Z",
+                "strategy": "OldestEmulationVersion",
+            },
+        });
+        let mut renewed = changed("n", &led_by("a", 1), stored(read.clone()));
+        let time = renewed["spec"]["renewTime"].take();
+        assert!(time.as_str() > read["spec"]["renewTime"].as_str(), "{time}");
+        let mut expected = read.clone();
+        expected["spec"]["renewTime"] = Value::Null;
+        expected["metadata"]["labels"][LABEL] = "true".into();
+        assert_eq!(renewed, expected);
+
+        let taken = changed("n", &led_by("b", 2), stored(read));
+        assert_eq!(taken["spec"]["acquireTime"], taken["spec"]["renewTime"]);
+        assert_eq!(record(&taken["spec"]), Some(led_by("b", 2)));
+    }
+
+    #[test]
+    fn a_new_lease_has_all_that_readers_need() {
+        let made = changed("n", &led_by("a", 1), Stored::default());
+        assert_eq!(record(&made["spec"]), Some(led_by("a", 1)));
+        assert_eq!(made["spec"]["acquireTime"], made["spec"]["renewTime"]);
+        assert_eq!(
+            made["metadata"],
+            json!({"name": "n", "labels": {LABEL: "true"}})
+        );
+        let read: Result<Lease, _> = serde_json::from_value(made);
+        assert!(read.is_ok(), "{read:?}");
+    }
+
+    /// Of a Lease that somebody else made: a holder that resigned, or no terms at all.
+    #[test]
+    fn strange_leases() {
+        assert_eq!(
+            record(&json!({"leaseDurationSeconds": 30})),
+            Some(led_by("", 0))
+        );
+        for spec in [json!(null), json!({}), json!({"leaseDurationSeconds": -1})] {
+            assert_eq!(record(&spec), None, "{spec}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Leader election of newer agents: where its records are kept, and how a request changes one.
 //!
 //! Every replica answers for itself. The record of a scope is read, decided on, and written only if
-//! nobody else has written it meanwhile; so it needs no replica that decides for all.
+//! nobody else has written it meanwhile; so it needs no replica that decides for all. Each replica
+//! measures by its own monotonic clock for how long a record hasn't changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -11,13 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use datakit_operator_core::election::leader::{
-    Answer, Candidate, Problem, Record, Request, check, decide, lease_name, scope,
+    Answer, Candidate, Problem, Record, Request, Seen, Sighting, check, decide, lease_name, scope,
 };
 use datakit_operator_core::election::{Caller, fair_share};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::clock;
 use crate::tls::provider::sha256;
 
 /// How often a request is decided again because somebody else was faster.
@@ -58,8 +58,10 @@ pub enum StoreError {
 pub struct Stored {
     /// The record; `None` if there is none.
     pub record: Option<Record>,
-    /// The store's mark of this version.
+    /// The store's mark of this version; `None` if nothing is stored.
     pub version: Option<String>,
+    /// All that is stored, in the store's own form. What the store doesn't know stays as it is.
+    pub object: serde_json::Value,
 }
 
 /// Keeps records.
@@ -67,13 +69,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Reads one.
     fn read<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Stored, StoreError>>;
 
-    /// Writes one over what was read.
+    /// Writes one over what was read, and returns the mark of what is stored now.
     fn write<'a>(
         &'a self,
         name: &'a str,
         record: Record,
-        version: Option<String>,
-    ) -> Pending<'a, Result<(), StoreError>>;
+        over: Stored,
+    ) -> Pending<'a, Result<String, StoreError>>;
+
+    /// Whether records can be read and written.
+    fn check(&self) -> Pending<'_, Result<(), StoreError>>;
 }
 
 /// Answers the requests of newer agents.
@@ -81,6 +86,8 @@ pub trait Store: Debug + Send + Sync + 'static {
 pub struct Leaders {
     store: Arc<dyn Store>,
     scopes: Mutex<HashMap<String, Scope>>,
+    /// From when the ages of records are measured.
+    origin: Instant,
     at_once: Semaphore,
     unknown_at_once: Semaphore,
 }
@@ -92,7 +99,10 @@ struct Scope {
     maker: Option<Caller>,
     /// As it was read or written last.
     record: Record,
-    seen: Instant,
+    /// Since when it has been like that.
+    sighting: Sighting,
+    /// When it was read or written last.
+    checked: Instant,
 }
 
 /// What a request comes to.
@@ -117,6 +127,7 @@ impl Leaders {
         Self {
             store,
             scopes: Mutex::default(),
+            origin: Instant::now(),
             at_once: Semaphore::new(MAX_AT_ONCE),
             unknown_at_once: Semaphore::new(MAX_UNKNOWN_AT_ONCE),
         }
@@ -137,7 +148,10 @@ impl Leaders {
         let name = lease_name(&sha256(&scope(candidate.token, candidate.namespace)));
         let turns = match self.known(&name) {
             Some(leader) => {
-                let (answer, written) = decide(leader.as_ref(), request, candidate, now());
+                let seen = leader
+                    .as_ref()
+                    .map(|(record, age)| Seen { record, age: *age });
+                let (answer, written) = decide(seen, request, candidate);
                 // A leadership that lasts ends for nobody before its time.
                 if leader.is_some() && written.is_none() {
                     return Reply::Answer(Box::new(answer));
@@ -170,20 +184,19 @@ impl Leaders {
         }
     }
 
-    /// Whether records can be read at this moment.
+    /// Whether records can be read and written at this moment.
     ///
     /// # Errors
     ///
     /// If not, with the reason.
     pub async fn status(&self) -> Result<(), (Problem, String)> {
-        let name = lease_name(&[0; 32]);
         let Ok(Ok(turn)) = timeout(PATIENCE, self.at_once.acquire()).await else {
             let why = "too many requests are waiting for the API server";
             return Err(StoreError::Unavailable(why.to_owned()).problem());
         };
-        let read = self.store.read(&name).await;
+        let checked = self.store.check().await;
         drop(turn);
-        read.map(drop).map_err(StoreError::problem)
+        checked.map_err(StoreError::problem)
     }
 
     async fn decide(
@@ -194,21 +207,24 @@ impl Leaders {
         sender: &Caller,
     ) -> Result<Answer, Failure> {
         for _ in 0..ATTEMPTS {
-            let Stored { record, version } = self.store.read(name).await.map_err(Failure::Store)?;
-            let (answer, written) = decide(record.as_ref(), request, candidate, now());
+            let stored = self.store.read(name).await.map_err(Failure::Store)?;
+            let age = match (&stored.record, &stored.version) {
+                (Some(record), Some(version)) => self.saw(name, record, version, None),
+                _ => Duration::ZERO,
+            };
+            let record = stored.record.as_ref();
+            let seen = record.map(|record| Seen { record, age });
+            let (answer, written) = decide(seen, request, candidate);
             let Some(written) = written else {
-                if let Some(record) = record.filter(|record| record.lasts(now())) {
-                    self.remember(name, record, None);
-                }
                 return Ok(answer);
             };
-            let maker = version.is_none().then_some(sender);
+            let maker = stored.version.is_none().then_some(sender);
             if maker.is_some() {
                 self.admit(sender)?;
             }
-            match self.store.write(name, written.clone(), version).await {
-                Ok(()) => {
-                    self.remember(name, written, maker);
+            match self.store.write(name, written.clone(), stored).await {
+                Ok(version) => {
+                    self.saw(name, &written, &version, maker);
                     return Ok(answer);
                 }
                 Err(StoreError::Conflict) => {}
@@ -218,12 +234,14 @@ impl Leaders {
         Err(Failure::Store(StoreError::Conflict))
     }
 
-    /// Nothing if no leader is known; else who leads, if that was seen just now.
-    fn known(&self, name: &str) -> Option<Option<Record>> {
+    /// Nothing if no leader is known; else who leads, if that was seen just now, and for how long
+    /// the record has been like that.
+    fn known(&self, name: &str) -> Option<Option<(Record, Duration)>> {
         let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         let scope = scopes.get(name)?;
-        let fresh = scope.seen.elapsed() < FRESH && scope.record.lasts(now());
-        Some(fresh.then(|| scope.record.clone()))
+        let age = scope.sighting.age(self.origin.elapsed());
+        let fresh = scope.checked.elapsed() < FRESH && scope.lasts(age);
+        Some(fresh.then(|| (scope.record.clone(), age)))
     }
 
     /// Whether a caller may make one more record.
@@ -243,7 +261,7 @@ impl Leaders {
         };
         let (mut made, mut own) = count(&scopes);
         if own >= may(made) || made >= MAX_SCOPES {
-            scopes.retain(|_, scope| scope.seen.elapsed() < ENDED);
+            scopes.retain(|_, scope| scope.checked.elapsed() < ENDED);
             (made, own) = count(&scopes);
         }
         let may = may(made);
@@ -253,27 +271,40 @@ impl Leaders {
         }
     }
 
-    fn remember(&self, name: &str, record: Record, maker: Option<&Caller>) {
+    /// Takes note of a record that has just been read or written; returns for how long it has been
+    /// like that. Where there is no room for the note, that is unknown, and so no time at all.
+    fn saw(&self, name: &str, record: &Record, version: &str, maker: Option<&Caller>) -> Duration {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = Instant::now();
+        let (now, checked) = (self.origin.elapsed(), Instant::now());
         if let Some(scope) = scopes.get_mut(name) {
-            (scope.record, scope.seen) = (record, seen);
-            return;
+            scope.sighting.update(version, now);
+            scope.checked = checked;
+            scope.record.clone_from(record);
+            return scope.sighting.age(now);
         }
         if scopes.len() >= MAX_KNOWN {
             scopes.retain(|_, scope| {
-                scope.maker.is_some() && scope.seen.elapsed() < ENDED || scope.record.lasts(now())
+                let made = scope.maker.is_some() && scope.checked.elapsed() < ENDED;
+                made || scope.lasts(scope.sighting.age(now))
             });
         }
         if scopes.len() < MAX_KNOWN || maker.is_some() {
-            let maker = maker.map(Caller::share);
             let scope = Scope {
-                maker,
-                record,
-                seen,
+                maker: maker.map(Caller::share),
+                record: record.clone(),
+                sighting: Sighting::new(version, now),
+                checked,
             };
             scopes.insert(name.to_owned(), scope);
         }
+        Duration::ZERO
+    }
+}
+
+impl Scope {
+    fn lasts(&self, age: Duration) -> bool {
+        let record = &self.record;
+        Seen { record, age }.lasts()
     }
 }
 
@@ -290,10 +321,6 @@ impl StoreError {
     }
 }
 
-fn now() -> u64 {
-    u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Records in memory: for a process without a cluster, which is the only one.
 #[derive(Debug, Default)]
 pub struct InMemory(Mutex<BTreeMap<String, (Record, u64)>>);
@@ -305,6 +332,7 @@ impl Store for InMemory {
             Some((record, version)) => Stored {
                 record: Some(record.clone()),
                 version: Some(version.to_string()),
+                object: serde_json::Value::Null,
             },
             None => Stored::default(),
         };
@@ -315,18 +343,22 @@ impl Store for InMemory {
         &'a self,
         name: &'a str,
         record: Record,
-        version: Option<String>,
-    ) -> Pending<'a, Result<(), StoreError>> {
+        over: Stored,
+    ) -> Pending<'a, Result<String, StoreError>> {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let current = records.get(name).map(|(_, version)| *version);
-        let written = if current.map(|current| current.to_string()) == version {
+        let written = if current.map(|current| current.to_string()) == over.version {
             let next = current.map_or(0, |current| current + 1);
             records.insert(name.to_owned(), (record, next));
-            Ok(())
+            Ok(next.to_string())
         } else {
             Err(StoreError::Conflict)
         };
         Box::pin(async { written })
+    }
+
+    fn check(&self) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -335,6 +367,24 @@ mod tests {
     use datakit_operator_core::election::leader::Status;
 
     use super::*;
+
+    /// As version 1.9 in Go names them: agents keep their leader when the operator is replaced.
+    #[test]
+    fn names_of_leases() {
+        let check = |token, namespace, expected| {
+            assert_eq!(lease_name(&sha256(&scope(token, namespace))), expected);
+        };
+        check(
+            "secret",
+            "east",
+            "datakit-election-92a85642ccb69c99de84de09e7f26e7867c3150f479f08676f5638d534e7125e",
+        );
+        check(
+            "tkn_abc",
+            "default",
+            "datakit-election-a317b811f8d7bce663164f6eb3ee15aef89b8fd2f32b982a7c5a1ba3be753042",
+        );
+    }
 
     #[tokio::test]
     async fn one_leader_a_scope() {
@@ -455,15 +505,15 @@ mod tests {
         let record = |incumbent: &str| Record {
             incumbent: incumbent.to_owned(),
             epoch: 1,
-            renewed_ms: 0,
-            duration_ms: 1,
+            duration: Duration::from_secs(1),
         };
-        let write = |incumbent, version| store.write("n", record(incumbent), version);
-        assert_eq!(write("a", None).await, Ok(()));
-        assert_eq!(write("b", None).await, Err(StoreError::Conflict));
+        let write = |incumbent, over| store.write("n", record(incumbent), over);
+        let nothing = Stored::default;
+        assert_eq!(write("a", nothing()).await, Ok("0".to_owned()));
+        assert_eq!(write("b", nothing()).await, Err(StoreError::Conflict));
         let read = store.read("n").await.unwrap();
         assert_eq!(read.record, Some(record("a")));
-        assert_eq!(write("b", read.version.clone()).await, Ok(()));
-        assert_eq!(write("c", read.version).await, Err(StoreError::Conflict));
+        assert_eq!(write("b", read.clone()).await, Ok("1".to_owned()));
+        assert_eq!(write("c", read).await, Err(StoreError::Conflict));
     }
 }

@@ -30,7 +30,7 @@ impl Handler for Routes {
             "/ping" => respond::readable(request.method(), || {
                 respond::with_body(StatusCode::OK, TEXT, "OK\n")
             }),
-            "/v1/ping" => respond::readable(request.method(), || {
+            "/v1/ping" | "/v1/ready" => respond::readable(request.method(), || {
                 const UTF8: HeaderValue =
                     HeaderValue::from_static("application/json; charset=utf-8");
                 respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)

@@ -87,6 +87,8 @@ async fn newer_agents_have_one_leader() -> Result<()> {
     }
     assert_leases(&cluster, 2).await?;
 
+    // What somebody else writes into a Lease stays, whoever writes it next.
+    label_leases(&cluster).await?;
     // By whichever replica: the leader is renewed, others are not, and a campaign never wins against one.
     let (leader, scope) = (winners["east"], "east");
     let loser = if leader == "a" { "b" } else { "a" };
@@ -130,10 +132,12 @@ async fn newer_agents_have_one_leader() -> Result<()> {
     };
     println!("a dead leader was replaced after {won:.2?}");
     assert!(won >= LEASE, "it led for {won:?} only");
+    // The replica may have seen the last heartbeat only when it was asked first.
     assert!(won < LEASE + 5 * INTERVAL, "that took {won:?}");
     assert_answer(left, HEARTBEAT, "west", dead, ["defeat", "next"], 2).await?;
     assert_answer(left, HEARTBEAT, "west", "next", ["success", "next"], 2).await?;
     assert_answer(left, CAMPAIGN, "east", loser, ["defeat", leader], 1).await?;
+    assert_labelled(&cluster).await?;
 
     forbid(&cluster).await?;
     until_status(left, 503, "rbac_forbidden").await?;
@@ -209,15 +213,37 @@ async fn until_status(server: SocketAddr, status: u16, code: &str) -> Result<()>
     .await
 }
 
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/dk-election/leases";
+
+async fn leases(cluster: &Cluster) -> Result<Vec<Value>> {
+    let path = format!("{LEASES}?labelSelector=election.datakits.io/managed%3Dtrue");
+    let leases = cluster.get(&path).await?;
+    Ok(leases["items"].as_array().context("no list")?.clone())
+}
+
+/// Somebody else writes into them.
+async fn label_leases(cluster: &Cluster) -> Result<()> {
+    for lease in leases(cluster).await? {
+        let name = lease["metadata"]["name"].as_str().context("no name")?;
+        let label = json!({"metadata": {"labels": {"team": "a"}}});
+        cluster.merge(&format!("{LEASES}/{name}"), &label).await?;
+    }
+    Ok(())
+}
+
+async fn assert_labelled(cluster: &Cluster) -> Result<()> {
+    for lease in leases(cluster).await? {
+        assert_eq!(lease["metadata"]["labels"]["team"], "a", "{lease}");
+        // All of them have been renewed since.
+        let managed = lease["metadata"]["managedFields"].to_string();
+        assert!(managed.contains("\"datakit-operator\""), "{lease}");
+    }
+    Ok(())
+}
+
 /// There are as many Leases with the label as scopes, and nothing in them tells the token.
 async fn assert_leases(cluster: &Cluster, count: usize) -> Result<()> {
-    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases");
-    let leases = cluster
-        .get(&format!(
-            "{path}?labelSelector=election.datakits.io/managed%3Dtrue"
-        ))
-        .await?;
-    let leases = leases["items"].as_array().context("no list")?;
+    let leases = leases(cluster).await?;
     assert_eq!(leases.len(), count);
     for lease in leases {
         let name = lease["metadata"]["name"].as_str().unwrap_or_default();
