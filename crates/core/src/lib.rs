@@ -7,6 +7,7 @@ pub mod expansion;
 pub mod image;
 pub mod inject;
 pub mod json;
+pub mod logging;
 pub mod namespace;
 pub mod patch;
 pub mod pod;
