@@ -4,8 +4,8 @@
 //! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration) and `context.json`
 //! (`namespace`, `kubernetes_version`, the namespace's `pod_security` and `limit_ranges`, `environment` with the deprecated
 //! variables). `patch.json`, `injected.json` and
-//! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. The same cases go through the webhook and the
-//! `inject` command.
+//! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. `GOLDEN=word` runs only the cases with that word in
+//! their name. The same cases go through the webhook and the `inject` command.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 #[test]
 fn cases() {
     let mut failed = Vec::new();
-    let cases = directories();
+    let mut cases = directories();
+    if let Ok(word) = std::env::var("GOLDEN") {
+        cases.retain(|case| case.to_string_lossy().contains(&word));
+    }
     assert!(!cases.is_empty(), "no case was found");
     for case in cases {
         if let Err(problem) = check(&case) {
