@@ -62,8 +62,8 @@ pub struct Injection<'a> {
     pub patch: Patch,
     /// One decision a feature, in the order in which features run.
     pub decisions: Vec<Decision>,
-    /// What the user should know: what was asked for and didn't happen, or happened differently.
-    pub warnings: Vec<String>,
+    /// What is wrong with the pod's annotations themselves, and so with no feature.
+    pub notes: Vec<Note>,
 }
 
 /// Names of the sidecars that are added, by this version or another one. Other features treat them as ours.
@@ -176,11 +176,10 @@ pub fn inject<'a>(
         ));
     }
     let patch = draft.render();
-    let warnings = decision::warnings(&pod, &decisions);
     Injection {
         patch,
         decisions,
-        warnings,
+        notes: annotation::notes(&pod),
         pod,
     }
 }

@@ -5,21 +5,21 @@
 //! here and answered like any other review that can't be handled.
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>)
 
+mod warnings;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use base64_simd::STANDARD;
 
-use crate::inject::{self, Decision, Engine, Injection, ReviewContext};
+use crate::inject::{self, Decision, Engine, Injection, Note, ReviewContext};
 use crate::json::{self, Reader, Str, write_string};
 use crate::pod::limits::{AdmissionLimits, VIEW_BYTES};
 use crate::pod::{Owner, Pod};
 
-/// The API server shortens longer warnings
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response>).
-const LONGEST_WARNING: usize = 256;
-/// It drops all warnings of a response beyond 4096 characters in total.
-const ALL_WARNINGS: usize = 4096;
+use warnings::ALL_WARNINGS;
+
+pub use warnings::warnings;
 
 /// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken
 /// apart, indexes, notes.
@@ -71,8 +71,8 @@ pub struct Record<'a> {
     pub disposition: Disposition,
     /// One decision a feature; empty where the review wasn't about a pod to inject.
     pub decisions: Vec<Decision>,
-    /// What the response tells the user.
-    pub warnings: Vec<String>,
+    /// What is wrong with the pod's annotations themselves.
+    pub notes: Vec<Note>,
     /// Number of operations in the patch.
     pub patch_ops: usize,
     /// Size of the patch.
@@ -345,7 +345,7 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
         pod,
         patch,
         decisions,
-        warnings,
+        notes,
     } = injection;
     let disposition = if patch.is_empty() {
         Disposition::Unchanged
@@ -357,7 +357,12 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
     } else {
         patch.to_json()
     };
-    let answer = respond(&envelope.uid, Some(&patch_json), "", &warnings);
+    let answer = respond(
+        &envelope.uid,
+        Some(&patch_json),
+        "",
+        warnings(&decisions, &notes),
+    );
     let Owner { kind, name } = pod.owner.unwrap_or_default();
     let mut record = envelope.record(disposition);
     if !pod.namespace.is_empty() {
@@ -374,7 +379,7 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
             owner_kind: kind,
             owner_name: name,
             decisions,
-            warnings,
+            notes,
             patch_ops: patch.len(),
             patch_bytes: patch_json.len(),
             ..record
@@ -389,18 +394,11 @@ fn unchanged<'a>(
     message: &str,
     warn: bool,
 ) -> Reviewed<'a> {
-    let warnings = if warn {
-        vec![message.to_owned()]
-    } else {
-        Vec::new()
-    };
-    let answer = respond(&envelope.uid, None, message, &warnings);
+    let warning = warn.then(|| message.to_owned());
+    let answer = respond(&envelope.uid, None, message, warning.into_iter());
     Reviewed {
         answer,
-        record: Record {
-            warnings,
-            ..envelope.record(disposition)
-        },
+        record: envelope.record(disposition),
     }
 }
 
@@ -434,7 +432,6 @@ fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
         record: Record {
             uid: Cow::Owned(uid),
             disposition: record.disposition,
-            warnings: record.warnings,
             ..Record::default()
         },
     }
@@ -467,7 +464,12 @@ fn bad_request<'a>(problem: String) -> Reviewed<'a> {
     }
 }
 
-fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) -> Answer {
+fn respond(
+    uid: &str,
+    patch: Option<&[u8]>,
+    message: &str,
+    warnings: impl Iterator<Item = String>,
+) -> Answer {
     let patch = patch.filter(|patch| !patch.is_empty());
     let encoded = patch.map_or(0, |patch| patch.len().div_ceil(3) * 4);
     let mut out = Vec::with_capacity(encoded + 512);
@@ -486,25 +488,9 @@ fn respond(uid: &str, patch: Option<&[u8]>, message: &str, warnings: &[String]) 
         STANDARD.encode_append(patch, &mut out);
         out.push(b'"');
     }
-    write_warnings(&mut out, warnings);
+    warnings::write(&mut out, warnings);
     out.extend_from_slice(b"}}");
     Answer::Review(out)
-}
-
-fn write_warnings(out: &mut Vec<u8>, warnings: &[String]) {
-    let mut total = 0;
-    for (index, warning) in warnings.iter().enumerate() {
-        let warning = shortened(warning, LONGEST_WARNING);
-        total += warning.len();
-        if total > ALL_WARNINGS {
-            break;
-        }
-        out.extend_from_slice(if index == 0 { b",\"warnings\":[" } else { b"," });
-        write_string(out, &warning);
-    }
-    if !warnings.is_empty() {
-        out.push(b']');
-    }
 }
 
 fn shortened(text: &str, longest: usize) -> Cow<'_, str> {

@@ -1,13 +1,10 @@
 //! The decision record: for every feature what was done, or the one reason why not.
 //!
-//! It is computed once, during planning, and everything that tells people about a review (log line, admission warnings,
-//! metrics, `explain`) reads it from here.
+//! It is computed once, during planning, and everything that tells people about a review (log line,
+//! admission warnings, metrics, `explain`) makes its texts from it. Nothing reads a text that we wrote.
 
 use std::fmt;
 
-use crate::pod::Pod;
-
-use super::annotation;
 use super::note::Note;
 use super::reason::Reason;
 
@@ -136,39 +133,10 @@ impl Decision {
     }
 
     /// Whether the pod's author asked and did not get exactly that.
-    fn disappoints(&self) -> bool {
+    pub(crate) fn disappoints(&self) -> bool {
         let asked = matches!(self.asked_by, Some(AskedBy::Annotation(_)));
         asked && !matches!(self.reason, Some(Reason::SwitchedOff { .. }))
     }
-}
-
-/// What to tell the author of the pod: one sentence for each thing that was asked for and didn't happen, or happened
-/// differently.
-pub(crate) fn warnings(pod: &Pod<'_>, decisions: &[Decision]) -> Vec<String> {
-    if pod.annotations.is_empty() {
-        return Vec::new();
-    }
-    let disappointing = || decisions.iter().filter(|decision| decision.disappoints());
-    let mut warnings = Vec::new();
-    // The API server passes on only so much: what didn't happen at all goes first.
-    for decision in disappointing() {
-        if let Some(reason) = &decision.reason {
-            let subject = decision.subject();
-            warnings.push(format!(
-                "{subject} not injected: {reason}; {}",
-                reason.remedy()
-            ));
-        }
-    }
-    for decision in disappointing() {
-        for note in &decision.notes {
-            warnings.push(format!("{}: {note}; {}", decision.subject(), note.remedy()));
-        }
-    }
-    for note in annotation::notes(pod) {
-        warnings.push(format!("{note}; {}", note.remedy()));
-    }
-    warnings
 }
 
 impl Decision {

@@ -147,28 +147,82 @@ pub enum NotNative {
 }
 
 impl Note {
-    pub(crate) const LOG_PATH_SKIPPED: &'static str = "log_path_skipped";
-    pub(crate) const NOT_SHARED: &'static str = "not_shared";
-    pub(crate) const TAG_LEFT_OUT: &'static str = "tag_left_out";
-    pub(crate) const UNKNOWN_ANNOTATION: &'static str = "unknown_annotation";
-    pub(crate) const OTHER_VERSION: &'static str = "annotation_of_other_version";
-    pub(crate) const SWITCH_UNREADABLE: &'static str = "switch_unreadable";
+    pub(crate) const LOG_PATH_SKIPPED: &'static str = Self::CODES[2];
+    pub(crate) const NOT_SHARED: &'static str = Self::CODES[3];
+    pub(crate) const TAG_LEFT_OUT: &'static str = Self::CODES[5];
+    pub(crate) const UNKNOWN_ANNOTATION: &'static str = Self::CODES[7];
+    pub(crate) const OTHER_VERSION: &'static str = Self::CODES[8];
+    pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
+
+    /// Every code, for the closed label set of the metrics.
+    pub const CODES: [&str; 12] = [
+        "version_ignored",
+        "language_ignored",
+        "log_path_skipped",
+        "not_shared",
+        "keeps_job_running",
+        "tag_left_out",
+        "unknown_key",
+        "unknown_annotation",
+        "annotation_of_other_version",
+        "resources_fitted",
+        "switch_unreadable",
+        "more",
+    ];
 
     /// The code of the note.
     pub fn as_str(&self) -> &'static str {
+        Self::CODES[self.index()]
+    }
+
+    /// The position in [`CODES`](Self::CODES).
+    pub fn index(&self) -> usize {
         match self {
-            Self::VersionIgnored { .. } => "version_ignored",
-            Self::LanguageIgnored { .. } => "language_ignored",
-            Self::LogPathSkipped { .. } => Self::LOG_PATH_SKIPPED,
-            Self::NotShared { .. } => Self::NOT_SHARED,
-            Self::KeepsJobRunning { .. } => "keeps_job_running",
-            Self::TagLeftOut { .. } => Self::TAG_LEFT_OUT,
-            Self::UnknownKey { .. } => "unknown_key",
-            Self::UnknownAnnotation { .. } => Self::UNKNOWN_ANNOTATION,
-            Self::AnnotationOfOtherVersion { .. } => Self::OTHER_VERSION,
-            Self::ResourcesFitted { .. } => "resources_fitted",
-            Self::SwitchUnreadable { .. } => Self::SWITCH_UNREADABLE,
-            Self::More { .. } => "more",
+            Self::VersionIgnored { .. } => 0,
+            Self::LanguageIgnored { .. } => 1,
+            Self::LogPathSkipped { .. } => 2,
+            Self::NotShared { .. } => 3,
+            Self::KeepsJobRunning { .. } => 4,
+            Self::TagLeftOut { .. } => 5,
+            Self::UnknownKey { .. } => 6,
+            Self::UnknownAnnotation { .. } => 7,
+            Self::AnnotationOfOtherVersion { .. } => 8,
+            Self::ResourcesFitted { .. } => 9,
+            Self::SwitchUnreadable { .. } => 10,
+            Self::More { .. } => 11,
+        }
+    }
+
+    /// The container that it is about, if it is about one.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::NotShared { container, .. }
+            | Self::TagLeftOut { container, .. }
+            | Self::LogPathSkipped {
+                problem: PathProblem::Taken { container, .. } | PathProblem::Hides { container, .. },
+                ..
+            } => Some(container),
+            Self::ResourcesFitted { container, .. } => Some(container),
+            Self::LogPathSkipped { .. }
+            | Self::VersionIgnored { .. }
+            | Self::LanguageIgnored { .. }
+            | Self::KeepsJobRunning { .. }
+            | Self::UnknownKey { .. }
+            | Self::UnknownAnnotation { .. }
+            | Self::AnnotationOfOtherVersion { .. }
+            | Self::SwitchUnreadable { .. }
+            | Self::More { .. } => None,
+        }
+    }
+
+    /// The index of the code, and how many notes of it there are: those that are only counted too.
+    pub fn counted(&self) -> (usize, usize) {
+        match self {
+            Self::More { kind, count } => {
+                let index = Self::CODES.iter().position(|code| code == kind);
+                (index.unwrap_or(self.index()), *count)
+            }
+            _ => (self.index(), 1),
         }
     }
 

@@ -191,6 +191,32 @@ impl Reason {
         }
     }
 
+    /// The container that it is about, if it is about one.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::MountPathTaken { container, .. }
+            | Self::OptionalReference { container, .. }
+            | Self::ReservedVariable { container, .. } => Some(container),
+            Self::ReservedContainer { name } => Some(name),
+            Self::Unverified(violation) => violation.container(),
+            Self::SwitchedOff { .. }
+            | Self::ImageNotConfigured { .. }
+            | Self::WindowsPod
+            | Self::MirrorPod
+            | Self::HostPid
+            | Self::RestartPolicy { .. }
+            | Self::NonRootPod { .. }
+            | Self::ReservedVolume { .. }
+            | Self::InvalidAnnotation { .. }
+            | Self::NotAllowedHere { .. }
+            | Self::VersionNotAllowed { .. }
+            | Self::PodSecurity { .. }
+            | Self::NewNamespace { .. }
+            | Self::LimitRange { .. }
+            | Self::PodTooLarge(_) => None,
+        }
+    }
+
     /// What a person can change.
     pub fn remedy(&self) -> String {
         match self {

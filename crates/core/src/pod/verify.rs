@@ -48,6 +48,20 @@ pub enum Violation {
     NoContainers,
 }
 
+impl Violation {
+    /// The container that breaks the rule, if one does.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::ContainerName(container)
+            | Self::MountPath { container, .. }
+            | Self::ReadOnlyParent { container, .. } => Some(container),
+            Self::VolumeName(_) | Self::UnknownVolume(_) | Self::HostPid | Self::NoContainers => {
+                None
+            }
+        }
+    }
+}
+
 /// Checks what `plan` would add to `draft`.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use datakit_operator_core::inject::{Note, Reason};
+
 /// Core's modules from the lowest to the highest: each imports from those before it only.
 const RANKS: [&str; 14] = [
     "json",
@@ -76,10 +78,13 @@ fn the_operators_imports_go_one_way() {
 }
 
 #[test]
-fn the_documentation_names_every_reason() {
+fn the_documentation_explains_every_reason_and_note() {
     let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
-    for code in datakit_operator_core::inject::Reason::CODES {
-        assert!(text.contains(&format!("\n| `{code}` |")), "{code}");
+    for code in Reason::CODES.iter().chain(&Note::CODES) {
+        assert!(
+            text.contains(&format!("\n| `{code}` | ")),
+            "docs/injection.md does not explain `{code}`"
+        );
     }
 }
 
@@ -143,15 +148,4 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
 
 fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-#[test]
-fn the_documentation_explains_every_reason() {
-    let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
-    for code in datakit_operator_core::inject::Reason::CODES {
-        assert!(
-            text.contains(&format!("| `{code}` |")),
-            "docs/injection.md does not explain `{code}`"
-        );
-    }
 }

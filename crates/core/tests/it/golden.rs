@@ -13,6 +13,7 @@ use std::sync::Arc;
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, Injection, ReviewContext, inject_pod};
 use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces};
+use datakit_operator_core::review::warnings;
 use serde_json::{Value, json};
 
 #[test]
@@ -135,7 +136,8 @@ fn decisions(injection: &Injection<'_>) -> Value {
             shown
         })
         .collect();
-    json!({ "decisions": decisions, "warnings": injection.warnings })
+    let warnings: Vec<String> = warnings(&injection.decisions, &injection.notes).collect();
+    json!({ "decisions": decisions, "warnings": warnings })
 }
 
 fn expect(file: &Path, found: &Value) -> Result<(), String> {

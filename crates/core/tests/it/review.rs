@@ -1,7 +1,7 @@
 //! Reviews: what a client gets for whatever it sends.
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::inject::{Engine, Note, ReviewContext};
 use datakit_operator_core::review::{Answer, Disposition, review};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -265,10 +265,11 @@ fn warnings_fit_what_the_api_server_passes_on() {
     assert!(lengths.iter().all(|length| *length <= 256), "{lengths:?}");
     assert!(lengths.iter().sum::<usize>() <= 4096, "{lengths:?}");
     // The rest is counted.
-    assert_eq!(reviewed.record.warnings.len(), 21);
-    let last = reviewed.record.warnings.last().unwrap();
-    assert!(
-        last.starts_with("80 more notes of kind `unknown_annotation`"),
-        "{last}"
-    );
+    assert_eq!(reviewed.record.notes.len(), 21);
+    let last = reviewed.record.notes.last().unwrap();
+    let more = Note::More {
+        kind: "unknown_annotation",
+        count: 80,
+    };
+    assert_eq!(*last, more);
 }

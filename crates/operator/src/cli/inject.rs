@@ -269,12 +269,6 @@ impl Summary {
 
 /// What is worth knowing about a template and belongs to none of its features.
 pub(super) fn general_remarks(template: &PodTemplate, injection: &Injection<'_>) -> Vec<String> {
-    let of_feature = |warning: &String| {
-        injection
-            .decisions
-            .iter()
-            .any(|decision| warning.starts_with(&decision.subject()))
-    };
     let misplaced = template.misplaced.iter().map(|key| {
         format!(
             "annotation {key} stands on the {} itself, where it has no effect; move it to {}.metadata.annotations",
@@ -282,13 +276,9 @@ pub(super) fn general_remarks(template: &PodTemplate, injection: &Injection<'_>)
             template.path.trim_start_matches('/').replace('/', ".")
         )
     });
-    injection
-        .warnings
-        .iter()
-        .filter(|warning| !of_feature(warning))
-        .cloned()
-        .chain(misplaced)
-        .collect()
+    let notes = injection.notes.iter();
+    let notes = notes.map(|note| format!("{note}; {}", note.remedy()));
+    notes.chain(misplaced).collect()
 }
 
 /// An outcome as it is written in sentences and tables.
