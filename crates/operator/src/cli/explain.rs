@@ -1,6 +1,6 @@
 //! `datakit-operator explain`: what injection would do with each pod template, and why.
 
-use datakit_operator_core::inject::{AskedBy, Decision, Injection, Outcome, inject_pod};
+use datakit_operator_core::inject::{AskedBy, Decision, Injection, Note, Outcome, inject_pod};
 use serde_json::{Value, json};
 
 use super::inject::{general_remarks, words};
@@ -44,11 +44,13 @@ Nothing is changed or sent anywhere. Manifests that are injected already are fin
 With `-o json`, the object has these keys:
   templates[]    source, document, line: where it is
                  apiVersion, kind, namespace, name: of the object; path: JSON pointer to the template in the document
-                 decisions[], remarks[]: texts about the template as a whole
+                 decisions[]; notes[]: as in decisions, about the annotations themselves
+                 remarks[]: texts about the template as a whole, those of notes[] among them
   decisions[]    feature: ddtrace, logfwd or profiler; language: or null
                  outcome: injected, repaired, already_injected, skipped or not_requested
                  askedBy: null, or kind (annotation, label_selector, namespace_pattern) and value
-                 reason: null, or code, message, remedy; notes[]: code, message, remedy
+                 reason: null, or code, container (or null), message, remedy
+                 notes[]: code, container (or null), message, remedy
   errors[]       source, document, line, message: what could not be read
 Codes and keys are kept from version to version; new ones may be added.
 
@@ -114,6 +116,7 @@ struct Explained {
     namespace: String,
     template: PodTemplate,
     decisions: Vec<Decision>,
+    notes: Vec<Note>,
     remarks: Vec<String>,
 }
 
@@ -168,7 +171,9 @@ impl Report {
         match inject_pod(&text, Some(&namespace), &prepared.engine, &prepared.context) {
             Ok(injection) => {
                 let remarks = general_remarks(&template, &injection);
-                let Injection { decisions, .. } = injection;
+                let Injection {
+                    decisions, notes, ..
+                } = injection;
                 self.templates.push(Explained {
                     source: source.name.clone(),
                     document: document.number,
@@ -176,6 +181,7 @@ impl Report {
                     namespace,
                     template,
                     decisions,
+                    notes,
                     remarks,
                 });
             }
@@ -295,6 +301,7 @@ impl Explained {
 
     fn to_json(&self) -> Value {
         let decisions: Vec<Value> = self.decisions.iter().map(decision_to_json).collect();
+        let notes: Vec<Value> = self.notes.iter().map(note_to_json).collect();
         json!({
             "source": self.source,
             "document": self.document,
@@ -305,6 +312,7 @@ impl Explained {
             "name": self.template.name,
             "path": self.template.pointer(),
             "decisions": decisions,
+            "notes": notes,
             "remarks": self.remarks,
         })
     }
@@ -327,13 +335,14 @@ fn decision_to_json(decision: &Decision) -> Value {
         json!({ "kind": kind, "value": value })
     });
     let reason = decision.reason.as_ref().map(|reason| {
-        json!({ "code": reason.as_str(), "message": reason.to_string(), "remedy": reason.remedy() })
+        json!({
+            "code": reason.as_str(),
+            "container": reason.container(),
+            "message": reason.to_string(),
+            "remedy": reason.remedy(),
+        })
     });
-    let notes: Vec<Value> = decision
-        .notes
-        .iter()
-        .map(|note| json!({ "code": note.as_str(), "message": note.to_string(), "remedy": note.remedy() }))
-        .collect();
+    let notes: Vec<Value> = decision.notes.iter().map(note_to_json).collect();
     json!({
         "feature": decision.feature.as_str(),
         "language": decision.language,
@@ -341,6 +350,15 @@ fn decision_to_json(decision: &Decision) -> Value {
         "askedBy": asked_by,
         "reason": reason,
         "notes": notes,
+    })
+}
+
+fn note_to_json(note: &Note) -> Value {
+    json!({
+        "code": note.as_str(),
+        "container": note.container(),
+        "message": note.to_string(),
+        "remedy": note.remedy(),
     })
 }
 

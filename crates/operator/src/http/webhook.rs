@@ -224,6 +224,7 @@ impl Reviewer {
         for decision in &record.decisions {
             self.metrics.injections.count(decision);
         }
+        self.metrics.notes.count(record);
     }
 }
 

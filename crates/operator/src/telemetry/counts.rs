@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datakit_operator_core::inject::{Decision, Feature, Outcome, Reason};
-use datakit_operator_core::review::Disposition;
+use datakit_operator_core::inject::{Decision, Feature, Note, Outcome, Reason};
+use datakit_operator_core::review::{Disposition, Record};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -19,6 +19,8 @@ const LANGUAGES: [&str; 5] = ["", "golang", "java", "nodejs", "python"];
 /// What becomes of a feature: an outcome, and a reason where it was skipped.
 const ENDS: usize = Outcome::ALL.len() + Reason::CODES.len();
 const CELLS: usize = Feature::ALL.len() * LANGUAGES.len() * ENDS;
+/// Notes belong to a feature, or to none and then stand last.
+const NOTE_CELLS: usize = (Feature::ALL.len() + 1) * Note::CODES.len();
 
 /// `reviews_total{outcome}`.
 #[derive(Clone, Debug)]
@@ -108,5 +110,114 @@ impl EncodeMetric for InjectionCounts {
 
     fn metric_type(&self) -> MetricType {
         MetricType::Counter
+    }
+}
+
+/// `notes_total{feature,note}`; the feature is empty for notes about the annotations themselves.
+/// Combinations that never happened are not shown.
+#[derive(Clone)]
+pub struct NoteCounts(Arc<[AtomicU64; NOTE_CELLS]>);
+
+impl NoteCounts {
+    /// Counts all notes of a review, those that are only counted in it too.
+    pub fn count(&self, record: &Record<'_>) {
+        for decision in &record.decisions {
+            for note in &decision.notes {
+                self.add(decision.feature as usize, note);
+            }
+        }
+        for note in &record.notes {
+            self.add(Feature::ALL.len(), note);
+        }
+    }
+
+    fn add(&self, feature: usize, note: &Note) {
+        let (code, count) = note.counted();
+        let cell = feature * Note::CODES.len() + code;
+        self.0[cell].fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+impl Default for NoteCounts {
+    fn default() -> Self {
+        Self(Arc::new([const { AtomicU64::new(0) }; NOTE_CELLS]))
+    }
+}
+
+impl fmt::Debug for NoteCounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("NoteCounts(…)")
+    }
+}
+
+impl EncodeMetric for NoteCounts {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (cell, count) in self.0.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count == 0 {
+                continue;
+            }
+            let (feature, code) = (cell / Note::CODES.len(), cell % Note::CODES.len());
+            let feature = Feature::ALL.get(feature);
+            let labels: Labels<2> = [
+                ("feature", feature.map_or("", |feature| feature.as_str())),
+                ("note", Note::CODES[code]),
+            ];
+            encoder
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_counted_by_feature_and_code() {
+        let not_shared = || Note::NotShared {
+            container: "app".to_owned(),
+            path: "/a".to_owned(),
+        };
+        let more = Note::More {
+            kind: "not_shared",
+            count: 19,
+        };
+        let unknown = Note::UnknownAnnotation {
+            annotation: "admission.datakit/x".to_owned(),
+            suggestion: None,
+        };
+        let logfwd = Decision {
+            feature: Feature::Logfwd,
+            language: None,
+            asked_by: None,
+            outcome: Outcome::Injected,
+            reason: None,
+            notes: vec![not_shared(), more],
+        };
+        let record = Record {
+            decisions: vec![logfwd],
+            notes: vec![unknown],
+            ..Record::default()
+        };
+        let counts = NoteCounts::default();
+        counts.count(&record);
+        counts.count(&record);
+        let mut registry = Registry::default();
+        registry.register("notes", "Notes", counts);
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        let shown: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let want = [
+            r#"notes_total{feature="logfwd",note="not_shared"} 40"#,
+            r#"notes_total{feature="",note="unknown_annotation"} 2"#,
+        ];
+        assert_eq!(shown, want);
     }
 }

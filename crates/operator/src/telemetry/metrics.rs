@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::cluster::ClusterMetrics;
-use super::counts::{InjectionCounts, ReviewCounts};
+use super::counts::{InjectionCounts, NoteCounts, ReviewCounts};
 use super::election::ElectionMetrics;
 use super::histogram::DurationHistogram;
 
@@ -162,6 +162,8 @@ pub struct Metrics {
     pub reviews: ReviewCounts,
     /// Features that were asked for, by what became of them.
     pub injections: InjectionCounts,
+    /// What was done differently than asked, or asked in vain.
+    pub notes: NoteCounts,
     /// Certificates, the Lease and the API server.
     pub cluster: ClusterMetrics,
     /// Task election.
@@ -209,6 +211,12 @@ impl Metrics {
             "Features that were asked for, by what became of them",
             injections.clone(),
         );
+        let notes = NoteCounts::default();
+        registry.register(
+            "notes",
+            "What was done differently than asked, or asked in vain",
+            notes.clone(),
+        );
         let cluster = ClusterMetrics::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let reloads = ReloadCounts::new(&mut registry);
@@ -240,6 +248,7 @@ impl Metrics {
             review_duration,
             reviews,
             injections,
+            notes,
             cluster,
             election,
             reloads,

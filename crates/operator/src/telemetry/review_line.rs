@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datakit_operator_core::inject::{Decision, Feature, Outcome};
+use datakit_operator_core::inject::{Decision, Feature, Note, Outcome};
 use datakit_operator_core::review::Record;
 use tracing::Level;
 
@@ -38,6 +38,7 @@ fn write(line: &mut Line<'_>, record: &Record<'_>, took: Duration) {
     for decision in &record.decisions {
         write_decision(line, decision);
     }
+    write_notes(line, record);
     line.number("patch_ops", record.patch_ops as u64);
     line.number("patch_bytes", record.patch_bytes as u64);
     line.tenths(
@@ -85,4 +86,33 @@ fn write_decision(line: &mut Line<'_>, decision: &Decision) {
         Some(reason) => line.pieces(feature, &[outcome, ":", reason.as_str()]),
         None => line.str(feature, outcome),
     }
+}
+
+/// `notes=logfwd:not_shared,unknown_annotation`: the code of each note once a feature.
+fn write_notes(line: &mut Line<'_>, record: &Record<'_>) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut see = |feature, notes: &[Note]| {
+        for note in notes {
+            // A note that only counts others is told by them.
+            let (code, _) = note.counted();
+            let note = (feature, Note::CODES[code]);
+            if !seen.contains(&note) {
+                seen.push(note);
+            }
+        }
+    };
+    for decision in &record.decisions {
+        see(decision.feature.as_str(), &decision.notes);
+    }
+    see("", &record.notes);
+    if seen.is_empty() {
+        return;
+    }
+    let mut pieces = Vec::with_capacity(4 * seen.len());
+    for (feature, code) in seen {
+        let separator = if pieces.is_empty() { "" } else { "," };
+        let colon = if feature.is_empty() { "" } else { ":" };
+        pieces.extend([separator, feature, colon, code]);
+    }
+    line.pieces("notes", &pieces);
 }

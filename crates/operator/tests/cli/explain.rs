@@ -127,6 +127,7 @@ fn json_for_machines() {
                   "notes": [
                     {
                       "code": "version_ignored",
+                      "container": null,
                       "message": "admission.datakit/java-lib.version `not a tag` is no image tag, the configured image was used",
                       "remedy": "give a tag such as `v1.2.3`"
                     }
@@ -150,12 +151,14 @@ fn json_for_machines() {
                   },
                   "reason": {
                     "code": "host_pid",
+                    "container": null,
                     "message": "the pod uses the node's process namespace (hostPID), which can't be shared with a sidecar",
                     "remedy": "remove hostPID or the profiler's annotation"
                   },
                   "notes": []
                 }
               ],
+              "notes": [],
               "remarks": []
             }
           ],
@@ -233,4 +236,28 @@ fn a_policy_is_told_with_whom_to_ask() {
     let json = explained(&["-n", "dev-1", "-o", "json"]);
     assert!(json.contains(r#""code": "version_not_allowed""#), "{json}");
     assert!(!json.contains("not_allowed_here"), "{json}");
+}
+
+/// A note says whose container it is about; one that belongs to no feature stands beside the decisions.
+#[test]
+fn notes_are_values() {
+    let pod = r#"{"kind": "Pod", "metadata": {"annotations": {
+                    "admission.datakit/enabled": "ja",
+                    "admission.datakit/logfwd.instances": "[{\"loggings\":[{\"logfiles\":[\"/a/x\"]}]}]"}},
+                  "spec": {"volumes": [{"name": "one", "emptyDir": {}}, {"name": "two", "emptyDir": {}}],
+                           "containers": [
+                    {"name": "web", "volumeMounts": [{"name": "one", "mountPath": "/a"}]},
+                    {"name": "side", "volumeMounts": [{"name": "two", "mountPath": "/a"}]}]}}"#;
+    let ran = run(&["explain", "-f", "-", "-o", "json"], pod);
+    let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let template = &explained["templates"][0];
+    let note = &template["decisions"][1]["notes"][0];
+    assert_eq!(note["code"], "not_shared", "{template:#}");
+    assert_eq!(note["container"], "side");
+    let note = &template["notes"][0];
+    assert_eq!(note["code"], "switch_unreadable", "{template:#}");
+    assert_eq!(note["container"], serde_json::Value::Null);
+    let text = |key: &str| note[key].as_str().expect("text").to_owned();
+    let remark = format!("{}; {}", text("message"), text("remedy"));
+    assert_eq!(template["remarks"][0], remark);
 }

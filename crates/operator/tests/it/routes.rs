@@ -296,8 +296,18 @@ async fn one_log_line_a_review() {
     let mut hostile: Value = serde_json::from_slice(&JAVA_REVIEW).expect("JSON");
     let name = "x\n{\"level\":\"error\",\"msg\":\"forged\"}\u{202e}\u{1b}[2J";
     hostile["request"]["object"]["metadata"]["name"] = name.into();
+    let annotations = &mut hostile["request"]["object"]["metadata"]["annotations"];
+    annotations["admission.datakit/python-lib.version"] = "".into();
+    annotations["admission.datakit/java-lib.verison"] = "".into();
     operator.review(hostile.to_string()).await;
     operator.review("garbage").await;
+    for labels in [
+        r#"{feature="ddtrace",note="language_ignored"}"#,
+        r#"{feature="",note="unknown_annotation"}"#,
+    ] {
+        let series = format!("datakit_operator_notes_total{labels}");
+        assert_eq!(operator.metric(&series).await, 1.0, "{series}");
+    }
     let lines = operator.stop().await;
     let reviews: Vec<&Value> = lines
         .iter()
@@ -324,6 +334,11 @@ async fn one_log_line_a_review() {
         "{java}"
     );
     assert_eq!(java["logfwd"], Value::Null, "nobody asked for it");
+    assert_eq!(java["notes"], Value::Null, "all is as asked");
     assert_eq!(hostile["pod"], name);
+    assert_eq!(
+        hostile["notes"],
+        "ddtrace:language_ignored,unknown_annotation"
+    );
     assert_eq!(garbage["outcome"], "bad_request");
 }
