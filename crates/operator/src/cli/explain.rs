@@ -7,6 +7,7 @@ use super::inject::{general_remarks, words};
 use super::manifests::{self, Prepared};
 use super::table::Table;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
+use crate::error::Chain;
 use crate::visible::visible;
 use datakit_operator_manifest::template::{self, PodTemplate};
 use datakit_operator_manifest::{Content, Document, Source};
@@ -78,19 +79,17 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         match source {
             Ok(source) => report.source(source, &args.manifests, &prepared),
             Err(error) => {
-                let mut text = Vec::new();
-                manifests::report_unreadable(error, &mut text)?;
                 report.errors.push(Error {
                     source: String::new(),
                     document: 0,
                     line: 0,
-                    text: line(&text),
+                    message: Chain(error).to_string(),
                 });
             }
         }
     }
     for error in &report.errors {
-        writeln!(streams.stderr, "{}", error.text)?;
+        writeln!(streams.stderr, "error: {}", error.message)?;
     }
     match args.output {
         Output::Json => writeln!(streams.stdout, "{:#}", report.to_json())?,
@@ -124,7 +123,7 @@ struct Error {
     source: String,
     document: usize,
     line: usize,
-    text: String,
+    message: String,
 }
 
 impl Report {
@@ -133,17 +132,8 @@ impl Report {
             match &document.content {
                 Content::Nothing => {}
                 Content::Broken(error) => {
-                    let mut text = Vec::new();
-                    // A vector takes everything.
-                    let _ = manifests::report_broken(
-                        source,
-                        document,
-                        error,
-                        "it is left out",
-                        &mut text,
-                    );
-                    let line_in_source = document.line_of(error);
-                    self.error(source, document, line_in_source, line(&text));
+                    let why = manifests::broken(source, document, error, "it is left out");
+                    self.error(source, document, document.line_of(error), why);
                 }
                 Content::Value(parsed) => {
                     for template in template::find(&parsed.value) {
@@ -187,21 +177,21 @@ impl Report {
             }
             Err(error) => {
                 let owner = manifests::owner(&template);
-                let text = format!(
-                    "error: failed to read the pod template of {owner} in `{}`: {error}",
+                let message = format!(
+                    "failed to read the pod template of {owner} in `{}`: {error}",
                     source.name
                 );
-                self.error(source, document, document.line, text);
+                self.error(source, document, document.line, message);
             }
         }
     }
 
-    fn error(&mut self, source: &Source, document: &Document, line: usize, text: String) {
+    fn error(&mut self, source: &Source, document: &Document, line: usize, message: String) {
         self.errors.push(Error {
             source: source.name.clone(),
             document: document.number,
             line,
-            text,
+            message,
         });
     }
 
@@ -320,8 +310,12 @@ impl Explained {
 
 impl Error {
     fn to_json(&self) -> Value {
-        let message = self.text.trim_start_matches("error: ");
-        json!({ "source": self.source, "document": self.document, "line": self.line, "message": message })
+        json!({
+            "source": self.source,
+            "document": self.document,
+            "line": self.line,
+            "message": self.message,
+        })
     }
 }
 
@@ -360,10 +354,6 @@ fn note_to_json(note: &Note) -> Value {
         "message": note.to_string(),
         "remedy": note.remedy(),
     })
-}
-
-fn line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).trim_end().to_owned()
 }
 
 /// The width to write tables in: what COLUMNS says, else the terminal's.

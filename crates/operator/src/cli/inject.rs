@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::manifests::{self, Prepared};
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
+use crate::error::Chain;
 use datakit_operator_manifest::template::{self, PodTemplate};
 use datakit_operator_manifest::{Content, Document, Format, Parsed, Source, Writer, patch};
 
@@ -92,7 +93,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             Ok(source) => run.source(source, &mut writer)?,
             Err(error) => {
                 run.summary.errors += 1;
-                manifests::report_unreadable(error, run.stderr)?;
+                writeln!(run.stderr, "error: {}", Chain(error))?;
             }
         }
     }
@@ -126,13 +127,8 @@ impl<'r> Run<'r> {
                 Content::Nothing => writer.nothing(source, document)?,
                 Content::Broken(error) => {
                     self.summary.errors += 1;
-                    manifests::report_broken(
-                        source,
-                        document,
-                        error,
-                        "it is left out",
-                        self.stderr,
-                    )?;
+                    let why = manifests::broken(source, document, error, "it is left out");
+                    writeln!(self.stderr, "error: {why}")?;
                 }
                 Content::Value(parsed) => {
                     self.summary.documents += 1;

@@ -1,6 +1,5 @@
 //! What the subcommands over manifests have in common: their flags, reading, and reporting what could not be read.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -99,33 +98,23 @@ impl ManifestArgs {
     }
 }
 
-/// Reports a text that could not be read.
-pub(super) fn report_unreadable(error: &ReadError, stderr: &mut dyn Write) -> io::Result<()> {
-    // With its causes, in one line.
-    let cause = std::error::Error::source(error)
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    writeln!(stderr, "error: {error}{cause}")
-}
-
-/// Reports a document that could not be parsed.
-pub(super) fn report_broken(
+/// Why a document could not be parsed, and what follows from that.
+pub(super) fn broken(
     source: &Source,
     document: &Document,
     error: &SyntaxError,
     consequence: &str,
-    stderr: &mut dyn Write,
-) -> io::Result<()> {
+) -> String {
     let line = document.line_of(error);
-    write!(
-        stderr,
-        "error: failed to parse document {} of `{}` (line {line}, column {}): {}",
-        document.number, source.name, error.column, error.message
-    )?;
-    if let Some(hint) = error.hint {
-        write!(stderr, "; {hint}")?;
-    }
-    writeln!(stderr, "; {consequence}")
+    let hint = error.hint.map(|hint| format!("; {hint}"));
+    format!(
+        "failed to parse document {} of `{}` (line {line}, column {}): {}{}; {consequence}",
+        document.number,
+        source.name,
+        error.column,
+        error.message,
+        hint.unwrap_or_default()
+    )
 }
 
 /// `kind/name` of a template's object.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::manifests;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
+use crate::error::Chain;
 use datakit_operator_manifest::template;
 use datakit_operator_manifest::uninject::{engine, uninject};
 use datakit_operator_manifest::{Content, Format, Source, Writer};
@@ -66,7 +67,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             Ok(source) => source,
             Err(error) => {
                 errors += 1;
-                manifests::report_unreadable(error, streams.stderr)?;
+                writeln!(streams.stderr, "error: {}", Chain(error))?;
                 continue;
             }
         };
@@ -78,13 +79,8 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
                 }
                 Content::Broken(error) => {
                     errors += 1;
-                    manifests::report_broken(
-                        source,
-                        document,
-                        error,
-                        "it is left out",
-                        streams.stderr,
-                    )?;
+                    let why = manifests::broken(source, document, error, "it is left out");
+                    writeln!(streams.stderr, "error: {why}")?;
                     continue;
                 }
                 Content::Value(parsed) => parsed,
