@@ -1,6 +1,7 @@
 //! The composition root: builds the parts of a running operator, and ends them in order.
 
 mod member;
+pub mod memory;
 mod reloading;
 mod signals;
 mod tasks;
@@ -15,13 +16,14 @@ use datakit_operator_core::inject::{Engine, ReviewContext};
 use tokio::time::sleep;
 
 use self::member::{LeaseTask, Member};
+use self::memory::MemoryLimits;
 pub use self::reloading::{ConfigFile, Configuration, ReadConfig, log_diagnostics};
 use self::signals::Signals;
 pub use self::signals::Stop;
 use self::tasks::Tasks;
 use crate::cluster::leaders::LeaseStore;
 use crate::cluster::tokens::TokenReviews;
-use crate::cluster::{self, ConnectError, certificates, lease};
+use crate::cluster::{self, ConnectError, lease};
 use crate::election::forward::Forwarder;
 use crate::election::leaders::{InMemory, Leaders, Store};
 use crate::election::senders::{self, Senders};
@@ -82,18 +84,9 @@ pub struct Settings {
     /// What is known of the cluster.
     pub context: ReviewContext,
     /// The cluster, if there is one.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<cluster::Settings>,
     /// Labels of the build, for metrics and the log.
     pub build: Build,
-}
-
-/// How much memory clients of the HTTPS server may make the process use beside what connections take, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryLimits {
-    /// For requests.
-    pub requests: usize,
-    /// For reviews and answers.
-    pub answers: usize,
 }
 
 /// What clients' certificates are for, beside those of replicas.
@@ -103,17 +96,6 @@ pub struct Clients {
     pub ca_file: Option<PathBuf>,
     /// Who may have pods reviewed.
     pub reviews: Access,
-}
-
-/// What to do in a cluster.
-#[derive(Clone, Debug)]
-pub struct Cluster {
-    /// How to reach it.
-    pub access: cluster::Access,
-    /// The Lease by which one replica is elected; without one, this process is the only one.
-    pub lease: Option<lease::Settings>,
-    /// The objects of self-managed certificates, if certificates are that.
-    pub certificates: Option<certificates::Settings>,
 }
 
 /// Which program this is.

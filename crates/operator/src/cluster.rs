@@ -5,6 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`args`] | the options, and the settings that they come to |
 //! | [`connect`](mod@connect) | finds the cluster and the credentials |
 //! | [`lease`] | keeps one replica elected |
 //! | [`leaders`] | keeps the records of agents' leader election in Leases |
@@ -12,6 +13,7 @@
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels and LimitRanges |
 
+pub mod args;
 pub mod certificates;
 pub mod connect;
 pub mod facts;
@@ -21,6 +23,17 @@ pub mod tokens;
 mod trouble;
 
 pub use connect::{Access, ConnectError, connect};
+
+/// What to do in a cluster.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to reach it.
+    pub access: Access,
+    /// The Lease by which one replica is elected; without one, this process is the only one.
+    pub lease: Option<lease::Settings>,
+    /// The objects of self-managed certificates, if certificates are that.
+    pub certificates: Option<certificates::Settings>,
+}
 
 /// The name under which this program appears in the API server's records of who set what.
 const MANAGER: &str = "datakit-operator";

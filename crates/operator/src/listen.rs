@@ -13,6 +13,7 @@
 //! holds much of it and does nothing gives way.
 
 mod activity;
+pub mod args;
 mod budget;
 mod connection;
 mod exchange;

@@ -4,6 +4,7 @@
 //! Secret provides at a fixed place, else it is made: in a cluster by the installation's authority, which [`rotation`]
 //! renews, and elsewhere at start by one that lives in memory.
 
+pub mod args;
 pub mod authority;
 pub mod callers;
 pub mod client;

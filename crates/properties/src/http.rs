@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Limits that small inputs reach.
 const LIMITS: [&str; 7] = [
-    "--max-body-size=8KiB",
+    "--max-body-size=16KiB",
     "--memory-budget=12MiB",
     "--max-header-size=8KiB",
     "--header-timeout=10s",

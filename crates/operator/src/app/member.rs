@@ -7,8 +7,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::tasks::Tasks;
-use super::{Cluster, Settings, Shared};
-use crate::cluster::{certificates, facts, lease};
+use super::{Settings, Shared};
+use crate::cluster::{self, certificates, facts, lease};
 use crate::state::Leadership;
 
 /// What the rest of the process needs to know of it.
@@ -44,7 +44,7 @@ impl Member {
     /// Starts the tasks.
     pub(super) fn start(
         client: Client,
-        cluster: Cluster,
+        cluster: cluster::Settings,
         settings: &Settings,
         shared: &Shared,
         tasks: &mut Tasks,

@@ -1,8 +1,5 @@
 //! `datakit-operator serve`.
 
-mod cluster;
-mod memory;
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,22 +10,21 @@ use datakit_operator_core::inject::ReviewContext;
 use datakit_operator_core::version::KubernetesVersion;
 use tracing::Level;
 
-use self::cluster::Resolved;
-pub use self::cluster::{CertificateArgs, ClusterArgs, TlsSource};
 use super::source::{Loaded, Source};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage, version};
 use crate::app::{
     self, Build, ConfigFile, Configuration, Ended, Operator, Settings, StartError, log_diagnostics,
 };
+use crate::cluster::{self, Access};
 use crate::election;
 use crate::error::Chain;
 use crate::file;
-use crate::http::body;
-use crate::http::webhook::Access;
+use crate::http::{body, webhook};
 use crate::listen;
 use crate::telemetry::{self, Format};
-use crate::tls::TlsError;
-use crate::values::{bytes, duration, header_bytes, positive_duration};
+use crate::tls::args::Around;
+use crate::tls::{self, TlsError};
+use crate::values::duration;
 
 /// The port of probes and metrics.
 const PROBE_PORT: u16 = 9544;
@@ -75,10 +71,6 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
-    /// Threads for large reviews, beside those, at 10MiB each of the memory budget [default: 2, or 1 with little memory]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub review_threads: Option<u16>,
-
     /// How long to go on as before after a signal to end, while clients learn to go elsewhere
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub shutdown_delay: Duration,
@@ -89,11 +81,11 @@ pub struct Args {
 
     /// Certificate options.
     #[command(flatten)]
-    pub certificate: CertificateArgs,
+    pub certificate: tls::args::Args,
 
     /// Cluster options.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub cluster: cluster::args::Args,
 
     /// Task election options.
     #[command(flatten)]
@@ -101,94 +93,19 @@ pub struct Args {
 
     /// Options about clients that prove who they are.
     #[command(flatten)]
-    pub clients: ClientArgs,
+    pub clients: webhook::args::Args,
 
-    /// Limit options.
+    /// Limits on memory. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
     #[command(flatten)]
-    pub limits: LimitArgs,
-}
+    pub memory: app::memory::Args,
 
-/// Options about clients that prove who they are.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Clients")]
-pub struct ClientArgs {
-    /// Authorities (PEM) of clients' certificates: of the API server's, where it presents one, and of agents'. Who has one is
-    /// cut off last when places or memory are short
-    #[arg(long, value_name = "FILE")]
-    pub client_ca_file: Option<PathBuf>,
+    /// Limits on connections.
+    #[command(flatten)]
+    pub connections: listen::args::Args,
 
-    /// Review pods only for clients with a certificate of these authorities
-    #[arg(long, requires = "client_ca_file")]
-    pub require_client_certificate: bool,
-
-    /// A name that the certificate must be for then: common name, DNS name, e-mail address or URI (can be repeated)
-    /// [default: any]
-    #[arg(long, value_name = "NAME", requires = "require_client_certificate")]
-    pub review_client: Vec<String>,
-}
-
-/// What clients of the HTTPS server may do. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Limits on clients")]
-pub struct LimitArgs {
-    /// Connections at once; when all are taken, an idle or slow one makes room [default: 768, or fewer if they would take
-    /// more than half of the memory budget that threads leave, at 32KiB each]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_connections: Option<u32>,
-
-    /// Requests at once on one HTTP/2 connection
-    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_streams: u32,
-
-    /// Size of a request's headers
-    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = header_bytes)]
-    pub max_header_size: u32,
-
-    /// Size of a request's body [default: 6MiB, or less if the memory budget has no room for such a review]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub max_body_size: Option<usize>,
-
-    /// Memory that clients may make the process use: connections, requests, reviews, answers [default: five eighths
-    /// of the container's memory limit, or 80MiB if there is none]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub memory_budget: Option<usize>,
-
-    /// Was once a limit on bodies alone.
-    #[arg(long, hide = true, value_name = "SIZE", value_parser = replaced_by_memory_budget)]
-    pub max_buffered_size: Option<usize>,
-
-    /// Time for a TLS handshake
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
-    pub handshake_timeout: Duration,
-
-    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection, of which API servers keep
-    /// theirs for 90s
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
-    pub header_timeout: Duration,
-
-    /// Time for a whole body
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
-    pub body_timeout: Duration,
-
-    /// Bytes of a body that must arrive a second, as the mean of each two seconds
-    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = bytes)]
-    pub min_body_rate: usize,
-
-    /// Time for a client to take a whole answer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
-    pub answer_timeout: Duration,
-
-    /// Time after which a connection without requests is closed
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
-    pub idle_timeout: Duration,
-
-    /// Pause between HTTP/2 pings
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration)]
-    pub ping_interval: Duration,
-
-    /// Time for the answer to a ping
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
-    pub ping_timeout: Duration,
+    /// Limits on bodies.
+    #[command(flatten)]
+    pub bodies: body::args::Args,
 }
 
 const AFTER_HELP: &str = "\
@@ -283,44 +200,36 @@ fn config_file(source: &Source) -> Option<ConfigFile> {
     })
 }
 
-fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settings> {
+fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usage> {
     let listen = args.listen.unwrap_or(configured_listen);
-    let Resolved {
-        tls,
-        names,
-        cluster,
-    } = cluster::resolve(&args.certificate, &args.cluster, listen)?;
-    let limits = &args.limits;
-    let shares = memory::share_out(limits, args.review_threads, memory::container_limit())?;
+    let access = args.cluster.access();
+    let around = match &access {
+        None => Around::Nothing,
+        Some(Access::Kubeconfig(_)) => Around::Cluster,
+        Some(Access::InPod) => Around::Pod,
+    };
+    let tls = args.certificate.source(around)?;
+    let cluster = access.map(|access| {
+        let certificate = &args.certificate;
+        args.cluster.settings(access, certificate, &tls, listen)
+    });
+    let shares = args.memory.share_out(
+        args.connections.max_connections,
+        args.bodies.max_body_size,
+        app::memory::container_limit(),
+    )?;
     Ok(Settings {
         listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
         tls,
         write_ca: args.certificate.write_ca.clone(),
-        limits: listen::Limits {
-            connections: shares.connections,
-            streams: limits.max_streams,
-            header_bytes: limits.max_header_size,
-            handshake: limits.handshake_timeout,
-            headers: limits.header_timeout,
-            idle: limits.idle_timeout,
-            answer: limits.answer_timeout,
-            ping_interval: limits.ping_interval,
-            ping_timeout: limits.ping_timeout,
-        },
-        bodies: body::Limits {
-            bytes: shares.body,
-            time: limits.body_timeout,
-            rate: limits.min_body_rate,
-        },
+        limits: args.connections.limits(shares.connections),
+        bodies: args.bodies.limits(shares.body),
         memory: shares.memory,
         review_threads: shares.review_threads,
         clients: app::Clients {
             ca_file: args.clients.client_ca_file.clone(),
-            reviews: match args.clients.require_client_certificate {
-                true => Access::Authenticated(args.clients.review_client.clone()),
-                false => Access::Everybody,
-            },
+            reviews: args.clients.access(),
         },
         shutdown_delay: args.shutdown_delay,
         grace_period: args.grace_period,
@@ -328,7 +237,7 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
             kubernetes_version: args.kubernetes_version,
             ..ReviewContext::default()
         },
-        names,
+        names: args.certificate.names(),
         election: args.election.tasks(),
         senders: args.election.senders(),
         audiences: args.election.election_audience.clone(),
@@ -342,7 +251,7 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> anyhow::Result<Settin
 
 /// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else should.
 fn default_probe_listen() -> SocketAddr {
-    let address = if cluster::in_pod() {
+    let address = if cluster::args::in_pod() {
         Ipv4Addr::UNSPECIFIED
     } else {
         Ipv4Addr::LOCALHOST
@@ -358,10 +267,6 @@ fn default_workers() -> usize {
     std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(MAX_DEFAULT_WORKERS)
-}
-
-fn replaced_by_memory_budget(_: &str) -> Result<usize, String> {
-    Err("replaced by --memory-budget, which covers everything that clients may make the process keep".to_owned())
 }
 
 fn level(level: LogLevel) -> Level {

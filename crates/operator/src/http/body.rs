@@ -1,5 +1,7 @@
 //! Reads request bodies, within limits.
 
+pub mod args;
+
 use std::ops::Deref;
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,7 +26,7 @@ const RATE_TIME: Duration = Duration::from_secs(2);
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Limits on request bodies. Every one of them is a flag of `serve`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Size of one body in bytes.
     pub bytes: usize,

@@ -1,5 +1,7 @@
 //! The HTTPS listener: the admission webhook and the pings by which clients find out that it is there.
 
+pub mod args;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const CONNECTION: usize = 32 * 1024;
 
 /// Limits of one listener. Every one of them is a flag of `serve`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at once. When all are taken, the one that has been idle longest makes room.
     pub connections: usize,

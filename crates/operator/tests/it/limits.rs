@@ -121,9 +121,9 @@ async fn a_body_that_never_ends() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large() {
-    let operator = Operator::start(&["--max-body-size", "1KiB"]);
-    const FITS: &[u8] = &[b' '; 1024];
-    const TOO_LARGE: &[u8] = &[b' '; 1025];
+    let operator = Operator::start(&["--max-body-size", "16KiB"]);
+    const FITS: &[u8] = &[b' '; 16_384];
+    const TOO_LARGE: &[u8] = &[b' '; 16_385];
     for protocol in Protocol::BOTH {
         // With its length announced.
         assert_eq!(
@@ -135,12 +135,12 @@ async fn a_body_that_is_too_large() {
         assert_eq!(answer.status(), 413, "{protocol:?}");
         assert_eq!(
             answer.text(),
-            "the request body is larger than 1024 bytes\n"
+            "the request body is larger than 16384 bytes\n"
         );
         // Without, and in pieces of which each fits.
         for (last, want) in [(&b""[..], 400), (b" ", 413)] {
             let (request, mut body) = piecewise();
-            for piece in [&FITS[..512], &FITS[512..], last] {
+            for piece in [&FITS[..8192], &FITS[8192..], last] {
                 offer(&mut body, piece).await;
             }
             drop(body);

@@ -1,14 +1,12 @@
-//! How the memory for clients is shared out.
+//! The options about memory for clients, and how it is shared out.
 
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::bail;
 
-use super::super::Usage;
-use super::LimitArgs;
-use crate::app::MemoryLimits;
 use crate::http::body;
 use crate::listen;
+use crate::values::bytes;
 
 /// The budget where nothing limits the container, in bytes. With it the process stays below 128 MiB.
 const DEFAULT_BUDGET: usize = 80 << 20;
@@ -28,21 +26,49 @@ const LIMIT_FILES: [&str; 2] = [
 /// What a limit of the first version says that isn't one: as many pages as a number can count.
 const NO_LIMIT: usize = 1 << 50;
 
+/// How much memory clients of the HTTPS server may make the process use.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Limits on clients")]
+pub struct Args {
+    /// Memory that clients may make the process use: connections, requests, reviews, answers [default: five eighths
+    /// of the container's memory limit, or 80MiB if there is none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory_budget: Option<usize>,
+
+    /// Was once a limit on bodies alone.
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = replaced_by_memory_budget)]
+    pub max_buffered_size: Option<usize>,
+
+    /// Threads for large reviews, beside those, at 10MiB each of the memory budget [default: 2, or 1 with little memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub review_threads: Option<u16>,
+}
+
+/// How much memory clients of the HTTPS server may make the process use beside what connections take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// For requests.
+    pub requests: usize,
+    /// For reviews and answers.
+    pub answers: usize,
+}
+
 /// What each kind of use gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shares {
+pub struct Shares {
     /// Connections at once.
-    pub(super) connections: usize,
+    pub connections: usize,
     /// Threads for large reviews.
-    pub(super) review_threads: usize,
+    pub review_threads: usize,
     /// Size of one body, in bytes.
-    pub(super) body: usize,
+    pub body: usize,
     /// What is left for what comes over them.
-    pub(super) memory: MemoryLimits,
+    pub memory: MemoryLimits,
 }
 
 /// The memory limit of the container, in bytes.
-pub(super) fn container_limit() -> Option<usize> {
+pub fn container_limit() -> Option<usize> {
     LIMIT_FILES
         .iter()
         .find_map(|file| read_limit(Path::new(file)))
@@ -54,73 +80,75 @@ fn read_limit(file: &Path) -> Option<usize> {
     limit.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
 }
 
-/// Shares out what the flags give, or what suits a container with this limit.
-///
-/// # Errors
-///
-/// If the flags can't be kept together.
-pub(super) fn share_out(
-    limits: &LimitArgs,
-    review_threads: Option<u16>,
-    container: Option<usize>,
-) -> anyhow::Result<Shares> {
-    let budget = limits
-        .memory_budget
-        .unwrap_or_else(|| container.map_or(DEFAULT_BUDGET, |limit| limit / 8 * 5));
-    let review_threads = review_threads.map_or_else(
-        || (budget / 4 / REVIEW).clamp(1, REVIEW_THREADS),
-        usize::from,
-    );
-    let least = review_threads * REVIEW + LEAST;
-    let Some(left) = budget.checked_sub(least).map(|more| more + LEAST) else {
-        return Err(wrong(format!(
-            "a memory budget of {} is too small for {review_threads} review threads at {} each; expected at least {}",
-            size(budget),
-            size(REVIEW),
-            size(least),
-        )));
-    };
-    let most = left / 2 / listen::CONNECTION;
-    let connections = match limits.max_connections {
-        None => listen::Limits::default().connections.min(most),
-        Some(connections) if connections as usize <= most => connections as usize,
-        Some(connections) => {
-            let needed = least - LEAST + connections as usize * listen::CONNECTION * 2;
-            return Err(wrong(format!(
-                "--max-connections {connections} don't fit into the memory budget of {}, which has room for {most}; \
-                 lower it, or give --memory-budget {}",
+impl Args {
+    /// Shares out what the options give, or what suits a container with this limit. The options of connections and
+    /// bodies say what they want of it.
+    ///
+    /// # Errors
+    ///
+    /// If the options can't be kept together.
+    pub fn share_out(
+        &self,
+        max_connections: Option<u32>,
+        max_body_size: Option<usize>,
+        container: Option<usize>,
+    ) -> anyhow::Result<Shares> {
+        let budget = self
+            .memory_budget
+            .unwrap_or_else(|| container.map_or(DEFAULT_BUDGET, |limit| limit / 8 * 5));
+        let review_threads = self.review_threads.map_or_else(
+            || (budget / 4 / REVIEW).clamp(1, REVIEW_THREADS),
+            usize::from,
+        );
+        let least = review_threads * REVIEW + LEAST;
+        let Some(left) = budget.checked_sub(least).map(|more| more + LEAST) else {
+            bail!(
+                "a memory budget of {} is too small for {review_threads} review threads at {} each; expected at least {}",
                 size(budget),
-                size(needed.next_multiple_of(MIB)),
-            )));
-        }
-    };
-    let left = left - connections * listen::CONNECTION;
-    let (requests, answers) = (left / 2, left - left / 2);
-    // Budgets keep an eighth for small requests.
-    let largest = (requests.min(answers) / 8 * 7).saturating_sub(BESIDE_BODY);
-    let body = match limits.max_body_size {
-        None => body::Limits::default().bytes.min(largest),
-        Some(body) if body <= largest => body,
-        Some(body) => {
-            return Err(wrong(format!(
+                size(REVIEW),
+                size(least),
+            );
+        };
+        let most = left / 2 / listen::CONNECTION;
+        let connections = match max_connections {
+            None => listen::Limits::default().connections.min(most),
+            Some(connections) if connections as usize <= most => connections as usize,
+            Some(connections) => {
+                let needed = least - LEAST + connections as usize * listen::CONNECTION * 2;
+                bail!(
+                    "--max-connections {connections} don't fit into the memory budget of {}, which has room for {most}; \
+                     lower it, or give --memory-budget {}",
+                    size(budget),
+                    size(needed.next_multiple_of(MIB)),
+                );
+            }
+        };
+        let left = left - connections * listen::CONNECTION;
+        let (requests, answers) = (left / 2, left - left / 2);
+        // Budgets keep an eighth for small requests.
+        let largest = (requests.min(answers) / 8 * 7).saturating_sub(BESIDE_BODY);
+        let body = match max_body_size {
+            None => body::Limits::default().bytes.min(largest),
+            Some(body) if body <= largest => body,
+            Some(body) => bail!(
                 "--max-body-size {} doesn't fit into the memory budget of {}, which has room for bodies of {} beside \
                  {connections} connections; lower one of these, or give a larger --memory-budget",
                 size(body),
                 size(budget),
                 size(largest),
-            )));
-        }
-    };
-    Ok(Shares {
-        connections,
-        review_threads,
-        body,
-        memory: MemoryLimits { requests, answers },
-    })
+            ),
+        };
+        Ok(Shares {
+            connections,
+            review_threads,
+            body,
+            memory: MemoryLimits { requests, answers },
+        })
+    }
 }
 
-fn wrong(message: String) -> anyhow::Error {
-    Usage::from(anyhow!(message)).into()
+fn replaced_by_memory_budget(_: &str) -> Result<usize, String> {
+    Err("replaced by --memory-budget, which covers everything that clients may make the process keep".to_owned())
 }
 
 const KIB: usize = 1 << 10;
@@ -140,14 +168,21 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        memory: Args,
+        #[command(flatten)]
+        listen: listen::args::Args,
+        #[command(flatten)]
+        body: body::args::Args,
+    }
 
     fn shares(flags: &[&str], container: Option<usize>) -> Result<Shares, String> {
-        let line = ["datakit-operator", "serve"].iter().chain(flags);
-        let Command::Serve(args) = Cli::parse_from(line).command else {
-            panic!("{flags:?}");
-        };
-        let shares = share_out(&args.limits, args.review_threads, container);
+        let line = Line::parse_from(["x"].iter().chain(flags));
+        let wanted = (line.listen.max_connections, line.body.max_body_size);
+        let shares = line.memory.share_out(wanted.0, wanted.1, container);
         shares.map_err(|error| error.to_string())
     }
 
