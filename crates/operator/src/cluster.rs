@@ -21,6 +21,7 @@ pub mod leaders;
 pub mod lease;
 pub mod tokens;
 mod trouble;
+mod watched;
 
 pub use connect::{Access, ConnectError, connect};
 

@@ -9,24 +9,21 @@
 //! everything else.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::watch_object;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::MANAGER;
 use super::trouble::Trouble;
+use super::watched::Watched;
 use crate::clock;
 use crate::error::Chain;
 use crate::state::{Leadership, Readiness};
@@ -106,8 +103,6 @@ pub struct Shared {
 pub async fn run(client: Client, settings: Settings, shared: Shared) {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &settings.namespace);
     let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client);
-    let mut secret = pin!(watch_object(secrets.clone(), &settings.secret).default_backoff());
-    let mut webhook = pin!(watch_object(webhooks.clone(), &settings.webhook).default_backoff());
     let Shared {
         identity,
         replicas,
@@ -117,8 +112,18 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
         accepted,
     } = shared;
     let trouble = |operation| Trouble::new(operation, &metrics);
-    let mut secret_trouble = trouble(Operation::Secret);
-    let mut webhook_trouble = trouble(Operation::Registration);
+    let mut secret = Watched::named(
+        secrets.clone(),
+        &settings.secret,
+        trouble(Operation::Secret),
+        Clone::clone,
+    );
+    let mut webhook = Watched::named(
+        webhooks.clone(),
+        &settings.webhook,
+        trouble(Operation::Registration),
+        Clone::clone,
+    );
     let mut keeper = Keeper {
         rotation: Rotation::new(settings.policy),
         store_trouble: trouble(Operation::Store),
@@ -141,26 +146,8 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
     let mut wait = Duration::ZERO;
     loop {
         let event = tokio::select! {
-            Some(seen) = secret.next() => match seen {
-                Ok(seen) => {
-                    secret_trouble.worked();
-                    keeper.see_secret(seen)
-                }
-                Err(error) => {
-                    secret_trouble.failed(&error);
-                    continue;
-                }
-            },
-            Some(seen) = webhook.next() => match seen {
-                Ok(seen) => {
-                    webhook_trouble.worked();
-                    keeper.see_webhook(seen)
-                }
-                Err(error) => {
-                    webhook_trouble.failed(&error);
-                    continue;
-                }
-            },
+            () = secret.changed() => keeper.see_secret(secret.only().cloned()),
+            () = webhook.changed() => keeper.see_webhook(webhook.only().cloned()),
             Ok(()) = leadership.changed() => {
                 Event::Holding(leadership.borrow_and_update().may_write_certificates())
             }

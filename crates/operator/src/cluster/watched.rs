@@ -1,0 +1,207 @@
+//! Objects of one kind as the API server has them, kept up to date.
+//!
+//! What is kept of an object is worked out when it is seen, so that a large cluster's objects aren't held in memory.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::pending;
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
+use kube::api::Api;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use super::trouble::Trouble;
+
+/// Namespace (empty for objects outside of any) and name.
+pub(super) type Key = (String, String);
+
+type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
+
+/// Watches objects of the kind `K` and keeps a `V` of each.
+pub(super) struct Watched<K, V> {
+    events: Events<K>,
+    trouble: Trouble,
+    keep: fn(&K) -> V,
+    seen: Seen<V>,
+}
+
+/// What was seen. A list that is being read anew replaces the old one when it is complete.
+#[derive(Debug)]
+struct Seen<V> {
+    known: Option<BTreeMap<Key, V>>,
+    reading: BTreeMap<Key, V>,
+}
+
+impl<K, V> Watched<K, V>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    V: PartialEq,
+{
+    /// Watches all objects that `api` reaches.
+    pub(super) fn all(api: Api<K>, trouble: Trouble, keep: fn(&K) -> V) -> Self {
+        Self::with(api, watcher::Config::default(), trouble, keep)
+    }
+
+    /// Watches one object.
+    pub(super) fn named(api: Api<K>, name: &str, trouble: Trouble, keep: fn(&K) -> V) -> Self {
+        let fields = format!("metadata.name={name}");
+        let config = watcher::Config::default().fields(&fields);
+        Self::with(api, config, trouble, keep)
+    }
+
+    fn with(api: Api<K>, config: watcher::Config, trouble: Trouble, keep: fn(&K) -> V) -> Self {
+        Self {
+            events: Box::pin(watcher(api, config).default_backoff()),
+            trouble,
+            keep,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Waits until something is known that wasn't known before. May be cancelled: nothing is lost.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            match self.events.next().await {
+                Some(Ok(event)) => {
+                    self.trouble.worked();
+                    if self.seen.see(event, self.keep) {
+                        return;
+                    }
+                }
+                // The stream waits before it tries again.
+                Some(Err(error)) => {
+                    self.trouble.failed(&error);
+                }
+                // Watching never ends.
+                None => pending().await,
+            }
+        }
+    }
+
+    /// What is kept, in the order of the keys. Nothing before all objects have been listed once.
+    pub(super) fn known(&self) -> Option<&BTreeMap<Key, V>> {
+        self.seen.known.as_ref()
+    }
+
+    /// What is kept of the one object that is watched, if it exists.
+    pub(super) fn only(&self) -> Option<&V> {
+        self.known()?.values().next()
+    }
+}
+
+impl<V: PartialEq> Seen<V> {
+    /// Takes an event in, and returns whether it changed what is known.
+    fn see<K: Resource>(&mut self, event: Event<K>, keep: impl FnOnce(&K) -> V) -> bool {
+        match event {
+            Event::Init => {
+                self.reading.clear();
+                false
+            }
+            Event::InitApply(object) => {
+                self.reading.insert(key(&object), keep(&object));
+                false
+            }
+            Event::InitDone => {
+                self.known = Some(std::mem::take(&mut self.reading));
+                true
+            }
+            Event::Apply(object) => {
+                let known = self.known.get_or_insert_default();
+                let (key, value) = (key(&object), keep(&object));
+                let same = known.get(&key) == Some(&value);
+                known.insert(key, value);
+                !same
+            }
+            Event::Delete(object) => {
+                let known = self.known.get_or_insert_default();
+                known.remove(&key(&object)).is_some()
+            }
+        }
+    }
+}
+
+impl<V> Default for Seen<V> {
+    fn default() -> Self {
+        Self {
+            known: None,
+            reading: BTreeMap::new(),
+        }
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn object(name: &str, value: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("shop".to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::from([("value".to_owned(), value.to_owned())])),
+            ..ConfigMap::default()
+        }
+    }
+
+    fn keep(object: &ConfigMap) -> String {
+        object.data.as_ref().unwrap()["value"].clone()
+    }
+
+    #[test]
+    fn what_is_known_follows_the_events() {
+        let mut seen = Seen::default();
+        let mut check = |event, changed: bool, want: Option<&str>| {
+            let told = format!("{event:?}");
+            assert_eq!(seen.see(event, keep), changed, "{told}");
+            let known = seen.known.as_ref().map(|known| {
+                let known = known
+                    .iter()
+                    .map(|((namespace, name), value)| format!("{namespace}/{name}={value}"));
+                known.collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(known.as_deref(), want, "{told}");
+        };
+        // Nothing is known before the first list is complete.
+        check(Event::Init, false, None);
+        check(Event::InitApply(object("b", "1")), false, None);
+        check(Event::InitApply(object("a", "1")), false, None);
+        check(Event::InitDone, true, Some("shop/a=1 shop/b=1"));
+        check(
+            Event::Apply(object("a", "1")),
+            false,
+            Some("shop/a=1 shop/b=1"),
+        );
+        check(
+            Event::Apply(object("a", "2")),
+            true,
+            Some("shop/a=2 shop/b=1"),
+        );
+        check(Event::Delete(object("b", "1")), true, Some("shop/a=2"));
+        check(Event::Delete(object("b", "1")), false, Some("shop/a=2"));
+        // While a list is read anew, the old one counts; a list that broke off is forgotten.
+        check(Event::Init, false, Some("shop/a=2"));
+        check(
+            Event::InitApply(object("lost", "1")),
+            false,
+            Some("shop/a=2"),
+        );
+        check(Event::Init, false, Some("shop/a=2"));
+        check(Event::InitApply(object("c", "3")), false, Some("shop/a=2"));
+        check(Event::InitDone, true, Some("shop/c=3"));
+        check(Event::Init, false, Some("shop/c=3"));
+        check(Event::InitDone, true, Some(""));
+    }
+}
