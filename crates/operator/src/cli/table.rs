@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::visible::visible;
 
 /// Narrower than this, a table has no room for its columns and is written as a list.
@@ -22,7 +24,7 @@ pub(super) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// The table with lines of at most `width` characters, as far as its content allows. Columns without content are
+    /// The table with lines of at most `width` columns of a terminal, as far as its content allows. Columns without content are
     /// left out.
     pub(super) fn render(&self, width: usize) -> String {
         let visible = Self {
@@ -99,7 +101,9 @@ impl<const N: usize> Table<N> {
             let mut text = String::new();
             for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| **width > 0) {
                 let part = cell.get(line).map_or("", String::as_str);
-                _ = write!(text, "{part:<width$}{:GAP$}", "");
+                // Not by a format's width, which counts characters: Chinese ones take two columns.
+                let blanks = width.saturating_sub(length(part)) + GAP;
+                _ = write!(text, "{part}{:blanks$}", "");
             }
             out.push_str(text.trim_end());
             out.push('\n');
@@ -144,7 +148,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Cuts a text into lines of at most `width` characters: at blanks, and inside words that are longer than a line.
+/// Cuts a text into lines of at most `width` columns: at blanks, and inside words that are longer than a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     if width == 0 {
         return Vec::new();
@@ -162,10 +166,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             lines.push(std::mem::take(&mut line));
         }
         while length(word) > width {
-            let limit = word
-                .char_indices()
-                .nth(width)
-                .map_or(word.len(), |(at, _)| at);
+            let limit = fitting(word, width);
             // Behind a separator, if there is one that doesn't leave most of the line empty.
             let behind = |separators: &[char]| {
                 let cut = word[..limit].rfind(separators).map(|at| at + 1);
@@ -185,8 +186,21 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// How many bytes of a word, which is longer, fit into a line; at least one character does.
+fn fitting(word: &str, width: usize) -> usize {
+    let mut used = 0;
+    for (at, character) in word.char_indices() {
+        used += character.width().unwrap_or_default();
+        if used > width && at > 0 {
+            return at;
+        }
+    }
+    word.len()
+}
+
+/// How many columns of a terminal a text takes.
 fn length(text: &str) -> usize {
-    text.chars().count()
+    text.width()
 }
 
 #[cfg(test)]
@@ -276,6 +290,33 @@ mod tests {
         );
     }
 
+    /// Chinese characters take two columns, accents of their own none.
+    #[test]
+    fn columns_align_whatever_the_script() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let table = Table {
+            head: ["NAME", "VALUE", "NOTE"],
+            wraps_from: 1,
+            rows: vec![
+                row(["标签", "值", "a"]),
+                row([
+                    "team",
+                    "支付网关与结算系统由平台团队维护，请勿随意修改此处的标签",
+                    "b",
+                ]),
+                row(["cafe\u{301}", "v", "c"]),
+            ],
+        };
+        let rendered = table.render(72);
+        expect![[r#"
+            NAME  VALUE                                                     NOTE
+            标签  值                                                        a
+            team  支付网关与结算系统由平台团队维护，请勿随意修改此处的标签  b
+            café  v                                                         c
+        "#]]
+        .assert_eq(&rendered);
+    }
+
     #[test]
     fn nothing_hides_in_a_cell() {
         for width in [100, 40] {
@@ -303,6 +344,9 @@ mod tests {
             &["admission.datakit/", "java-lib"],
         );
         check("aéìõü", 2, &["aé", "ìõ", "ü"]);
+        check("支付网关", 5, &["支付", "网关"]);
+        check("支付网关", 1, &["支", "付", "网", "关"]);
+        check("e\u{301}e\u{301}", 1, &["e\u{301}", "e\u{301}"]);
         check("x", 0, &[]);
     }
 }

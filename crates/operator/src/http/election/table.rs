@@ -9,6 +9,7 @@ use http::header::ACCEPT;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::query::Query;
 use super::replicas::Origin;
@@ -137,13 +138,19 @@ fn as_text(holder: &str, page: &Page) -> String {
     let mut widths = [0; 4];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let mut text = String::new();
     for [agent, seen, load, inputs] in &rows {
         let [a, s, l, _] = widths;
-        let _ = writeln!(text, "{agent:a$}  {seen:s$}  {load:>l$}  {inputs}");
+        // A format's width counts characters, of which Chinese ones take two columns.
+        let blanks = a.saturating_sub(agent.width());
+        let _ = writeln!(
+            text,
+            "{agent}{:blanks$}  {seen:s$}  {load:>l$}  {inputs}",
+            ""
+        );
     }
     if !page.unassigned.is_empty() {
         let unassigned: Vec<_> = page.unassigned.iter().map(|name| escaped(name)).collect();
