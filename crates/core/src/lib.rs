@@ -1,17 +1,25 @@
 //! Bytes in, bytes out: admission reviews, injection and configuration, without I/O, clock or async.
+//!
+//! A module may use the modules listed above it, never those below.
 
-pub mod config;
-pub mod diagnostic;
+// Blank lines keep the formatter from sorting them.
+pub mod json;
+
 pub mod election;
 pub mod expansion;
+
+pub mod diagnostic;
 pub mod image;
-pub mod inject;
-pub mod json;
-pub mod logging;
+pub mod quantity;
+pub mod version;
+
 pub mod namespace;
 pub mod patch;
-pub mod pod;
-pub mod quantity;
-pub mod review;
 pub mod selector;
-pub mod version;
+
+pub mod logging;
+pub mod pod;
+
+pub mod config;
+pub mod inject;
+pub mod review;

@@ -17,3 +17,6 @@ pub use draft::{Draft, Edits, Place};
 pub use view::{
     Container, EnvSource, EnvVar, Mount, Owner, Pod, PodSecurity, Security, Volume, VolumeKind,
 };
+
+/// Up to this many entries or questions a list is simply looked through.
+pub const FEW: usize = 8;

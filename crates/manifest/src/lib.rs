@@ -3,21 +3,28 @@
 //! A [`Source`] is one text, cut into [`Document`]s. A document that isn't changed is written as it was read, byte for
 //! byte; one that is changed keeps its comments, quoting and order wherever the change allows.
 
-mod align;
-mod edit;
-mod emit;
+// A module uses those listed above it. Blank lines keep the formatter from sorting them.
 mod error;
-mod json;
 mod node;
+mod resolve;
+
+mod align;
+mod json;
+mod split;
+mod yaml;
+
+mod emit;
+
+mod text;
+
+mod edit;
+
 mod output;
 pub mod patch;
-mod resolve;
 mod source;
-mod split;
 pub mod template;
-mod text;
+
 pub mod uninject;
-mod yaml;
 
 use std::ops::Range;
 

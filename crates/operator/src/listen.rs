@@ -42,7 +42,8 @@ pub use self::exchange::{Answer, AnswerBody, Piece, Received};
 pub use self::limits::{CONNECTION, Limits};
 use self::places::{Gave, Places};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
-use crate::tls::callers::{Caller, Callers, ClientName};
+use crate::tls::callers::{Caller, Callers};
+use crate::tls::clients::ClientName;
 
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;

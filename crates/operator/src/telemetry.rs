@@ -19,6 +19,9 @@ pub use line::Format;
 pub use sink::Sink;
 use tracing::Level;
 
+/// Names and values, both from closed lists.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
 /// Starts the logging of this process: every `tracing` event from `level` on goes to `output`, through the returned
 /// sink. Panics are logged as well, as one line like everything else.
 ///

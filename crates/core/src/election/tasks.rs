@@ -36,6 +36,13 @@ pub use state::Election;
 
 use std::sync::Arc;
 
+/// An agent's number. Never reused, so that a stale one can't mean somebody else.
+type AgentId = u64;
+/// An input's number. Reused after the input was forgotten.
+type InputId = u32;
+/// An offer list's number. Reused likewise.
+type ListId = u32;
+
 /// How an [`Election`] behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::patch::{Part, Patch};
 
-use super::index::FEW;
+use super::FEW;
 use super::limits::{AdmissionLimits, Cost, Excess};
 use super::part::{
     NewContainer, NewEnv, NewMount, NewVolume, NewVolumeSource, escaped, write_list,

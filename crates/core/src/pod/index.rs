@@ -10,8 +10,7 @@ use std::collections::HashSet;
 use super::draft::{Draft, MountView, Place};
 use super::path;
 
-/// Up to this many entries or questions a list is simply looked through.
-pub const FEW: usize = 8;
+pub use super::FEW;
 
 /// Something that stands at a clean absolute path.
 pub trait Located {

@@ -2,7 +2,7 @@
 
 use crate::json::{Kind, Reader, Result, Str};
 
-use super::index::FEW;
+use super::FEW;
 use super::limits::VIEW_BYTES;
 use super::view::{
     Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourceSide, Resources, Security, Volume,

@@ -11,8 +11,9 @@ use std::fmt;
 
 use crate::json::Str;
 
+use super::FEW;
 use super::draft::{Draft, Edits, MountView, Place};
-use super::index::{FEW, PathIndex};
+use super::index::PathIndex;
 use super::part::{NewContainer, NewMount};
 use super::path;
 use super::view::{Container, VolumeKind};

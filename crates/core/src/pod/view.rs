@@ -4,7 +4,7 @@
 
 use crate::json::Str;
 
-use super::index::FEW;
+use super::FEW;
 use super::limits::{AdmissionLimits, Excess, Limit, VIEW_BYTES};
 
 /// A pod, or the pod template of a workload, as its author wrote it.

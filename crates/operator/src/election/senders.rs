@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::tokens::{Tokens, Trouble, User};
 use crate::listen::Peer;
-use crate::tls::callers::ClientName;
+use crate::tls::clients::ClientName;
 
 /// How often what only strangers do may be done, a second, for one caller: asking for leadership of
 /// something unknown, presenting an unknown token.

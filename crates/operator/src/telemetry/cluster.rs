@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::metrics::Labels;
+use super::Labels;
 
 /// What was asked of the API server; the value of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

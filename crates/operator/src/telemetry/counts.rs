@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::metrics::Labels;
+use super::Labels;
 
 /// The values of the label `language`; empty for features without languages.
 const LANGUAGES: [&str; 5] = ["", "golang", "java", "nodejs", "python"];

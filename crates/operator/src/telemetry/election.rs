@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::metrics::Labels;
+use super::Labels;
 use crate::clock;
 
 /// Task election, as seen by this replica. All but the answers and the polls passed on are those of the replica that

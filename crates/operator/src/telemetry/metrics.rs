@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::Labels;
 use super::cluster::ClusterMetrics;
 use super::counts::{InjectionCounts, NoteCounts, ReviewCounts};
 use super::election::ElectionMetrics;
@@ -23,8 +24,6 @@ use super::histogram::DurationHistogram;
 pub static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
 /// Log lines that were dropped because the output did not keep up. Global because a process has one log.
 pub static LOG_LINES_DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
-
-pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// A limit that a client ran into; the value of the label `limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,11 @@
 //! Clients may present any certificate or none ([`replicas`](super::replicas)), so most that are
 //! presented mean nothing here. What is kept of them is a [`Caller`], never the certificates.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
-use super::clients::Clients;
+use super::clients::{ClientName, Clients};
 use super::replicas::Replicas;
 
 /// Who a client is.
@@ -21,24 +20,6 @@ pub enum Caller {
     Replica,
     /// Who has a certificate of the authority that clients are to have theirs from.
     Client(Arc<ClientName>),
-}
-
-/// The names in a client's certificate, which its authority vouches for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientName {
-    /// The subject's common name; empty if it has none.
-    pub common_name: String,
-    /// The subject's alternative names of the kinds DNS, e-mail and URI, as they are written.
-    pub alternatives: Vec<String>,
-}
-
-impl fmt::Display for ClientName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&*self.common_name, self.alternatives.first()) {
-            ("", Some(name)) => formatter.write_str(name),
-            (name, _) => formatter.write_str(name),
-        }
-    }
 }
 
 /// Tells callers apart.

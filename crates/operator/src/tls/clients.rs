@@ -14,7 +14,6 @@ use rustls::server::danger::ClientCertVerifier;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::callers::ClientName;
 use super::files::{FilesError, read_certificates};
 use super::provider;
 use crate::clock;
@@ -26,6 +25,24 @@ const WHAT: &str = "client CA";
 pub struct Clients {
     file: PathBuf,
     verifier: ArcSwap<Verifier>,
+}
+
+/// The names in a client's certificate, which its authority vouches for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientName {
+    /// The subject's common name; empty if it has none.
+    pub common_name: String,
+    /// The subject's alternative names of the kinds DNS, e-mail and URI, as they are written.
+    pub alternatives: Vec<String>,
+}
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&*self.common_name, self.alternatives.first()) {
+            ("", Some(name)) => formatter.write_str(name),
+            (name, _) => formatter.write_str(name),
+        }
+    }
 }
 
 struct Verifier(Arc<dyn ClientCertVerifier>);

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use super::answer::Allowed;
 use super::callers::CallerId;
-use super::offers::{InputId, ListId};
 use super::poll::Poll;
+use super::{AgentId, InputId, ListId};
 use crate::election::Caller;
-
-/// An agent's number. Never reused, so that a stale one can't mean somebody else.
-pub(super) type AgentId = u64;
 
 /// One agent, from its first poll until it is dead.
 #[derive(Debug)]

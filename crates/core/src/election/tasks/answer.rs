@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::json::write_string;
 
-use super::offers::InputId;
+use super::InputId;
 
 /// The inputs that an agent may run: sorted by name, none twice.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::agent::AgentId;
-use super::offers::{InputId, Place};
+use super::offers::Place;
 use super::report::Event;
 use super::state::Election;
+use super::{AgentId, InputId};
 
 impl Election {
     /// Gives all free inputs out, the heaviest first, each to the agent with the lowest load of those that offer it.

@@ -14,11 +14,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::{AgentId, Sharing, checksum_of_offers};
+use super::agent::{Sharing, checksum_of_offers};
 use super::poll::Poll;
 use super::report::Event;
 use super::state::Election;
-use super::{Resource, Wait};
+use super::{AgentId, Resource, Wait};
 use crate::election::Caller;
 use crate::election::millis;
 

@@ -7,15 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::agent::AgentId;
 use super::callers::{CallerId, Callers};
 use super::poll::Poll;
-use super::{Limits, Refusal, Resource};
-
-/// An input's number. Reused after the input was forgotten.
-pub(super) type InputId = u32;
-/// An offer list's number. Reused likewise.
-pub(super) type ListId = u32;
+use super::{AgentId, InputId, Limits, ListId, Refusal, Resource};
 
 /// One input that somebody offers.
 #[derive(Debug)]

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::agent::{Agent, AgentId, EqualAnswers, Sharing, checksum, checksum_of_offers};
+use super::agent::{Agent, EqualAnswers, Sharing, checksum, checksum_of_offers};
 use super::answer::Allowed;
 use super::callers::CallerId;
 use super::namesakes::{Claimant, NAMESAKES};
-use super::offers::{InputId, ListId, Place};
+use super::offers::Place;
 use super::poll::Poll;
 use super::report::Event;
 use super::state::Election;
-use super::{Refusal, Resource, Wait};
+use super::{AgentId, InputId, ListId, Refusal, Resource, Wait};
 use crate::election::Caller;
 use crate::election::millis;
 

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::agent::AgentId;
-use super::offers::{InputId, ListId, Place};
+use super::offers::Place;
 use super::report::Event;
 use super::state::Election;
 use super::view::noted;
+use super::{AgentId, InputId, ListId};
 
 /// The time of listening.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::{Agent, AgentId};
+use super::agent::Agent;
 use super::namesakes::Namesakes;
-use super::offers::{InputId, ListId, Offers, Place};
+use super::offers::{Offers, Place};
 use super::poll::Poll;
 use super::relearn::Relearning;
 use super::report::{Event, Totals};
-use super::{Outcome, Resource, Settings, Start, Wait};
+use super::{AgentId, InputId, ListId, Outcome, Resource, Settings, Start, Wait};
 use crate::election::{Caller, millis};
 
 /// How often a tick is wanted at least.

@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::{Agent, AgentId};
+use super::AgentId;
+use super::agent::Agent;
 use super::offers::Place;
 use super::page::{AgentRow, Cursor, InputRow, Page, PageSize, Standing};
 use super::report::Gauges;
