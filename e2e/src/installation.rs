@@ -412,6 +412,12 @@ fn objects(name: &str) -> Vec<(String, Value)> {
             ),
             rule("", "namespaces", &["list", "watch"], None),
             rule("", "limitranges", &["list", "watch"], None),
+            rule(
+                "logging.datakits.io",
+                "clusterloggingconfigs",
+                &["list", "watch"],
+                None,
+            ),
         ],
     });
     let service = json!({

@@ -28,11 +28,11 @@ type Rank = (String, String);
 
 impl LoggingConfigs {
     /// Takes an object in, in place of an earlier version of it.
-    pub fn apply(&mut self, object: LoggingConfig) {
+    pub fn apply(&mut self, object: Arc<LoggingConfig>) {
         self.remove(object.name());
         let rank = (object.created().to_owned(), object.name().to_owned());
         self.by_name.insert(object.name().to_owned(), rank.clone());
-        self.in_order.insert(rank, Arc::new(object));
+        self.in_order.insert(rank, object);
     }
 
     /// Forgets an object.
@@ -71,11 +71,10 @@ mod tests {
 
     use super::*;
 
-    fn object(name: &str, created: &str, selector: Value) -> LoggingConfig {
-        LoggingConfig::read(&json!({
-            "metadata": {"name": name, "creationTimestamp": created},
-            "spec": {"selector": selector, "configs": [{"type": "file", "source": name}]},
-        }))
+    fn object(name: &str, created: &str, selector: Value) -> Arc<LoggingConfig> {
+        let configs = json!([{"type": "file", "source": name}]);
+        let spec = json!({"selector": selector, "configs": configs});
+        Arc::new(LoggingConfig::new(name, created, &spec))
     }
 
     fn found<'a>(configs: &'a LoggingConfigs, namespace: &str, pod: &str) -> Option<&'a str> {

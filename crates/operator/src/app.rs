@@ -31,13 +31,14 @@ use crate::election::tokens::{Reviewer, Tokens};
 use crate::election::{Coordination, Coordinator};
 use crate::http::body;
 use crate::http::election::Election;
+use crate::http::logging::LoggingRoute;
 use crate::http::pool::Pool;
 use crate::http::probes::Probes;
 use crate::http::routes::Routes;
 use crate::http::webhook::{Access, INJECT_PATH, Webhook};
 use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
-use crate::state::{Handover, Phase, Readiness, Reviewing};
+use crate::state::{Handover, Logging, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::{MemoryLevel, Metrics};
@@ -192,6 +193,7 @@ impl Operator {
                 settings.context.clone(),
             )),
             handover: Arc::default(),
+            logging: Arc::default(),
             identity,
             replicas,
             metrics: Arc::clone(&metrics),
@@ -222,6 +224,7 @@ impl Operator {
                 log,
             ),
             election,
+            logging: LoggingRoute::new(Arc::clone(&shared.logging), Arc::clone(&metrics)),
         };
         let counters = metrics.webhook.clone();
         let transport = Transport::Tls {
@@ -324,6 +327,7 @@ struct Shared {
     readiness: Readiness,
     reviewing: Arc<Reviewing>,
     handover: Arc<Handover>,
+    logging: Arc<Logging>,
     identity: Arc<Identity>,
     replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,

@@ -9,6 +9,7 @@
 //! | [`connect`](mod@connect) | finds the cluster and the credentials |
 //! | [`lease`] | keeps one replica elected |
 //! | [`leaders`] | keeps the records of agents' leader election in Leases |
+//! | [`logging`] | the ClusterLoggingConfigs that sidecars ask for |
 //! | [`tokens`] | asks whose a bearer token is |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels and LimitRanges |
@@ -19,6 +20,7 @@ pub mod connect;
 pub mod facts;
 pub mod leaders;
 pub mod lease;
+pub mod logging;
 pub mod tokens;
 mod trouble;
 mod watched;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub lease: Option<lease::Settings>,
     /// The objects of self-managed certificates, if certificates are that.
     pub certificates: Option<certificates::Settings>,
+    /// Whether ClusterLoggingConfigs are watched.
+    pub logging_configs: bool,
 }
 
 /// The name under which this program appears in the API server's records of who set what.

@@ -5,8 +5,10 @@
 
 pub mod body;
 pub mod election;
+pub mod logging;
 pub mod pool;
 pub mod probes;
+pub mod query;
 pub mod respond;
 pub mod routes;
 pub mod webhook;

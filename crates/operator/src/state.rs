@@ -2,6 +2,10 @@
 //!
 //! Everything here is read without waiting. [`crate::http`] and [`crate::cluster`] don't know each other; they meet here.
 
+mod logging;
+
+pub use logging::{Knowledge, Logging, Source};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ pub mod counts;
 pub mod election;
 pub mod histogram;
 pub mod line;
+pub mod logging;
 pub mod metrics;
 pub mod review_line;
 pub mod sink;

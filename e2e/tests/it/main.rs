@@ -17,6 +17,7 @@ mod examples;
 mod fields;
 mod generate;
 mod generated;
+mod logging;
 mod namespaces;
 mod operations;
 mod outage;

@@ -53,14 +53,12 @@ struct Selector {
 }
 
 impl LoggingConfig {
-    /// Reads an object as the API server sends it. One that can't be read selects nothing, see
-    /// [`invalid`](Self::invalid).
-    pub fn read(object: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = text(&object["metadata"]["name"]);
-        let spec = &object["spec"];
+    /// The object of this name, made at this time (RFC 3339 in UTC), with this `spec`. One that can't be read selects
+    /// nothing, see [`invalid`](Self::invalid).
+    pub fn new(name: impl Into<String>, created: impl Into<String>, spec: &Value) -> Self {
+        let name = name.into();
         Self {
-            created: text(&object["metadata"]["creationTimestamp"]),
+            created: created.into(),
             selector: Selector::read(&spec["selector"]),
             answer: answer(&name, spec),
             name,
@@ -93,6 +91,27 @@ impl LoggingConfig {
     /// The body of the answer, a JSON object. The same object always gives the same bytes.
     pub fn answer(&self) -> &Arc<[u8]> {
         &self.answer
+    }
+}
+
+/// Whether both would select and answer the same.
+impl PartialEq for LoggingConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.created == other.created
+            && self.answer == other.answer
+            && self.selector == other.selector
+    }
+}
+
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &Option<Regex>, b: &Option<Regex>| {
+            a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str)
+        };
+        same(&self.namespace, &other.namespace)
+            && same(&self.pod, &other.pod)
+            && self.labels == other.labels
     }
 }
 
@@ -214,7 +233,7 @@ mod tests {
     use crate::logging::PodLabels;
 
     fn of(spec: Value) -> LoggingConfig {
-        LoggingConfig::read(&json!({"metadata": {"name": "n"}, "spec": spec}))
+        LoggingConfig::new("n", "2026-01-01T00:00:00Z", &spec)
     }
 
     #[test]

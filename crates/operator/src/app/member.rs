@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::tasks::Tasks;
 use super::{Settings, Shared};
-use crate::cluster::{self, certificates, facts, lease};
+use crate::cluster::{self, certificates, facts, lease, logging};
 use crate::state::Leadership;
 
 /// What the rest of the process needs to know of it.
@@ -88,6 +88,18 @@ impl Member {
             let (client, reviewing, counters) = reading.clone();
             facts::namespaces(client, reviewing, counters)
         });
+        if cluster.logging_configs {
+            let watching = (
+                client.clone(),
+                Arc::clone(&shared.logging),
+                counters.clone(),
+                shared.metrics.logging.clone(),
+            );
+            tasks.supervise("logging configurations", move || {
+                let (client, logging, counters, counts) = watching.clone();
+                logging::run(client, logging, counters, counts)
+            });
+        }
         let accepted = cluster.certificates.map(|managed| {
             let accepted = Arc::new(Notify::new());
             let keeping = certificates::Shared {

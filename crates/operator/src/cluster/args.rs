@@ -40,6 +40,19 @@ pub struct Args {
     /// How long the others wait for a holder of the Lease that says nothing
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = lease_duration)]
     pub lease_duration: Duration,
+
+    /// Whether to answer sidecars that ask for ClusterLoggingConfigs, which takes the right to list and watch them
+    #[arg(long, value_name = "WHETHER", default_value = "on")]
+    pub logging_configs: Switch,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It isn't.
+    Off,
 }
 
 impl Args {
@@ -94,6 +107,7 @@ impl Args {
             access,
             lease,
             certificates,
+            logging_configs: self.logging_configs == Switch::On,
         }
     }
 }

@@ -15,9 +15,23 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::trouble::Trouble;
+use crate::error::Chain;
 
 /// Namespace (empty for objects outside of any) and name.
 pub(super) type Key = (String, String);
+
+/// How the watch stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing was heard yet.
+    Starting,
+    /// What is known is what the API server has.
+    Working,
+    /// The API server has no such kind: a CustomResourceDefinition isn't installed.
+    NoKind,
+    /// It doesn't work, and why. What is known may be old.
+    Failing(String),
+}
 
 type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
 
@@ -27,6 +41,7 @@ pub(super) struct Watched<K, V> {
     trouble: Trouble,
     keep: fn(&K) -> V,
     seen: Seen<V>,
+    health: Health,
 }
 
 /// What was seen. A list that is being read anew replaces the old one when it is complete.
@@ -59,27 +74,52 @@ where
             trouble,
             keep,
             seen: Seen::default(),
+            health: Health::Starting,
         }
     }
 
-    /// Waits until something is known that wasn't known before. May be cancelled: nothing is lost.
+    /// Waits until something is known that wasn't known before, or the watch begins or ceases to work. May be
+    /// cancelled: nothing is lost.
     pub(super) async fn changed(&mut self) {
         loop {
             match self.events.next().await {
                 Some(Ok(event)) => {
                     self.trouble.worked();
-                    if self.seen.see(event, self.keep) {
+                    // A list that has begun isn't one that is known.
+                    let complete =
+                        matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_));
+                    let changed = self.seen.see(event, self.keep);
+                    if changed | (complete && self.turn(Health::Working)) {
                         return;
                     }
                 }
                 // The stream waits before it tries again.
                 Some(Err(error)) => {
-                    self.trouble.failed(&error);
+                    let health = if is_no_kind(&error) {
+                        Health::NoKind
+                    } else {
+                        self.trouble.failed(&error);
+                        Health::Failing(Chain(&error).to_string())
+                    };
+                    if self.turn(health) {
+                        return;
+                    }
                 }
                 // Watching never ends.
                 None => pending().await,
             }
         }
+    }
+
+    /// Takes note of how the watch stands now, and returns whether that is new.
+    fn turn(&mut self, health: Health) -> bool {
+        let before = std::mem::replace(&mut self.health, health);
+        before != self.health
+    }
+
+    /// How the watch stands.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// What is kept, in the order of the keys. Nothing before all objects have been listed once.
@@ -131,6 +171,17 @@ impl<V> Default for Seen<V> {
             reading: BTreeMap::new(),
         }
     }
+}
+
+/// Whether the API server says that it has no such kind.
+fn is_no_kind(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        watcher::Error::WatchError(status) => status,
+        _ => return false,
+    };
+    status.code == 404
 }
 
 fn key<K: Resource>(object: &K) -> Key {

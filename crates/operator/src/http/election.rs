@@ -2,7 +2,6 @@
 
 mod leaders;
 mod polls;
-mod query;
 mod replicas;
 mod senders;
 mod table;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, StatusCode};
 
 use super::election::Election;
+use super::logging::{LOGGING_PATH, LoggingRoute};
 use super::respond::{self, TEXT};
 use super::webhook::{INJECT_PATH, Webhook};
 use crate::listen::{Answer, Handler, Received};
@@ -16,6 +17,8 @@ pub struct Routes {
     pub webhook: Webhook,
     /// Agents.
     pub election: Arc<Election>,
+    /// Sidecars that ask what to collect.
+    pub logging: LoggingRoute,
 }
 
 impl Handler for Routes {
@@ -35,6 +38,7 @@ impl Handler for Routes {
                     HeaderValue::from_static("application/json; charset=utf-8");
                 respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)
             }),
+            LOGGING_PATH => self.logging.handle(&request),
             // Apart, so that a review doesn't take the memory that this needs.
             path if Election::has(path) => Box::pin(self.election.handle(request)).await,
             _ => respond::not_found(),

@@ -17,6 +17,8 @@ pub enum Operation {
     Lease,
     /// Watching LimitRanges.
     LimitRanges,
+    /// Watching ClusterLoggingConfigs.
+    LoggingConfigs,
     /// Watching namespaces.
     Namespaces,
     /// Registering the `caBundle`.
@@ -32,9 +34,10 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Lease,
         Self::LimitRanges,
+        Self::LoggingConfigs,
         Self::Namespaces,
         Self::Register,
         Self::Registration,
@@ -49,6 +52,7 @@ impl Operation {
         match self {
             Self::Lease => "lease",
             Self::LimitRanges => "watch_limit_ranges",
+            Self::LoggingConfigs => "watch_logging_configs",
             Self::Namespaces => "watch_namespaces",
             Self::Register => "register_ca_bundle",
             Self::Registration => "watch_webhook_configuration",

@@ -19,6 +19,7 @@ use super::cluster::ClusterMetrics;
 use super::counts::{InjectionCounts, NoteCounts, ReviewCounts};
 use super::election::ElectionMetrics;
 use super::histogram::DurationHistogram;
+use super::logging::LoggingMetrics;
 
 /// Panics anywhere in the process. Global because the panic hook is.
 pub static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
@@ -165,6 +166,8 @@ pub struct Metrics {
     pub notes: NoteCounts,
     /// Certificates, the Lease and the API server.
     pub cluster: ClusterMetrics,
+    /// ClusterLoggingConfigs.
+    pub logging: LoggingMetrics,
     /// Task election.
     pub election: Arc<ElectionMetrics>,
     /// Configurations that were read anew, by what became of them.
@@ -217,6 +220,7 @@ impl Metrics {
             notes.clone(),
         );
         let cluster = ClusterMetrics::new(&mut registry);
+        let logging = LoggingMetrics::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let reloads = ReloadCounts::new(&mut registry);
         let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
@@ -249,6 +253,7 @@ impl Metrics {
             injections,
             notes,
             cluster,
+            logging,
             election,
             reloads,
             webhook,

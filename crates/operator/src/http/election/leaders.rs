@@ -7,8 +7,8 @@ use http::{StatusCode, Uri};
 use serde_json::json;
 
 use super::Election;
-use super::query::Query;
 use crate::election::leaders::Reply;
+use crate::http::query::Query;
 use crate::http::respond::{self, JSON};
 use crate::listen::Answer;
 

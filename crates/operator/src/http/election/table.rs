@@ -11,11 +11,11 @@ use hyper::body::Bytes;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::query::Query;
 use super::replicas::Origin;
 use super::{ELECTION_PATH, Election};
 use crate::election::Decision;
 use crate::election::forward::Forwarded;
+use crate::http::query::Query;
 use crate::http::respond::{self, JSON};
 use crate::listen::{Answer, Received};
 

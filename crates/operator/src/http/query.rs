@@ -3,15 +3,19 @@
 use http::Uri;
 
 /// The parameters of a query.
-pub(super) struct Query<'a>(&'a str);
+#[derive(Debug)]
+pub struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    pub(super) fn of(uri: &'a Uri) -> Self {
+    /// Of this address.
+    #[must_use]
+    pub fn of(uri: &'a Uri) -> Self {
         Self(uri.query().unwrap_or_default())
     }
 
     /// The first value of a parameter; empty if there is none.
-    pub(super) fn get(&self, name: &str) -> String {
+    #[must_use]
+    pub fn get(&self, name: &str) -> String {
         self.0
             .split('&')
             .filter_map(|pair| pair.split_once('='))
