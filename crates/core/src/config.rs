@@ -1,6 +1,6 @@
 //! The configuration: read from JSON that people write, kept as a model in which nothing is "maybe invalid".
 //!
-//! [`Config::load`] lowers a document into the model and reports everything that it couldn't use as [`Diagnostic`]s; one
+//! [`Config::load`] lowers a document into [rules](Rule) and reports everything that it couldn't use as [`Diagnostic`]s; one
 //! bad entry never takes the rest with it.
 
 mod emit;
@@ -10,6 +10,7 @@ mod policy;
 mod reader;
 mod reference;
 mod resources;
+mod rule;
 mod security_context;
 mod tree;
 mod v1;
@@ -17,14 +18,13 @@ mod v1;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::diagnostic::Diagnostic;
-use crate::image::Image;
-use crate::selector::{LabelSelector, NamespacePattern};
 
 pub use crate::pod::limits::AdmissionLimits;
 pub use crate::pod::part::{ResourceList, SecurityContext};
 pub use env_overrides::EnvOverrides;
 pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::Resources;
+pub use rule::{Extra, Feature, Language, Origin, Rule, When};
 pub use tree::ConfigError;
 
 /// The documented default configuration: images and variables for every feature, nothing injected without an annotation.
@@ -41,12 +41,8 @@ pub struct Config {
     pub server_listen: SocketAddr,
     /// The least important kind of message that is logged.
     pub log_level: LogLevel,
-    /// Tracing libraries.
-    pub ddtrace: Ddtrace,
-    /// The log-forwarding sidecar.
-    pub logfwd: Logfwd,
-    /// Profiling sidecars.
-    pub profiler: Profiler,
+    /// Which pods get what, those that win first. Of each feature the first rule that fits a pod counts.
+    pub rules: Vec<Rule>,
     /// Who may ask for what.
     pub policy: Policy,
     /// How large pods and patches may be: `admission_limits`.
@@ -65,83 +61,6 @@ pub enum LogLevel {
     Warn,
     /// What failed.
     Error,
-}
-
-/// Languages that a tracing library exists for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DdtraceLanguage {
-    /// Java.
-    Java,
-    /// Node.js; also written `js`.
-    Nodejs,
-    /// Python.
-    Python,
-}
-
-/// Languages that a profiler exists for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ProfilerLanguage {
-    /// Java.
-    Java,
-    /// Python.
-    Python,
-    /// Go.
-    Golang,
-}
-
-/// Tracing libraries: `admission_inject.ddtrace`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ddtrace {
-    /// The image of each language's library.
-    pub images: DdtraceImages,
-    /// The init container that copies the library; its `envs` go to the application's containers.
-    pub container: ContainerSettings,
-    /// Pods that get a library without an annotation.
-    pub selectors: Selectors<DdtraceLanguage>,
-}
-
-/// The image of each language's tracing library.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DdtraceImages {
-    /// `java_agent_image`
-    pub java: Option<Image>,
-    /// `js_agent_image`
-    pub nodejs: Option<Image>,
-    /// `python_agent_image`
-    pub python: Option<Image>,
-}
-
-/// The log-forwarding sidecar: `admission_inject.logfwd`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Logfwd {
-    /// `logfwd_image`
-    pub image: Option<Image>,
-    /// The sidecar.
-    pub container: ContainerSettings,
-    /// Which kind of container the sidecar becomes.
-    pub sidecar_mode: SidecarMode,
-}
-
-/// Profiling sidecars: `admission_inject.profiler`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Profiler {
-    /// The image of each language's profiler.
-    pub images: ProfilerImages,
-    /// The sidecar.
-    pub container: ContainerSettings,
-    /// Pods that get a profiler without an annotation.
-    pub selectors: Selectors<ProfilerLanguage>,
-}
-
-/// The image of each language's profiler.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProfilerImages {
-    /// `java_profiler_image`
-    pub java: Option<Image>,
-    /// `python_profiler_image`
-    pub python: Option<Image>,
-    /// `golang_profiler_image`
-    pub golang: Option<Image>,
 }
 
 /// What every injected container can be given.
@@ -221,16 +140,6 @@ pub enum SidecarMode {
     Native,
 }
 
-/// Pods that a feature applies to without an annotation. Label selectors are asked before namespaces; the first that
-/// fits decides the language.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selectors<L> {
-    /// `enabled_labelselectors`
-    pub labels: Vec<(LabelSelector, L)>,
-    /// `enabled_namespaces`
-    pub namespaces: Vec<(NamespacePattern, L)>,
-}
-
 impl Config {
     /// Reads a configuration document and applies the deprecated environment variables on top.
     ///
@@ -248,10 +157,14 @@ impl Config {
 
     /// Whether no feature can be injected, because none has an image.
     pub fn injects_nothing(&self) -> bool {
-        let ddtrace = DdtraceLanguage::ALL.map(|language| self.ddtrace.images.get(language));
-        let profiler = ProfilerLanguage::ALL.map(|language| self.profiler.images.get(language));
-        let mut images = ddtrace.into_iter().chain(profiler);
-        self.logfwd.image.is_none() && images.all(|image| image.is_none())
+        self.rules.iter().all(|rule| rule.image.is_none())
+    }
+
+    /// The rules of one feature, those that win first.
+    pub fn rules_of(&self, feature: Feature) -> impl Iterator<Item = &Rule> {
+        self.rules
+            .iter()
+            .filter(move |rule| rule.feature == feature)
     }
 
     /// The configuration as pretty JSON, with every default spelled out. Loading it gives the same configuration.
@@ -263,15 +176,7 @@ impl Config {
 impl Default for Config {
     /// The empty configuration: no image, hence no injection.
     fn default() -> Self {
-        Self {
-            server_listen: DEFAULT_LISTEN,
-            log_level: LogLevel::default(),
-            ddtrace: Ddtrace::default(),
-            logfwd: Logfwd::default(),
-            profiler: Profiler::default(),
-            policy: Policy::default(),
-            limits: AdmissionLimits::default(),
-        }
+        v1::empty()
     }
 }
 
@@ -286,56 +191,6 @@ impl LogLevel {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
-        }
-    }
-}
-
-impl DdtraceLanguage {
-    /// Every language.
-    pub const ALL: [Self; 3] = [Self::Java, Self::Nodejs, Self::Python];
-
-    /// As written in the configuration and shown to people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Java => "java",
-            Self::Nodejs => "nodejs",
-            Self::Python => "python",
-        }
-    }
-}
-
-impl ProfilerLanguage {
-    /// Every language.
-    pub const ALL: [Self; 3] = [Self::Java, Self::Python, Self::Golang];
-
-    /// As written in the configuration and shown to people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Java => "java",
-            Self::Python => "python",
-            Self::Golang => "golang",
-        }
-    }
-}
-
-impl DdtraceImages {
-    /// The image of one language's library.
-    pub fn get(&self, language: DdtraceLanguage) -> Option<&Image> {
-        match language {
-            DdtraceLanguage::Java => self.java.as_ref(),
-            DdtraceLanguage::Nodejs => self.nodejs.as_ref(),
-            DdtraceLanguage::Python => self.python.as_ref(),
-        }
-    }
-}
-
-impl ProfilerImages {
-    /// The image of one language's profiler.
-    pub fn get(&self, language: ProfilerLanguage) -> Option<&Image> {
-        match language {
-            ProfilerLanguage::Java => self.java.as_ref(),
-            ProfilerLanguage::Python => self.python.as_ref(),
-            ProfilerLanguage::Golang => self.golang.as_ref(),
         }
     }
 }
@@ -392,23 +247,6 @@ impl SidecarMode {
             Self::Auto => "auto",
             Self::Container => "container",
             Self::Native => "native",
-        }
-    }
-}
-
-impl<L> Selectors<L> {
-    /// Whether no pod is selected.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.namespaces.is_empty()
-    }
-}
-
-// Not derived: a language needs no default for the lists to be empty.
-impl<L> Default for Selectors<L> {
-    fn default() -> Self {
-        Self {
-            labels: Vec::new(),
-            namespaces: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Injection: which features a pod asks for, what each would add, and a decision about every one of them.
 //!
-//! Features run in a fixed order and each sees what the earlier ones added: ddtrace, logfwd, profiler (docs: one room
-//! per feature in `features`). A feature plans completely before anything of it is kept; a plan that fails
+//! Features run in the order of [`SPECS`] and each sees what the earlier ones added. The first of a feature's rules that
+//! fits the pod asks for it (`request`), and its room in `features` plans it. A feature plans completely before anything of it is kept; a plan that fails
 //! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
 
 mod amounts;
@@ -14,33 +14,44 @@ pub mod note;
 mod pod_security;
 mod policy;
 pub mod reason;
+mod request;
 mod security;
-mod trigger;
+mod spec;
 
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::json::Reader;
-use crate::namespace::{Namespace, Namespaces, PodSecurity};
+use crate::namespace::{Namespaces, PodSecurity};
 use crate::patch::Patch;
 use crate::pod::limits::AdmissionLimits;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
-use features::{ddtrace, logfwd, profiler};
+use policy::Policy;
+use request::{Found, Prepared, Request};
 
-pub use decision::{AskedBy, Decision, Feature, Outcome};
+pub use decision::{AskedBy, Decision, Feature, Origin, Outcome};
+pub use features::SPECS;
 pub use note::Note;
 pub use reason::{PodSecurityRemedy, Reason};
+pub use spec::{Ask, ContainerPlace, Join, Marks, Spec, StartUp, Trace, VolumeMark};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
 #[derive(Debug)]
 pub struct Engine {
-    ddtrace: ddtrace::Ddtrace,
-    logfwd: logfwd::Logfwd,
-    profiler: profiler::Profiler,
+    features: [Configured; Feature::ALL.len()],
     limits: AdmissionLimits,
+}
+
+/// What a configuration comes to for one feature.
+#[derive(Debug)]
+struct Configured {
+    spec: &'static Spec,
+    /// Those that win first.
+    rules: Vec<Prepared>,
+    policy: Policy,
 }
 
 /// Facts about the cluster that a review may depend on. They are read beforehand and cached, never looked up during a
@@ -66,24 +77,11 @@ pub struct Injection<'a> {
     pub notes: Vec<Note>,
 }
 
-/// Names of the sidecars that are added, by this version or another one. Other features treat them as ours.
-pub(crate) const SIDECARS: [&str; 3] =
-    [logfwd::CONTAINER, profiler::CONTAINER, "datakit-flameshot"];
-
-/// What a feature decided for a pod: its plan and the record of it.
-#[derive(Debug)]
-pub(crate) struct Planned<'p> {
-    edits: Edits<'p>,
-    decision: Decision,
-}
-
 impl Engine {
     /// Prepares a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            ddtrace: ddtrace::Ddtrace::new(&config.ddtrace, &config.policy.ddtrace),
-            logfwd: logfwd::Logfwd::new(&config.logfwd, &config.policy.logfwd),
-            profiler: profiler::Profiler::new(&config.profiler, &config.policy.profiler),
+            features: SPECS.each_ref().map(|spec| Configured::new(spec, config)),
             limits: config.limits,
         }
     }
@@ -92,37 +90,130 @@ impl Engine {
     pub fn limits(&self) -> &AdmissionLimits {
         &self.limits
     }
+}
 
-    /// Brings a plan within the rules of the pod's namespace.
-    fn keep_rules(
+impl Configured {
+    fn new(spec: &'static Spec, config: &Config) -> Self {
+        let mut rules: Vec<Prepared> = Vec::new();
+        for rule in config.rules_of(spec.feature) {
+            // Of a language that the feature doesn't have nothing can be injected.
+            let Some(ask) = spec.ask(rule.language) else {
+                continue;
+            };
+            // The rules of one section share their settings.
+            let room = match rules.last() {
+                Some(last)
+                    if Arc::ptr_eq(&last.rule.container, &rule.container)
+                        && last.rule.extra == rule.extra =>
+                {
+                    Arc::clone(&last.room)
+                }
+                _ => (spec.prepare)(&rule.container, &rule.extra),
+            };
+            rules.push(Prepared {
+                rule: rule.clone(),
+                ask,
+                room,
+            });
+        }
+        Self {
+            spec,
+            rules,
+            policy: Policy::new(spec.feature, config.policy.of(spec.feature)),
+        }
+    }
+
+    /// Decides about the feature for a pod, and adds it to the draft if it can be had.
+    fn decide<'p>(
+        &'p self,
+        draft: &mut Draft<'p, '_>,
+        namespace: &str,
+        context: &'p ReviewContext,
+    ) -> Decision {
+        let pod = draft.pod;
+        let Some(found) = request::choose(&self.rules, pod, namespace) else {
+            return Decision::not_requested(self.spec.feature);
+        };
+        let mut notes = request::lost(self.spec, &found, pod);
+        let Found {
+            prepared,
+            asked_by,
+            annotation,
+        } = found;
+        let mut decision = Decision::asked(&prepared.rule, asked_by);
+        let request = Request {
+            rule: &prepared.rule,
+            ask: prepared.ask,
+            annotation,
+            policy: &self.policy,
+            context,
+        };
+        let mut edits = Edits::default();
+        let kept = self
+            .may(pod, namespace)
+            .and_then(|()| prepared.room.plan(&request, draft, &mut edits, &mut notes))
+            .and_then(|present| {
+                decision.notes = note::bounded(notes);
+                decision.outcome = match (present, edits.is_empty()) {
+                    (false, _) => Outcome::Injected,
+                    (true, false) => Outcome::Repaired,
+                    (true, true) => Outcome::AlreadyInjected,
+                };
+                verify(draft, &edits)?;
+                let fitted = self.fit(&request, namespace, draft, &mut edits)?;
+                decision.notes.extend(fitted);
+                draft.affords(&edits).map_err(Reason::PodTooLarge)
+            });
+        match kept {
+            Ok(()) => draft.accept(edits),
+            Err(reason) => decision.skip(reason),
+        }
+        decision
+    }
+
+    /// Whether the pod may have the feature at all.
+    fn may(&self, pod: &Pod<'_>, namespace: &str) -> Result<(), Reason> {
+        if let Some(annotation) = annotation::switched_off(pod, self.spec.switch) {
+            return Err(Reason::SwitchedOff { annotation });
+        }
+        if let Some(excess) = pod.too_large {
+            return Err(Reason::PodTooLarge(excess));
+        }
+        self.policy.allow_in(namespace)
+    }
+
+    /// Brings a plan within the rules of the pod's namespace, as far as they are known, and says what that changed.
+    fn fit(
         &self,
+        request: &Request<'_>,
         name: &str,
-        namespace: &Namespace,
         draft: &Draft<'_, '_>,
         plan: &mut Edits<'_>,
-        decision: &mut Decision,
-    ) -> Result<(), Reason> {
+    ) -> Result<Vec<Note>, Reason> {
+        // Few pods get here, so the namespace isn't looked up before.
+        let namespaces = &request.context.namespaces;
+        let Some(namespace) = namespaces.get(name) else {
+            if namespaces.are_all() {
+                keep_any_rules(name, draft, plan)?;
+            }
+            return Ok(Vec::new());
+        };
         let level = namespace.pod_security;
         if let Some(problem) = pod_security::violation(level, draft.pod, plan) {
-            let configured = match decision.feature {
-                Feature::Ddtrace => self.ddtrace.settings.security_context.is_some(),
-                Feature::Logfwd => self.logfwd.settings.security_context.is_some(),
-                Feature::Profiler => false,
-            };
             return Err(Reason::PodSecurity {
                 namespace: name.to_owned(),
                 level,
                 problem,
-                remedy: match decision.feature {
-                    Feature::Profiler => PodSecurityRemedy::OtherNamespace,
-                    _ if configured => PodSecurityRemedy::Configuration,
-                    _ => PodSecurityRemedy::OwnContainers,
+                remedy: if self.spec.is_privileged {
+                    PodSecurityRemedy::OtherNamespace
+                } else if request.rule.container.security_context.is_some() {
+                    PodSecurityRemedy::Configuration
+                } else {
+                    PodSecurityRemedy::OwnContainers
                 },
             });
         }
-        let fitted = limits::fit(draft, plan, &namespace.limit_ranges)?;
-        decision.notes.extend(fitted);
-        Ok(())
+        limits::fit(draft, plan, &namespace.limit_ranges)
     }
 }
 
@@ -156,25 +247,12 @@ pub fn inject<'a>(
         "" => namespace.unwrap_or_default(),
         own => own,
     };
-    let mut decisions = Vec::with_capacity(Feature::ALL.len());
     let mut draft = Draft::new(&pod, engine.limits);
-    for feature in Feature::ALL {
-        let planned = match feature {
-            Feature::Ddtrace => engine.ddtrace.plan(&draft, namespace),
-            Feature::Logfwd => engine.logfwd.plan(&draft, namespace, context),
-            Feature::Profiler => engine.profiler.plan(&draft, namespace),
-        };
-        // Few pods get here, so the namespace isn't looked up before.
-        decisions.push(take(
-            &mut draft,
-            planned,
-            |draft, plan, decision| match context.namespaces.get(namespace) {
-                Some(facts) => engine.keep_rules(namespace, facts, draft, plan, decision),
-                None if context.namespaces.are_all() => keep_any_rules(namespace, draft, plan),
-                None => Ok(()),
-            },
-        ));
-    }
+    let decisions: Vec<Decision> = engine
+        .features
+        .iter()
+        .map(|feature| feature.decide(&mut draft, namespace, context))
+        .collect();
     let patch = draft.render();
     Injection {
         patch,
@@ -204,71 +282,4 @@ pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
         return Err(Reason::MirrorPod);
     }
     Ok(())
-}
-
-impl<'p> Planned<'p> {
-    fn not_requested(feature: Feature) -> Self {
-        Self {
-            edits: Edits::default(),
-            decision: Decision::not_requested(feature),
-        }
-    }
-
-    /// The plan of a feature that was asked for, unless the pod switches it off. `plan` fills in the edits and notes and
-    /// returns whether the feature's own containers were there before.
-    fn asked(
-        mut decision: Decision,
-        pod: &Pod<'_>,
-        switch: &'static str,
-        mut notes: Vec<Note>,
-        plan: impl FnOnce(&mut Edits<'p>, &mut Vec<Note>) -> Result<bool, Reason>,
-    ) -> Self {
-        let mut edits = Edits::default();
-        let planned = match annotation::switched_off(pod, switch) {
-            Some(annotation) => Err(Reason::SwitchedOff { annotation }),
-            None => match pod.too_large {
-                Some(excess) => Err(Reason::PodTooLarge(excess)),
-                None => plan(&mut edits, &mut notes),
-            },
-        };
-        match planned {
-            Ok(present) => {
-                decision.notes = note::bounded(notes);
-                decision.outcome = match (present, edits.is_empty()) {
-                    (false, _) => Outcome::Injected,
-                    (true, false) => Outcome::Repaired,
-                    (true, true) => Outcome::AlreadyInjected,
-                };
-            }
-            Err(reason) => {
-                decision.skip(reason);
-                edits = Edits::default();
-            }
-        }
-        Self { edits, decision }
-    }
-}
-
-/// Keeps a plan if the API server will, and says which. `keep_rules` brings it within the rules of the namespace.
-fn take<'p, 'a>(
-    draft: &mut Draft<'p, 'a>,
-    planned: Planned<'p>,
-    keep_rules: impl FnOnce(&Draft<'p, 'a>, &mut Edits<'p>, &mut Decision) -> Result<(), Reason>,
-) -> Decision {
-    let Planned {
-        mut edits,
-        mut decision,
-    } = planned;
-    if decision.outcome == Outcome::Skipped || decision.outcome == Outcome::NotRequested {
-        return decision;
-    }
-    let kept = verify(draft, &edits)
-        .map_err(Reason::from)
-        .and_then(|()| keep_rules(draft, &mut edits, &mut decision))
-        .and_then(|()| draft.affords(&edits).map_err(Reason::PodTooLarge));
-    match kept {
-        Ok(()) => draft.accept(edits),
-        Err(reason) => decision.skip(reason),
-    }
-    decision
 }

@@ -37,23 +37,15 @@ pub fn engine(config: &Config) -> Engine {
     config.policy = Policy::permissive();
     // Images of what is taken out aren't compared.
     let any = Image::parse("image").ok();
-    for image in [
-        &mut config.ddtrace.images.java,
-        &mut config.ddtrace.images.nodejs,
-        &mut config.ddtrace.images.python,
-        &mut config.logfwd.image,
-        &mut config.profiler.images.java,
-        &mut config.profiler.images.python,
-        &mut config.profiler.images.golang,
-    ] {
-        *image = image.take().or_else(|| any.clone());
+    for rule in &mut config.rules {
+        rule.image = rule.image.take().or_else(|| any.clone());
     }
     Engine::new(&config)
 }
 
 /// Takes out everything that was injected with the engine's configuration.
 ///
-/// Empty lists that remain disappear. `shareProcessNamespace` goes together with the profiler.
+/// Empty lists that remain disappear. `shareProcessNamespace` goes together with what needs it.
 #[must_use]
 pub fn uninject(
     template: &Value,
@@ -132,7 +124,7 @@ fn without(template: &Value, ours: &Ours, elements: &[Element]) -> Value {
     for element in elements {
         element.list.prune(spec);
     }
-    if ours.features.contains(&Feature::Profiler) {
+    if ours.specs().any(|spec| spec.marks.shares_processes) {
         spec.shift_remove("shareProcessNamespace");
     }
     result

@@ -2,48 +2,26 @@
 
 use serde_json::{Map, Value, json};
 
+use super::rule::{Extra, Feature, Language, Rule};
+use super::v1::{FORMS, Form};
 use super::{
-    AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, FeaturePolicy, Policy,
-    ResourceList, Resources, SecurityContext, Selectors,
+    AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
+    Resources, SecurityContext, policy,
 };
-use crate::image::Image;
 
 /// See [`Config::to_json`].
 pub(super) fn to_json(config: &Config) -> String {
     let Config {
         server_listen,
         log_level,
-        ddtrace,
-        logfwd,
-        profiler,
+        rules,
         policy,
         limits,
     } = config;
-    let ddtrace = feature(
-        images([
-            ("java_agent_image", &ddtrace.images.java),
-            ("python_agent_image", &ddtrace.images.python),
-            ("js_agent_image", &ddtrace.images.nodejs),
-        ]),
-        &ddtrace.container,
-        selectors(&ddtrace.selectors, super::DdtraceLanguage::as_str),
-    );
-    let mut mode = Map::new();
-    mode.insert("sidecar_mode".into(), logfwd.sidecar_mode.as_str().into());
-    let logfwd = feature(
-        images([("logfwd_image", &logfwd.image)]),
-        &logfwd.container,
-        mode,
-    );
-    let profiler = feature(
-        images([
-            ("java_profiler_image", &profiler.images.java),
-            ("python_profiler_image", &profiler.images.python),
-            ("golang_profiler_image", &profiler.images.golang),
-        ]),
-        &profiler.container,
-        selectors(&profiler.selectors, super::ProfilerLanguage::as_str),
-    );
+    let features: Map<String, Value> = FORMS
+        .iter()
+        .map(|form| (form.feature.as_str().to_owned(), section(form, rules)))
+        .collect();
     let mut limits = *limits;
     let values = limits.values().map(|value| *value);
     let limits = AdmissionLimits::KEYS.iter().zip(values);
@@ -53,7 +31,7 @@ pub(super) fn to_json(config: &Config) -> String {
     let document = json!({
         "server_listen": server_listen.to_string(),
         "log_level": log_level.as_str(),
-        "admission_inject": { "ddtrace": ddtrace, "logfwd": logfwd, "profiler": profiler },
+        "admission_inject": features,
         "admission_policy": admission_policy(policy),
         "admission_limits": limits,
     });
@@ -61,35 +39,42 @@ pub(super) fn to_json(config: &Config) -> String {
 }
 
 fn admission_policy(policy: &Policy) -> Value {
-    let Policy {
-        ddtrace,
-        logfwd,
-        profiler,
-    } = policy;
     let list = |list: &AllowList| Value::from_iter(list.patterns());
-    let versioned = |policy: &FeaturePolicy| {
-        json!({
-            "namespaces": list(&policy.namespaces),
-            "versions": list(&policy.versions),
-            "drop_digest": policy.drop_digest,
-        })
-    };
-    json!({
-        "ddtrace": versioned(ddtrace),
-        "logfwd": { "namespaces": list(&logfwd.namespaces) },
-        "profiler": versioned(profiler),
-    })
+    let features = Feature::ALL.into_iter().map(|feature| {
+        let allowed = policy.of(feature);
+        let mut keys = Map::new();
+        keys.insert("namespaces".into(), list(&allowed.namespaces));
+        if policy::has_versions(feature) {
+            keys.insert("versions".into(), list(&allowed.versions));
+            keys.insert("drop_digest".into(), allowed.drop_digest.into());
+        }
+        (feature.as_str().to_owned(), Value::Object(keys))
+    });
+    Value::Object(features.collect())
 }
 
-fn feature(images: Value, container: &ContainerSettings, rest: Map<String, Value>) -> Value {
+/// The section of a feature that is lowered into its rules again.
+fn section(form: &Form, rules: &[Rule]) -> Value {
+    let rules: Vec<&Rule> = rules
+        .iter()
+        .filter(|rule| rule.feature == form.feature)
+        .collect();
+    let images = form.images.iter().filter_map(|image| {
+        let mut of_language = rules.iter().filter(|rule| rule.language == image.language);
+        let written = of_language.find_map(|rule| rule.image.as_ref())?;
+        Some((image.key.to_owned(), written.as_str().into()))
+    });
+    let mut section = Map::new();
+    section.insert("images".into(), Value::Object(images.collect()));
+    let Some(rule) = rules.first() else {
+        return Value::Object(section);
+    };
     let ContainerSettings {
         envs,
         resources: Resources { requests, limits },
         image_pull_policy,
         security_context,
-    } = container;
-    let mut section = Map::new();
-    section.insert("images".into(), images);
+    } = rule.container.as_ref();
     section.insert("envs".into(), Value::Object(envs.iter().map(env).collect()));
     section.insert(
         "resources".into(),
@@ -102,16 +87,16 @@ fn feature(images: Value, container: &ContainerSettings, rest: Map<String, Value
     if let Some(block) = security_context.as_ref().and_then(block) {
         section.insert("security_context".into(), block);
     }
-    section.extend(rest);
+    match rule.extra {
+        Extra::None => {}
+        Extra::Logfwd { sidecar_mode } => {
+            section.insert("sidecar_mode".into(), sidecar_mode.as_str().into());
+        }
+    }
+    if !form.words.is_empty() {
+        section.extend(selectors(&rules));
+    }
     Value::Object(section)
-}
-
-fn images<const N: usize>(images: [(&str, &Option<Image>); N]) -> Value {
-    let entries = images.into_iter().filter_map(|(key, image)| {
-        let image = image.as_ref()?;
-        Some((key.to_owned(), image.as_str().into()))
-    });
-    Value::Object(entries.collect())
 }
 
 fn env(variable: &EnvVar) -> (String, Value) {
@@ -137,13 +122,19 @@ fn block(context: &SecurityContext) -> Option<Value> {
     serde_json::from_str(context.as_json()).ok()
 }
 
-fn selectors<L: Copy>(selectors: &Selectors<L>, name: fn(L) -> &'static str) -> Map<String, Value> {
-    let labels = selectors.labels.iter().map(|(selector, language)| {
-        json!({ "labelselector": selector.as_str(), "language": name(*language) })
+fn selectors(rules: &[&Rule]) -> Map<String, Value> {
+    let language = |rule: &Rule| rule.language.map(Language::as_str);
+    let labels = rules.iter().flat_map(|rule| {
+        rule.when.labels.iter().map(
+            |selector| json!({ "labelselector": selector.as_str(), "language": language(rule) }),
+        )
     });
-    let namespaces = selectors.namespaces.iter().map(
-        |(pattern, language)| json!({ "namespace": pattern.as_str(), "language": name(*language) }),
-    );
+    let namespaces = rules.iter().flat_map(|rule| {
+        rule.when
+            .namespaces
+            .iter()
+            .map(|pattern| json!({ "namespace": pattern.as_str(), "language": language(rule) }))
+    });
     let mut lists = Map::new();
     lists.insert(
         "enabled_labelselectors".into(),

@@ -4,20 +4,14 @@
 //! than elsewhere in the configuration, where it is left out: `null`, unknown keys, and a policy at the wrong place included.
 
 use super::reader::{Reader, Section, child};
+use super::rule::Feature;
 use super::tree::Node;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::selector::NamePattern;
 
 /// What pods may ask for, by feature.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Policy {
-    /// Of ddtrace.
-    pub ddtrace: FeaturePolicy,
-    /// Of logfwd; no annotation chooses its version.
-    pub logfwd: FeaturePolicy,
-    /// Of the profiler.
-    pub profiler: FeaturePolicy,
-}
+pub struct Policy([FeaturePolicy; Feature::ALL.len()]);
 
 /// What pods may ask for of one feature.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +34,6 @@ pub struct AllowList {
 
 /// The key of the policy in the document.
 pub(super) const KEY: &str = "admission_policy";
-const FEATURES: &[&str] = &["ddtrace", "logfwd", "profiler"];
 /// Features that other versions of the operator have.
 const OTHER_FEATURES: &[&str] = &["flameshot", "flameshots", "otel", "otels", "logging"];
 const KEYS: &[&str] = &["namespaces", "versions", "drop_digest"];
@@ -49,32 +42,24 @@ impl Policy {
     /// The policy that allows everything, more than the default does.
     #[must_use]
     pub fn permissive() -> Self {
-        let feature = FeaturePolicy {
+        Self(Feature::ALL.map(|_| FeaturePolicy {
             drop_digest: true,
             ..FeaturePolicy::default()
-        };
-        Self {
-            ddtrace: feature.clone(),
-            logfwd: feature.clone(),
-            profiler: feature,
-        }
+        }))
     }
 
     /// The policy that allows nothing.
     fn forbidding() -> Self {
-        Self {
-            ddtrace: FeaturePolicy::forbidding(),
-            logfwd: FeaturePolicy::forbidding(),
-            profiler: FeaturePolicy::forbidding(),
-        }
+        Self(Feature::ALL.map(|_| FeaturePolicy::forbidding()))
     }
 
-    fn feature_mut(&mut self, name: &str) -> &mut FeaturePolicy {
-        match name {
-            "ddtrace" => &mut self.ddtrace,
-            "logfwd" => &mut self.logfwd,
-            _ => &mut self.profiler,
-        }
+    /// What pods may ask for of one feature.
+    pub fn of(&self, feature: Feature) -> &FeaturePolicy {
+        &self.0[feature as usize]
+    }
+
+    fn of_mut(&mut self, feature: Feature) -> &mut FeaturePolicy {
+        &mut self.0[feature as usize]
     }
 }
 
@@ -157,28 +142,45 @@ pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<Strin
             Policy::forbidding()
         }
     };
-    let policy = if in_place {
+    let mut policy = if in_place {
         policy
     } else {
         Policy::forbidding()
     };
-    // Of logfwd nothing else can be asked.
-    let logfwd = FeaturePolicy {
-        namespaces: policy.logfwd.namespaces,
-        ..FeaturePolicy::default()
-    };
-    Policy { logfwd, ..policy }
+    for feature in Feature::ALL {
+        if !has_versions(feature) {
+            let policy = policy.of_mut(feature);
+            *policy = FeaturePolicy {
+                namespaces: policy.namespaces.clone(),
+                ..FeaturePolicy::default()
+            };
+        }
+    }
+    policy
+}
+
+/// Whether an annotation can choose the version of a feature. Of logfwd nothing but the whole can be asked.
+pub(super) fn has_versions(feature: Feature) -> bool {
+    feature != Feature::Logfwd
 }
 
 fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) -> Policy {
     let mut policy = Policy::default();
-    let (features, unknown) = fields(reader, path, entries, FEATURES);
+    let names = Feature::NAMES;
+    let (features, unknown) = fields(reader, path, entries, &names);
     for (name, node) in features {
-        *policy.feature_mut(name) = read_feature(reader, &child(path, name), node, name);
+        for feature in Feature::ALL {
+            if feature.as_str() == name {
+                *policy.of_mut(feature) = read_feature(reader, &child(path, name), node, feature);
+            }
+        }
     }
     for key in unknown {
         let path = child(path, key);
-        let meant = did_you_mean(key, FEATURES.iter().copied());
+        let meant = did_you_mean(key, names);
+        let meant = Feature::ALL
+            .into_iter()
+            .find(|feature| meant == Some(feature.as_str()));
         let other = OTHER_FEATURES
             .iter()
             .any(|other| other.eq_ignore_ascii_case(key));
@@ -187,7 +189,7 @@ fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) ->
                 Diagnostic::warning(path, "this version doesn't have the feature; ignored")
             }
             Some(meant) => {
-                *policy.feature_mut(meant) = FeaturePolicy::forbidding();
+                *policy.of_mut(meant) = FeaturePolicy::forbidding();
                 Diagnostic::error(
                     path,
                     format!("unknown feature; {meant} is forbidden until this is corrected"),
@@ -195,13 +197,14 @@ fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) ->
                 .suggest(format!("did you mean `{meant}`?"))
             }
             None => Diagnostic::error(path, "unknown feature; ignored")
-                .suggest(format!("the features are {}", FEATURES.join(", "))),
+                .suggest(format!("the features are {}", names.join(", "))),
         });
     }
     policy
 }
 
-fn read_feature(reader: &mut Reader, path: &str, node: &Node, name: &str) -> FeaturePolicy {
+fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) -> FeaturePolicy {
+    let name = feature.as_str();
     let Node::Object(entries) = node else {
         let consequence = format!("{name} is forbidden");
         reader.report(unreadable(path, "an object", node, &consequence));
@@ -217,9 +220,9 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, name: &str) -> Fea
                     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
                 });
             }
-            _ if name == "logfwd" => reader.report(Diagnostic::warning(
+            _ if !has_versions(feature) => reader.report(Diagnostic::warning(
                 path,
-                "without effect: no annotation chooses logfwd's version",
+                format!("without effect: no annotation chooses {name}'s version"),
             )),
             "versions" => {
                 policy.versions = read_list(reader, &path, node, "no version", |c| {

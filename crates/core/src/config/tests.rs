@@ -8,7 +8,7 @@ mod security_context;
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::image::Tag;
+use crate::image::{Image, Tag};
 
 fn load(text: &str) -> (Config, Vec<Diagnostic>) {
     load_with(text, &[])
@@ -34,7 +34,38 @@ fn check(text: &str, expected: &Expect) {
 fn check_with(text: &str, vars: &[(&str, &str)], expected: &Expect) {
     let (config, diagnostics) = load_with(text, vars);
     expected.assert_eq(&render(&diagnostics));
-    assert_eq!(load(&config.to_json()).0, config);
+    assert_eq!(meaning(load(&config.to_json()).0), meaning(config));
+}
+
+/// A configuration without what says where its rules stand: of a list in which entries were left out, the others stand
+/// elsewhere once it is written again.
+fn meaning(mut config: Config) -> Config {
+    for rule in &mut config.rules {
+        rule.origin = Origin::new("");
+    }
+    config
+}
+
+/// The rule that an annotation asks for.
+fn asked(config: &Config, feature: Feature, language: Option<Language>) -> &Rule {
+    let mut rules = config.rules_of(feature);
+    rules
+        .find(|rule| rule.when.annotation && rule.language == language)
+        .unwrap()
+}
+
+fn java(config: &Config) -> &Rule {
+    asked(config, Feature::Ddtrace, Some(Language::Java))
+}
+
+fn logfwd(config: &Config) -> &Rule {
+    asked(config, Feature::Logfwd, None)
+}
+
+/// The image of a language's tracing library.
+fn library(config: &Config, language: Language) -> Option<&str> {
+    let rule = asked(config, Feature::Ddtrace, Some(language));
+    rule.image.as_ref().map(Image::as_str)
 }
 
 /// A document with one ddtrace key.
@@ -42,26 +73,40 @@ fn ddtrace(key: &str, value: &str) -> String {
     format!(r#"{{"admission_inject":{{"ddtrace":{{"{key}":{value}}}}}}}"#)
 }
 
-fn image(image: Option<&Image>) -> Option<&str> {
-    image.map(Image::as_str)
-}
-
 #[test]
 fn the_default_configuration_is_clean_and_complete() {
     let (config, diagnostics) = load(DEFAULT_CONFIG);
     assert_eq!(diagnostics, []);
     assert_eq!(config.server_listen, DEFAULT_LISTEN);
-    for language in DdtraceLanguage::ALL {
-        let image = config.ddtrace.images.get(language).unwrap();
+    for rule in config.rules_of(Feature::Ddtrace) {
+        let image = rule.image.as_ref().unwrap();
         assert!(image.as_str().contains("/datakit-operator/dd-lib-"));
     }
-    for language in ProfilerLanguage::ALL {
-        assert!(config.profiler.images.get(language).is_some());
-    }
-    assert!(config.logfwd.image.is_some());
-    assert!(config.ddtrace.selectors == Selectors::default());
-    let names: Vec<&str> = config
-        .ddtrace
+    assert!(config.rules.iter().all(|rule| rule.image.is_some()));
+    let asked: Vec<(Feature, Option<Language>)> = config
+        .rules
+        .iter()
+        .map(|rule| (rule.feature, rule.language))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            (Feature::Ddtrace, Some(Language::Java)),
+            (Feature::Ddtrace, Some(Language::Nodejs)),
+            (Feature::Ddtrace, Some(Language::Python)),
+            (Feature::Logfwd, None),
+            (Feature::Profiler, Some(Language::Java)),
+            (Feature::Profiler, Some(Language::Python)),
+            (Feature::Profiler, Some(Language::Golang)),
+        ]
+    );
+    assert!(
+        config
+            .rules
+            .iter()
+            .all(|rule| rule.when == When::annotation())
+    );
+    let names: Vec<&str> = java(&config)
         .container
         .envs
         .iter()
@@ -80,7 +125,7 @@ fn the_default_configuration_is_clean_and_complete() {
             "DD_TAGS"
         ]
     );
-    let value = |index: usize| &config.ddtrace.container.envs[index].value;
+    let value = |index: usize| &java(&config).container.envs[index].value;
     assert_eq!(value(6), &EnvValue::FieldRef("spec.nodeName".into()));
     assert_eq!(
         value(7),
@@ -249,20 +294,22 @@ fn deprecated_variables_win() {
     );
     assert_eq!(config.log_level, LogLevel::Debug);
     assert_eq!(config.server_listen, "127.0.0.1:1".parse().unwrap());
-    let envs = &config.ddtrace.container.envs;
+    let envs = &java(&config).container.envs;
     assert_eq!(envs.len(), 8);
     assert_eq!(envs[0].name, "DD_AGENT_HOST");
     assert_eq!(envs[0].value, EnvValue::FieldRef("status.hostIP".into()));
     assert_eq!(envs[1].value, EnvValue::Literal("1234".into()));
-    let images = &config.ddtrace.images;
-    assert_eq!(image(images.java.as_ref()), Some("java:1"));
-    assert_eq!(image(images.python.as_ref()), Some("python:1"));
-    assert_eq!(image(images.nodejs.as_ref()), Some("js:1"));
-    assert_eq!(image(config.logfwd.image.as_ref()), Some("logfwd:1"));
+    assert_eq!(library(&config, Language::Java), Some("java:1"));
+    assert_eq!(library(&config, Language::Python), Some("python:1"));
+    assert_eq!(library(&config, Language::Nodejs), Some("js:1"));
+    assert_eq!(
+        logfwd(&config).image.as_ref().map(Image::as_str),
+        Some("logfwd:1")
+    );
 
     // Without the key in the document there is nothing to replace.
     let (config, _) = load_with("{}", &[("ENV_DD_AGENT_HOST", "x")]);
-    assert_eq!(config.ddtrace.container.envs, []);
+    assert_eq!(java(&config).container.envs, []);
     check_with(
         r#"{"log_level":"info","admission_inject":{"ddtrace":{"envs":{"DD_AGENT_HOST":"a"}}}}"#,
         &[
@@ -320,33 +367,47 @@ fn selectors() {
             "profiler":{"enabled_namespaces":[{"namespace":"x","language":"golang"}]}}}"#,
     );
     assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
-    let selectors = &config.ddtrace.selectors;
+    let rules: Vec<&Rule> = config
+        .rules_of(Feature::Ddtrace)
+        .filter(|rule| !rule.when.annotation)
+        .collect();
     let by_namespace = |name: &str| {
-        let (_, language) = selectors
-            .namespaces
-            .iter()
-            .find(|(pattern, _)| pattern.matches(name))?;
-        Some(*language)
+        let rule = rules.iter().find(|rule| {
+            let mut patterns = rule.when.namespaces.iter();
+            patterns.any(|pattern| pattern.matches(name))
+        })?;
+        rule.language
     };
-    assert_eq!(by_namespace("test"), Some(DdtraceLanguage::Java));
-    assert_eq!(by_namespace("test2"), Some(DdtraceLanguage::Nodejs));
-    let (selector, language) = &selectors.labels[0];
+    assert_eq!(by_namespace("test"), Some(Language::Java));
+    assert_eq!(by_namespace("test2"), Some(Language::Nodejs));
+    // Labels are asked before namespaces.
+    let selector = &rules[0].when.labels[0];
     assert!(selector.matches(|key| (key == "app").then_some("middleware-x")));
-    assert_eq!(*language, DdtraceLanguage::Python);
+    assert_eq!(rules[0].language, Some(Language::Python));
+    let profiler = config.rules_of(Feature::Profiler).last().unwrap();
+    assert_eq!(profiler.language, Some(Language::Golang));
+    let origins: Vec<&str> = rules
+        .iter()
+        .copied()
+        .chain([profiler])
+        .map(|rule| rule.origin.as_str())
+        .collect();
     assert_eq!(
-        config.profiler.selectors.namespaces[0].1,
-        ProfilerLanguage::Golang
+        origins,
+        [
+            "admission_inject.ddtrace.enabled_labelselectors[0]",
+            "admission_inject.ddtrace.enabled_namespaces[0]",
+            "admission_inject.ddtrace.enabled_namespaces[1]",
+            "admission_inject.profiler.enabled_namespaces[0]",
+        ]
     );
 }
 
 #[test]
 fn resources() {
     let resources = |text: &str| {
-        let resources = load(&ddtrace("resources", text))
-            .0
-            .ddtrace
-            .container
-            .resources;
+        let (config, _) = load(&ddtrace("resources", text));
+        let resources = &java(&config).container.resources;
         let list = |list: &ResourceList| {
             let text = |resource| list.get(resource).map_or("-", |amount| amount.as_str());
             format!("{} {}", text("cpu"), text("memory"))
@@ -395,8 +456,7 @@ fn rows_22_to_26_values() {
         r#"{"A":"{fieldRef:metadata.PODNAME}","PORT":9529,"B":"{fieldRef:status.podIPs}",
             "C":"{resourceFieldRef:limits.memory}","D":"{secretKeyRef:s.k}","E":"a{fieldRef:metadata.name}"}"#,
     ));
-    let envs: Vec<(&str, &EnvValue)> = config
-        .ddtrace
+    let envs: Vec<(&str, &EnvValue)> = java(&config)
         .container
         .envs
         .iter()
@@ -436,8 +496,7 @@ fn order_of_variables() {
         .map(|name| format!(r#""{name}":"x""#))
         .collect();
     let (config, _) = load(&ddtrace("envs", &format!("{{{}}}", entries.join(","))));
-    let loaded: Vec<&str> = config
-        .ddtrace
+    let loaded: Vec<&str> = java(&config)
         .container
         .envs
         .iter()
@@ -452,11 +511,11 @@ fn rows_17_to_19_images() {
         "images",
         r#"{"java_agent_image":"reg:5000/a/b","python_agent_image":" x:1","js_agent_image":""}"#,
     ));
-    let java = config.ddtrace.images.get(DdtraceLanguage::Java).unwrap();
+    let java = java(&config).image.as_ref().unwrap();
     assert_eq!(java.with_tag(&Tag::parse("v2").unwrap()), "reg:5000/a/b:v2");
     assert_eq!(Tag::parse("bad tag!"), None);
-    assert_eq!(config.ddtrace.images.get(DdtraceLanguage::Python), None);
-    assert_eq!(config.ddtrace.images.get(DdtraceLanguage::Nodejs), None);
+    assert_eq!(library(&config, Language::Python), None);
+    assert_eq!(library(&config, Language::Nodejs), None);
 }
 
 #[test]
@@ -466,13 +525,13 @@ fn the_last_duplicate_and_any_case_count() {
             "DDTrace":{"Images":{"java_agent_image":"x:1","Java_Agent_Image":"b:1"}}}}"#,
     );
     assert_eq!(config.log_level, LogLevel::Debug);
-    assert_eq!(image(config.ddtrace.images.java.as_ref()), Some("b:1"));
+    assert_eq!(library(&config, Language::Java), Some("b:1"));
 }
 
 #[test]
 fn a_repeated_variable_keeps_its_place() {
     let (config, _) = load(&ddtrace("envs", r#"{"A":"1","B":"$(A)","A":"2"}"#));
-    let envs = &config.ddtrace.container.envs;
+    let envs = &java(&config).container.envs;
     assert_eq!(envs.len(), 2);
     assert_eq!(envs[0].name, "A");
     assert_eq!(envs[0].value, EnvValue::Literal("2".into()));

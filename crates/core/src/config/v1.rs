@@ -1,14 +1,18 @@
-//! Lowers the `admission_inject` schema into the model.
+//! Lowers the `admission_inject` schema into rules.
+//!
+//! A pod's annotation is asked first, language by language, then label selectors, then namespace patterns: in this order
+//! each feature's rules are listed.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::env_overrides::{self, EnvOverrides};
 use super::reader::{Reader, Section, find_choice};
+use super::rule::{Extra, Feature, Language, Origin, Rule, When};
 use super::tree::{self, ConfigError, Node};
 use super::{
-    AdmissionLimits, Config, ContainerSettings, DEFAULT_LISTEN, Ddtrace, DdtraceImages,
-    DdtraceLanguage, LogLevel, Logfwd, Policy, Profiler, ProfilerImages, ProfilerLanguage,
-    PullPolicy, Selectors, SidecarMode, envs, policy, resources, security_context,
+    AdmissionLimits, Config, ContainerSettings, DEFAULT_LISTEN, LogLevel, Policy, PullPolicy,
+    SidecarMode, envs, policy, resources, security_context,
 };
 use crate::diagnostic::Diagnostic;
 use crate::image::Image;
@@ -24,7 +28,7 @@ const ROOT: &[&str] = &[
     "admission_mutate",
 ];
 const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
-const FEATURES: &[&str] = &["ddtrace", "logfwd", "profiler"];
+/// What stands in the section of every feature.
 const FEATURE: &[&str] = &[
     "images",
     "envs",
@@ -45,37 +49,117 @@ const LOGFWD: &[&str] = &[
     "enabled_namespaces",
     "options",
 ];
-const DDTRACE_IMAGES: &[&str] = &["java_agent_image", "python_agent_image", "js_agent_image"];
-const LOGFWD_IMAGES: &[&str] = &["logfwd_image"];
-const PROFILER_IMAGES: &[&str] = &[
-    "java_profiler_image",
-    "python_profiler_image",
-    "golang_profiler_image",
+
+/// The section of one feature.
+pub(super) struct Form {
+    pub(super) feature: Feature,
+    keys: &'static [&'static str],
+    /// The images, in the order in which they are written.
+    pub(super) images: &'static [ImageKey],
+    image_keys: &'static [&'static str],
+    /// For which language an annotation is asked first; a feature without languages is asked once.
+    precedence: &'static [Option<Language>],
+    /// The words for a language in `enabled_…`; a feature without any has no selectors.
+    pub(super) words: &'static [(&'static str, Language)],
+    /// Variables that have a deprecated environment variable of their own.
+    replacements: &'static [envs::Replacement],
+    /// Reads what no other feature has.
+    extra: fn(&mut Lowering<'_>, &Section<'_>) -> Extra,
+}
+
+/// An image of a feature's section.
+pub(super) struct ImageKey {
+    pub(super) key: &'static str,
+    pub(super) language: Option<Language>,
+    /// The deprecated environment variable that replaces it, if there is one.
+    variable: &'static str,
+}
+
+const DDTRACE_IMAGES: [ImageKey; 3] = [
+    ImageKey {
+        key: "java_agent_image",
+        language: Some(Language::Java),
+        variable: env_overrides::DD_JAVA_AGENT_IMAGE,
+    },
+    ImageKey {
+        key: "python_agent_image",
+        language: Some(Language::Python),
+        variable: env_overrides::DD_PYTHON_AGENT_IMAGE,
+    },
+    ImageKey {
+        key: "js_agent_image",
+        language: Some(Language::Nodejs),
+        variable: env_overrides::DD_JS_AGENT_IMAGE,
+    },
+];
+const LOGFWD_IMAGES: [ImageKey; 1] = [ImageKey {
+    key: "logfwd_image",
+    language: None,
+    variable: env_overrides::LOGFWD_IMAGE,
+}];
+const PROFILER_IMAGES: [ImageKey; 3] = [
+    ImageKey::of("java_profiler_image", Language::Java),
+    ImageKey::of("python_profiler_image", Language::Python),
+    ImageKey::of("golang_profiler_image", Language::Golang),
+];
+
+/// The sections, in the order in which features run.
+pub(super) static FORMS: [Form; Feature::ALL.len()] = [
+    Form {
+        feature: Feature::Ddtrace,
+        keys: FEATURE,
+        images: &DDTRACE_IMAGES,
+        image_keys: &ImageKey::names(&DDTRACE_IMAGES),
+        precedence: &[
+            Some(Language::Java),
+            Some(Language::Nodejs),
+            Some(Language::Python),
+        ],
+        words: &[
+            ("java", Language::Java),
+            ("nodejs", Language::Nodejs),
+            ("python", Language::Python),
+            // An older name.
+            ("js", Language::Nodejs),
+        ],
+        replacements: &[
+            ("DD_AGENT_HOST", env_overrides::DD_AGENT_HOST),
+            ("DD_TRACE_AGENT_PORT", env_overrides::DD_TRACE_AGENT_PORT),
+        ],
+        extra: |_, _| Extra::None,
+    },
+    Form {
+        feature: Feature::Logfwd,
+        keys: LOGFWD,
+        images: &LOGFWD_IMAGES,
+        image_keys: &ImageKey::names(&LOGFWD_IMAGES),
+        precedence: &[None],
+        words: &[],
+        replacements: &[],
+        extra: |lowering, section| lowering.logfwd(section),
+    },
+    Form {
+        feature: Feature::Profiler,
+        keys: FEATURE,
+        images: &PROFILER_IMAGES,
+        image_keys: &ImageKey::names(&PROFILER_IMAGES),
+        precedence: &[
+            Some(Language::Java),
+            Some(Language::Python),
+            Some(Language::Golang),
+        ],
+        words: &[
+            ("java", Language::Java),
+            ("python", Language::Python),
+            ("golang", Language::Golang),
+        ],
+        replacements: &[],
+        extra: |_, _| Extra::None,
+    },
 ];
 
 /// A value, perhaps with a remark, or why there is none. The diagnostics have no place yet.
 type Parsed<T> = Result<(T, Option<Diagnostic>), Diagnostic>;
-
-/// The words for a language in `enabled_…`.
-type Languages<L> = &'static [(&'static str, L)];
-const DDTRACE_LANGUAGES: Languages<DdtraceLanguage> = &[
-    ("java", DdtraceLanguage::Java),
-    ("nodejs", DdtraceLanguage::Nodejs),
-    ("python", DdtraceLanguage::Python),
-    // An older name.
-    ("js", DdtraceLanguage::Nodejs),
-];
-const PROFILER_LANGUAGES: Languages<ProfilerLanguage> = &[
-    ("java", ProfilerLanguage::Java),
-    ("python", ProfilerLanguage::Python),
-    ("golang", ProfilerLanguage::Golang),
-];
-
-/// Variables of the tracing library that have a deprecated environment variable of their own.
-const DDTRACE_REPLACEMENTS: &[envs::Replacement] = &[
-    ("DD_AGENT_HOST", env_overrides::DD_AGENT_HOST),
-    ("DD_TRACE_AGENT_PORT", env_overrides::DD_TRACE_AGENT_PORT),
-];
 
 /// See [`Config::load`].
 pub(super) fn load(
@@ -83,7 +167,7 @@ pub(super) fn load(
     overrides: &EnvOverrides,
 ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
     let mut reader = Reader::default();
-    let mut entries = if tree::strip_mark(text).trim().is_empty() {
+    let entries = if tree::strip_mark(text).trim().is_empty() {
         reader.report(Diagnostic::warning(
             "",
             "the configuration is empty, so nothing is injected",
@@ -92,28 +176,40 @@ pub(super) fn load(
     } else {
         tree::parse(text)?
     };
+    Ok(lower(reader, entries, overrides))
+}
+
+/// What a document without a word comes to.
+pub(super) fn empty() -> Config {
+    lower(Reader::default(), Vec::new(), &EnvOverrides::default()).0
+}
+
+fn lower(
+    mut reader: Reader,
+    mut entries: Vec<(String, Node)>,
+    overrides: &EnvOverrides,
+) -> (Config, Vec<Diagnostic>) {
     let misplaced = take_misplaced_policies(&mut entries);
     let root = reader.section(String::new(), &entries, ROOT);
     let policy = policy::read(&mut reader, &root, misplaced);
     let mut lowering = Lowering { reader, overrides };
     let config = lowering.config(&root, policy);
-    Ok((config, lowering.reader.diagnostics))
+    (config, lowering.reader.diagnostics)
 }
 
 /// Policies that stand where nothing reads them, or under a misspelt key.
 fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
     let mut found = policy::take_misplaced("", root, ROOT);
     for inject in objects(root, "admission_inject") {
-        found.extend(policy::take_misplaced("admission_inject", inject, FEATURES));
-        for feature in FEATURES {
-            let known = if *feature == "logfwd" {
-                LOGFWD
-            } else {
-                FEATURE
-            };
-            let path = format!("admission_inject.{feature}");
-            for section in objects(inject, feature) {
-                found.extend(policy::take_misplaced(&path, section, known));
+        found.extend(policy::take_misplaced(
+            "admission_inject",
+            inject,
+            &Feature::NAMES,
+        ));
+        for form in &FORMS {
+            let path = format!("admission_inject.{}", form.feature);
+            for section in objects(inject, form.feature.as_str()) {
+                found.extend(policy::take_misplaced(&path, section, form.keys));
             }
         }
     }
@@ -132,7 +228,27 @@ fn objects<'n>(
         })
 }
 
-struct Lowering<'o> {
+impl ImageKey {
+    const fn of(key: &'static str, language: Language) -> Self {
+        Self {
+            key,
+            language: Some(language),
+            variable: "",
+        }
+    }
+
+    const fn names<const N: usize>(images: &[Self; N]) -> [&'static str; N] {
+        let mut names = [""; N];
+        let mut at = 0;
+        while at < N {
+            names[at] = images[at].key;
+            at += 1;
+        }
+        names
+    }
+}
+
+pub(super) struct Lowering<'o> {
     reader: Reader,
     overrides: &'o EnvOverrides,
 }
@@ -161,32 +277,26 @@ impl Lowering<'_> {
                 None => {}
             }
         }
-        let inject = self.reader.object(root, "admission_inject", FEATURES);
+        let inject = self
+            .reader
+            .object(root, "admission_inject", &Feature::NAMES);
+        let mut rules = Vec::new();
+        for form in &FORMS {
+            self.feature(&inject, form, &mut rules);
+        }
         let config = Config {
             server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
             log_level: log_level.unwrap_or_default(),
-            ddtrace: self.ddtrace(&inject),
-            logfwd: self.logfwd(&inject),
-            profiler: self.profiler(&inject),
+            rules,
             limits: self.limits(root),
             policy,
         };
-        let policy = &config.policy;
-        for (feature, forbidden, selects) in [
-            (
-                "ddtrace",
-                policy.ddtrace.namespaces.is_none(),
-                !config.ddtrace.selectors.is_empty(),
-            ),
-            (
-                "profiler",
-                policy.profiler.namespaces.is_none(),
-                !config.profiler.selectors.is_empty(),
-            ),
-        ] {
+        for feature in Feature::ALL {
+            let forbidden = config.policy.of(feature).namespaces.is_none();
+            let selects = config.rules_of(feature).any(|rule| !rule.when.annotation);
             if forbidden && selects {
                 self.reader.report(Diagnostic::warning(
-                    inject.path(feature),
+                    inject.path(feature.as_str()),
                     format!(
                         "its selectors are without effect: {}.{feature} allows no namespace",
                         policy::KEY
@@ -223,34 +333,67 @@ impl Lowering<'_> {
         limits
     }
 
-    fn ddtrace(&mut self, inject: &Section<'_>) -> Ddtrace {
-        let section = self.reader.object(inject, "ddtrace", FEATURE);
-        let images = self.reader.object(&section, "images", DDTRACE_IMAGES);
-        let mut image = |key, variable| self.setting(&images, key, variable, parse_image);
-        let images = DdtraceImages {
-            java: image("java_agent_image", env_overrides::DD_JAVA_AGENT_IMAGE),
-            python: image("python_agent_image", env_overrides::DD_PYTHON_AGENT_IMAGE),
-            nodejs: image("js_agent_image", env_overrides::DD_JS_AGENT_IMAGE),
+    /// The rules of one feature. Those that ask by annotation are there without an image as well: whoever asks is told
+    /// that it isn't configured.
+    fn feature(&mut self, inject: &Section<'_>, form: &'static Form, rules: &mut Vec<Rule>) {
+        let section = self.reader.object(inject, form.feature.as_str(), form.keys);
+        let written = self.reader.object(&section, "images", form.image_keys);
+        let images: Vec<(&ImageKey, Option<Image>)> = form
+            .images
+            .iter()
+            .map(|image| {
+                let parsed = self.setting(&written, image.key, image.variable, parse_image);
+                (image, parsed)
+            })
+            .collect();
+        let container = Arc::new(self.container(&section, form.replacements));
+        let extra = (form.extra)(self, &section);
+        let rule = |origin: Origin, language: Option<Language>, when: When| {
+            let mut images = images.iter();
+            let image = images.find(|(key, _)| key.language == language);
+            Rule {
+                origin,
+                feature: form.feature,
+                language,
+                when,
+                image: image.and_then(|(_, image)| image.clone()),
+                image_key: image.map_or_else(String::new, |(key, _)| written.path(key.key)),
+                container: Arc::clone(&container),
+                extra: extra.clone(),
+            }
         };
-        Ddtrace {
-            images,
-            container: self.container(&section, DDTRACE_REPLACEMENTS),
-            selectors: self.selectors(&section, DDTRACE_LANGUAGES),
+        let whole = Origin::new(&inject.path(form.feature.as_str()));
+        for language in form.precedence {
+            rules.push(rule(whole.clone(), *language, When::annotation()));
+        }
+        if form.words.is_empty() {
+            return;
+        }
+        let labels = self.selectors(
+            &section,
+            "enabled_labelselectors",
+            &["labelselector", "language"],
+            |text| LabelSelector::parse(text).map_err(|error| error.to_string()),
+            form.words,
+        );
+        for (origin, selector, language) in labels {
+            rules.push(rule(origin, Some(language), When::label(selector)));
+        }
+        let namespaces = self.selectors(
+            &section,
+            "enabled_namespaces",
+            &["namespace", "language"],
+            |text| NamespacePattern::parse(text).map_err(|error| error.to_string()),
+            form.words,
+        );
+        for (origin, pattern, language) in namespaces {
+            rules.push(rule(origin, Some(language), When::namespace(pattern)));
         }
     }
 
-    fn logfwd(&mut self, inject: &Section<'_>) -> Logfwd {
-        let section = self.reader.object(inject, "logfwd", LOGFWD);
-        let images = self.reader.object(&section, "images", LOGFWD_IMAGES);
-        let image = self.setting(
-            &images,
-            "logfwd_image",
-            env_overrides::LOGFWD_IMAGE,
-            parse_image,
-        );
-        let container = self.container(&section, &[]);
+    fn logfwd(&mut self, section: &Section<'_>) -> Extra {
         let sidecar_mode = self.reader.choice(
-            &section,
+            section,
             "sidecar_mode",
             &SidecarMode::ALL,
             SidecarMode::as_str,
@@ -265,34 +408,14 @@ impl Lowering<'_> {
         }
         let options = self
             .reader
-            .object(&section, "options", &["reuse_exist_volume"]);
+            .object(section, "options", &["reuse_exist_volume"]);
         if options.get("reuse_exist_volume").is_some() {
             self.reader.report(Diagnostic::warning(
                 options.path("reuse_exist_volume"),
                 "without effect: a volume that is already mounted is always reused",
             ));
         }
-        Logfwd {
-            image,
-            container,
-            sidecar_mode,
-        }
-    }
-
-    fn profiler(&mut self, inject: &Section<'_>) -> Profiler {
-        let section = self.reader.object(inject, "profiler", FEATURE);
-        let images = self.reader.object(&section, "images", PROFILER_IMAGES);
-        let mut image = |key| self.setting(&images, key, "", parse_image);
-        let images = ProfilerImages {
-            java: image("java_profiler_image"),
-            python: image("python_profiler_image"),
-            golang: image("golang_profiler_image"),
-        };
-        Profiler {
-            images,
-            container: self.container(&section, &[]),
-            selectors: self.selectors(&section, PROFILER_LANGUAGES),
-        }
+        Extra::Logfwd { sidecar_mode }
     }
 
     fn container(
@@ -354,53 +477,35 @@ impl Lowering<'_> {
         value
     }
 
-    fn selectors<L: Copy>(
-        &mut self,
-        section: &Section<'_>,
-        languages: Languages<L>,
-    ) -> Selectors<L> {
-        Selectors {
-            labels: self.rules(
-                section,
-                "enabled_labelselectors",
-                &["labelselector", "language"],
-                |text| LabelSelector::parse(text).map_err(|error| error.to_string()),
-                languages,
-            ),
-            namespaces: self.rules(
-                section,
-                "enabled_namespaces",
-                &["namespace", "language"],
-                |text| NamespacePattern::parse(text).map_err(|error| error.to_string()),
-                languages,
-            ),
-        }
-    }
-
-    /// A list of entries with a pattern and a language. An entry that can't be used is left out: it must neither widen
-    /// nor end the list.
-    fn rules<P, L: Copy>(
+    /// A list of entries with a pattern and a language, and where each stands. An entry that can't be used is left out: it
+    /// must neither widen nor end the list.
+    fn selectors<P>(
         &mut self,
         section: &Section<'_>,
         key: &str,
         fields: &'static [&'static str; 2],
         parse: impl Fn(&str) -> Result<P, String>,
-        languages: Languages<L>,
-    ) -> Vec<(P, L)> {
+        words: &[(&'static str, Language)],
+    ) -> Vec<(Origin, P, Language)> {
         let list = section.path(key);
-        let mut rules = Vec::new();
+        let mut found = Vec::new();
         for (index, item) in self.reader.array(section, key).iter().enumerate() {
             let path = format!("{list}[{index}]");
             let Node::Object(entries) = item else {
                 self.reader.wrong_kind(&path, "an object", item);
                 continue;
             };
+            let origin = Origin::new(&path);
             let entry = self.reader.section(path, entries, fields);
             let pattern = self.pattern(&entry, fields[0], &parse);
-            let language = self.language(&entry, languages);
-            rules.extend(pattern.zip(language));
+            let language = self.language(&entry, words);
+            found.extend(
+                pattern
+                    .zip(language)
+                    .map(|(pattern, language)| (origin, pattern, language)),
+            );
         }
-        rules
+        found
     }
 
     fn pattern<P>(
@@ -427,7 +532,11 @@ impl Lowering<'_> {
         }
     }
 
-    fn language<L: Copy>(&mut self, entry: &Section<'_>, languages: Languages<L>) -> Option<L> {
+    fn language(
+        &mut self,
+        entry: &Section<'_>,
+        languages: &[(&'static str, Language)],
+    ) -> Option<Language> {
         let text = match entry.get("language") {
             None => "",
             Some(_) => self.reader.string(entry, "language")?,

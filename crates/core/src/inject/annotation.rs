@@ -1,4 +1,4 @@
-//! The annotations that the operator reads, in one place.
+//! The annotations that the operator reads, of all features together.
 //!
 //! They stand on the pod (so in a workload's pod template). Their names are the documented ones and part of every
 //! user's manifests.
@@ -6,51 +6,63 @@
 use crate::diagnostic::did_you_mean;
 use crate::pod::Pod;
 
+use super::features::SPECS;
 use super::note::{self, Note};
 
 /// Turns everything off for the pod.
 pub const ENABLED: &str = "admission.datakit/enabled";
-/// Turns ddtrace off.
-pub const DDTRACE_ENABLED: &str = "admission.datakit/ddtrace.enabled";
-/// Turns logfwd off.
-pub const LOGFWD_ENABLED: &str = "admission.datakit/logfwd.enabled";
-/// Turns the profiler off.
-pub const PROFILER_ENABLED: &str = "admission.datakit/profiler.enabled";
 
-/// Asks for ddtrace for Java; the value is the image's tag.
-pub const JAVA_LIB: &str = "admission.datakit/java-lib.version";
-/// Asks for ddtrace for Node.js.
-pub const JS_LIB: &str = "admission.datakit/js-lib.version";
-/// The same as [`JS_LIB`].
-pub const NODEJS_LIB: &str = "admission.datakit/nodejs-lib.version";
-/// Asks for ddtrace for Python.
-pub const PYTHON_LIB: &str = "admission.datakit/python-lib.version";
+/// Switches, which hold a boolean: the general one, then one a feature.
+const SWITCHES: [&str; 1 + SPECS.len()] = {
+    let mut all = [ENABLED; 1 + SPECS.len()];
+    let mut feature = 0;
+    while feature < SPECS.len() {
+        all[1 + feature] = SPECS[feature].switch;
+        feature += 1;
+    }
+    all
+};
 
-/// Asks for log forwarding; the value is a JSON array of instances.
-pub const LOGFWD_INSTANCES: &str = "admission.datakit/logfwd.instances";
+/// Every annotation that has an effect: the switches, then what asks for features.
+static ALL: [&str; SWITCHES.len() + asking()] = {
+    let mut all = [ENABLED; SWITCHES.len() + asking()];
+    let mut at = 0;
+    while at < SWITCHES.len() {
+        all[at] = SWITCHES[at];
+        at += 1;
+    }
+    let mut feature = 0;
+    while feature < SPECS.len() {
+        let asks = SPECS[feature].asks;
+        let mut ask = 0;
+        while ask < asks.len() {
+            let mut key = 0;
+            while key < asks[ask].annotations.len() {
+                all[at] = asks[ask].annotations[key];
+                at += 1;
+                key += 1;
+            }
+            ask += 1;
+        }
+        feature += 1;
+    }
+    all
+};
 
-/// Asks for the Java profiler.
-pub const JAVA_PROFILER: &str = "admission.datakit/java-profiler.version";
-/// Asks for the Python profiler.
-pub const PYTHON_PROFILER: &str = "admission.datakit/python-profiler.version";
-/// Asks for the Go profiler.
-pub const GOLANG_PROFILER: &str = "admission.datakit/golang-profiler.version";
-
-/// Every annotation that has an effect.
-pub const ALL: [&str; 12] = [
-    ENABLED,
-    DDTRACE_ENABLED,
-    LOGFWD_ENABLED,
-    PROFILER_ENABLED,
-    JAVA_LIB,
-    JS_LIB,
-    NODEJS_LIB,
-    PYTHON_LIB,
-    LOGFWD_INSTANCES,
-    JAVA_PROFILER,
-    PYTHON_PROFILER,
-    GOLANG_PROFILER,
-];
+/// How many annotations ask for features.
+const fn asking() -> usize {
+    let (mut count, mut feature) = (0, 0);
+    while feature < SPECS.len() {
+        let asks = SPECS[feature].asks;
+        let mut ask = 0;
+        while ask < asks.len() {
+            count += asks[ask].annotations.len();
+            ask += 1;
+        }
+        feature += 1;
+    }
+    count
+}
 
 /// Switches of features that this version doesn't have.
 const OTHER_SWITCHES: [&str; 2] = [
@@ -67,9 +79,6 @@ const OTHER_VERSIONS: [&str; 6] = [
     "admission.datakit/logfwd.log_configs",
     "admission.datakit/logfwd.volume_paths",
 ];
-
-/// Switches, which hold a boolean.
-const SWITCHES: [&str; 4] = [ENABLED, DDTRACE_ENABLED, LOGFWD_ENABLED, PROFILER_ENABLED];
 
 /// The switch that turns a feature off for the pod, if one does: the general one first.
 pub(crate) fn switched_off(pod: &Pod<'_>, feature: &'static str) -> Option<&'static str> {

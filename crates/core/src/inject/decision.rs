@@ -5,19 +5,12 @@
 
 use std::fmt;
 
+use crate::config::{Language, Rule};
+
 use super::note::Note;
 use super::reason::Reason;
 
-/// A thing that can be injected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Feature {
-    /// The ddtrace library of a language.
-    Ddtrace,
-    /// The log sidecar.
-    Logfwd,
-    /// The profiler sidecar.
-    Profiler,
-}
+pub use crate::config::{Feature, Origin};
 
 /// What became of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,26 +47,14 @@ pub struct Decision {
     pub language: Option<&'static str>,
     /// Who asked.
     pub asked_by: Option<AskedBy>,
+    /// The rule that asked.
+    pub rule: Option<Origin>,
     /// What was done.
     pub outcome: Outcome,
     /// Why it was skipped; set exactly when it was.
     pub reason: Option<Reason>,
     /// What was done differently than asked.
     pub notes: Vec<Note>,
-}
-
-impl Feature {
-    /// Every feature, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Ddtrace, Self::Logfwd, Self::Profiler];
-
-    /// The name in metrics, logs and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ddtrace => "ddtrace",
-            Self::Logfwd => "logfwd",
-            Self::Profiler => "profiler",
-        }
-    }
 }
 
 impl Outcome {
@@ -105,6 +86,7 @@ impl Decision {
             feature,
             language: None,
             asked_by: None,
+            rule: None,
             outcome: Outcome::NotRequested,
             reason: None,
             notes: Vec::new(),
@@ -112,16 +94,13 @@ impl Decision {
     }
 
     /// A decision about a feature that was asked for; what comes of it is still open.
-    pub(crate) fn asked(
-        feature: Feature,
-        language: Option<&'static str>,
-        asked_by: AskedBy,
-    ) -> Self {
+    pub(crate) fn asked(rule: &Rule, asked_by: AskedBy) -> Self {
         Self {
-            language,
+            language: rule.language.map(Language::as_str),
             asked_by: Some(asked_by),
+            rule: Some(rule.origin.clone()),
             outcome: Outcome::Injected,
-            ..Self::not_requested(feature)
+            ..Self::not_requested(rule.feature)
         }
     }
 
@@ -146,12 +125,6 @@ impl Decision {
             Some(language) => format!("{} ({language})", self.feature.as_str()),
             None => self.feature.as_str().to_owned(),
         }
-    }
-}
-
-impl fmt::Display for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

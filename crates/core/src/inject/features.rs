@@ -1,5 +1,75 @@
-//! One room a feature: nothing outside a room knows how its feature works.
+//! One room a feature: nothing outside a room knows how its feature works, and nothing outside this table which there are.
 
-pub(super) mod ddtrace;
-pub(super) mod logfwd;
-pub(super) mod profiler;
+mod ddtrace;
+mod logfwd;
+mod profiler;
+
+use crate::config::Feature;
+
+use super::spec::{ContainerPlace, Spec};
+
+/// Every feature, in the order in which they run.
+pub static SPECS: [Spec; Feature::ALL.len()] = [ddtrace::SPEC, logfwd::SPEC, profiler::SPEC];
+
+/// Sidecars that other versions of the operator add.
+const OTHER_SIDECARS: [&str; 1] = ["datakit-flameshot"];
+
+/// Names of the sidecars that are added, by this version or another one. Other features treat them as ours.
+pub(crate) const SIDECARS: [&str; OTHER_SIDECARS.len() + sidecars()] = {
+    let mut names = [OTHER_SIDECARS[0]; OTHER_SIDECARS.len() + sidecars()];
+    let (mut at, mut feature) = (0, 0);
+    while feature < SPECS.len() {
+        if is_sidecar(&SPECS[feature]) {
+            names[at] = SPECS[feature].marks.container;
+            at += 1;
+        }
+        feature += 1;
+    }
+    names
+};
+
+const fn is_sidecar(spec: &Spec) -> bool {
+    !matches!(spec.marks.place, ContainerPlace::Init)
+}
+
+const fn sidecars() -> usize {
+    let (mut count, mut feature) = (0, 0);
+    while feature < SPECS.len() {
+        count += is_sidecar(&SPECS[feature]) as usize;
+        feature += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_feature_in_its_order() {
+        assert_eq!(SPECS.each_ref().map(|spec| spec.feature), Feature::ALL);
+    }
+
+    #[test]
+    fn sidecars_of_all_features_are_known() {
+        assert_eq!(
+            SIDECARS,
+            ["datakit-logfwd", "datakit-profiler", "datakit-flameshot"]
+        );
+    }
+
+    #[test]
+    fn names_are_not_used_twice() {
+        let mut names: Vec<&str> = SPECS
+            .iter()
+            .flat_map(|spec| {
+                spec.annotations()
+                    .chain([spec.switch, spec.marks.container])
+            })
+            .collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

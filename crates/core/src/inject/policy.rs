@@ -5,10 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::config::FeaturePolicy;
+use crate::config::{Feature, FeaturePolicy};
 use crate::image::{Image, Tag};
 
-use super::decision::Feature;
 use super::note::Note;
 use super::reason::Reason;
 
@@ -16,15 +15,7 @@ use super::reason::Reason;
 #[derive(Debug)]
 pub(crate) struct Policy {
     allowed: FeaturePolicy,
-    keys: Keys,
-}
-
-/// Where the policy stands in the configuration, for people who meet it.
-#[derive(Debug, Clone, Copy)]
-struct Keys {
-    namespaces: &'static str,
-    versions: &'static str,
-    drop_digest: &'static str,
+    feature: Feature,
 }
 
 /// Longer names aren't shown whole; no namespace has one.
@@ -32,27 +23,15 @@ const MAX_SHOWN: usize = 63;
 
 impl Policy {
     pub(crate) fn new(feature: Feature, allowed: &FeaturePolicy) -> Self {
-        let keys = match feature {
-            Feature::Ddtrace => Keys {
-                namespaces: "admission_policy.ddtrace.namespaces",
-                versions: "admission_policy.ddtrace.versions",
-                drop_digest: "admission_policy.ddtrace.drop_digest",
-            },
-            Feature::Logfwd => Keys {
-                namespaces: "admission_policy.logfwd.namespaces",
-                versions: "admission_policy.logfwd.versions",
-                drop_digest: "admission_policy.logfwd.drop_digest",
-            },
-            Feature::Profiler => Keys {
-                namespaces: "admission_policy.profiler.namespaces",
-                versions: "admission_policy.profiler.versions",
-                drop_digest: "admission_policy.profiler.drop_digest",
-            },
-        };
         Self {
             allowed: allowed.clone(),
-            keys,
+            feature,
         }
+    }
+
+    /// Where a part of the policy stands in the configuration, for people who meet it.
+    fn key(&self, part: &str) -> String {
+        format!("admission_policy.{}.{part}", self.feature)
     }
 
     /// Whether pods of a namespace may have the feature.
@@ -62,7 +41,7 @@ impl Policy {
         }
         Err(Reason::NotAllowedHere {
             namespace: namespace.chars().take(MAX_SHOWN).collect(),
-            key: self.keys.namespaces,
+            key: self.key("namespaces"),
         })
     }
 
@@ -88,19 +67,19 @@ impl Policy {
         if image.tag() == Some(version) {
             return Ok(image.as_str().into());
         }
-        let not_allowed = |key, drops_digest| {
+        let not_allowed = |part, drops_digest| {
             Err(Reason::VersionNotAllowed {
                 annotation,
                 version: version.to_owned(),
                 drops_digest,
-                key,
+                key: self.key(part),
             })
         };
         if !self.allowed.versions.allows(version) {
-            return not_allowed(self.keys.versions, false);
+            return not_allowed("versions", false);
         }
         if image.has_digest() && !self.allowed.drop_digest {
-            return not_allowed(self.keys.drop_digest, true);
+            return not_allowed("drop_digest", true);
         }
         Ok(image.with_tag(&tag).into())
     }

@@ -19,7 +19,7 @@ pub enum Reason {
     /// The configuration has no image for it.
     ImageNotConfigured {
         /// The configuration key that would hold it.
-        key: &'static str,
+        key: String,
     },
     /// The pod is for Windows nodes; the images are Linux.
     WindowsPod,
@@ -80,7 +80,7 @@ pub enum Reason {
         /// The namespace; empty where it isn't known.
         namespace: String,
         /// The configuration key that says so.
-        key: &'static str,
+        key: String,
     },
     /// The configuration's policy doesn't let an annotation choose this version.
     VersionNotAllowed {
@@ -91,7 +91,7 @@ pub enum Reason {
         /// Whether it would take the place of a configured digest; else it fits no allowed pattern.
         drops_digest: bool,
         /// The configuration key that says so.
-        key: &'static str,
+        key: String,
     },
     /// The namespace's Pod Security level forbids what would be added.
     PodSecurity {

@@ -1,8 +1,9 @@
 //! List elements that injection may have added or changed, and what they may have been before.
 
+use datakit_operator_core::inject::Join;
 use serde_json::{Map, Value};
 
-use super::ours::{Ours, START_UPS, list};
+use super::ours::{Ours, list, start_ups};
 
 /// In which order elements that may be the user's are believed to be.
 pub(super) const RANKS: [Rank; 2] = [Rank::Likely, Rank::Possible];
@@ -294,24 +295,22 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
         added.contains(&&entry)
     };
     // The start-up variable of the language that was asked for.
-    let start_up = START_UPS
-        .iter()
-        .find(|start_up| added.iter().any(|added| added["name"] == start_up.name));
+    let start_up =
+        start_ups().find(|start_up| added.iter().any(|added| added["name"] == start_up.variable));
     let env: Vec<&Value> = list(container, "env").collect();
     for (index, entry) in env.iter().enumerate() {
         let name = entry["name"].as_str().unwrap_or_default();
         let mut before = Vec::new();
         let mut wraps = false;
-        if let Some(start_up) = start_up.filter(|start_up| start_up.name == name) {
+        if let Some(start_up) = start_up.filter(|start_up| start_up.variable == name) {
             let value = entry["value"].as_str().unwrap_or_default();
-            let own = if start_up.own_behind {
-                value
+            let own = match start_up.join {
+                Join::Before => value
                     .strip_prefix(start_up.bare)
-                    .and_then(|own| own.strip_prefix(':'))
-            } else {
-                value.strip_suffix(start_up.bare)
+                    .and_then(|own| own.strip_prefix(':')),
+                Join::Behind => value.strip_suffix(start_up.bare),
             };
-            wraps = own.is_some_and(|own| own == format!("$({})", original(name)));
+            wraps = own.is_some_and(|own| own == format!("$({})", start_up.original));
             match own.filter(|own| !own.is_empty()) {
                 _ if wraps => before.push(Before::Absent),
                 Some(own) => before.push(Before::Text("value", own.to_owned())),
@@ -320,16 +319,16 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
                 }
                 None => {}
             }
-        } else if let Some(start_up) = start_up.filter(|start_up| name == original(start_up.name)) {
+        } else if let Some(start_up) = start_up.filter(|start_up| name == start_up.original) {
             // Renamed, if what follows refers to it.
             let follows = env.get(index + 1).is_some_and(|next| {
-                next["name"] == start_up.name
+                next["name"] == start_up.variable
                     && next["value"]
                         .as_str()
                         .is_some_and(|value| value.contains(&format!("$({name})")))
             });
             if follows {
-                before.push(Before::Text("name", start_up.name.to_owned()));
+                before.push(Before::Text("name", start_up.variable.to_owned()));
             }
         } else {
             if as_added(entry) {
@@ -385,9 +384,4 @@ fn own_tags(value: &str, configured: &str) -> Vec<Before> {
     }
     before.reverse();
     before
-}
-
-/// The name that a start-up variable gets that is taken from elsewhere.
-fn original(name: &str) -> String {
-    format!("DATAKIT_ORIGINAL_{name}")
 }

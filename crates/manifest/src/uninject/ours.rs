@@ -1,63 +1,9 @@
 //! What in a template is certainly ours, by reserved names and shape.
 
-use datakit_operator_core::inject::{Feature, annotation};
+use datakit_operator_core::inject::{
+    Ask, ContainerPlace, Feature, SPECS, Spec, StartUp, Trace, annotation,
+};
 use serde_json::{Map, Value, json};
-
-/// Name of ddtrace's init container.
-const LIBRARY: &str = "datakit-lib-init";
-/// Name of the log sidecar.
-const LOGFWD: &str = "datakit-logfwd";
-/// Name of the profiler's sidecar.
-const PROFILER: &str = "datakit-profiler";
-/// Where the profiler has the node's time zone.
-const TIMEZONE: &str = "/etc/localtime";
-/// Where a JVM listens for the profiler.
-const TMP: &str = "/tmp";
-
-/// A start-up variable and the option in it that loads the library.
-pub(super) struct StartUp {
-    /// The variable.
-    pub(super) name: &'static str,
-    /// What its value is where the container has none of its own.
-    pub(super) bare: &'static str,
-    /// Whether the container's own value stands behind, after a colon; else it stands before.
-    pub(super) own_behind: bool,
-    /// The annotation that asks for the language.
-    annotation: &'static str,
-}
-
-/// The start-up variables of all languages.
-pub(super) const START_UPS: [StartUp; 3] = [
-    StartUp {
-        name: "JAVA_TOOL_OPTIONS",
-        bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
-        own_behind: false,
-        annotation: annotation::JAVA_LIB,
-    },
-    StartUp {
-        name: "NODE_OPTIONS",
-        bare: " --require=/datadog-lib/node_modules/dd-trace/init",
-        own_behind: false,
-        annotation: annotation::JS_LIB,
-    },
-    StartUp {
-        name: "PYTHONPATH",
-        bare: "/datadog-lib/",
-        own_behind: true,
-        annotation: annotation::PYTHON_LIB,
-    },
-];
-
-/// What the profiler shares with the containers of the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sharing {
-    /// Its working directory and `/tmp`: for Java.
-    Java,
-    /// Nothing: for other languages.
-    Nothing,
-    /// What earlier versions shared for every language: the working directory, `/tmp` and the node's time zone.
-    Everything,
-}
 
 /// What injection left in a template.
 #[derive(Debug)]
@@ -68,14 +14,21 @@ pub(super) struct Ours {
     pub(super) containers: Vec<usize>,
     /// Indices of our init containers.
     pub(super) init_containers: Vec<usize>,
-    /// Whether the log sidecar is an init container.
+    /// Whether a sidecar is an init container.
     pub(super) native_sidecar: bool,
-    names: Vec<&'static str>,
-    profiler: Sharing,
-    /// The annotation of the language whose library the containers load.
-    language: &'static str,
-    /// What the log sidecar was told to collect.
-    instances: String,
+    found: Vec<Found>,
+}
+
+/// A feature that is there.
+#[derive(Debug)]
+struct Found {
+    spec: &'static Spec,
+    /// What may have asked for it, the likeliest first.
+    asks: Vec<&'static Ask>,
+    /// What the annotation said; empty where the container doesn't repeat it.
+    told: String,
+    /// A path that was shared with every container, as earlier versions did.
+    shared: Option<&'static str>,
 }
 
 impl Ours {
@@ -85,92 +38,47 @@ impl Ours {
             containers: Vec::new(),
             init_containers: Vec::new(),
             native_sidecar: false,
-            names: Vec::new(),
-            profiler: Sharing::Nothing,
-            language: language(template),
-            instances: String::new(),
+            found: Vec::new(),
         };
-        let spec = &template["spec"];
-        let places = |key: &str, name: &str, volume: &str, path: &str| -> Vec<usize> {
-            let is_ours = |container: &Value| {
-                container["name"] == name
-                    && list(container, "volumeMounts")
-                        .any(|mount| mount["name"] == volume && mount["mountPath"] == path)
+        for spec in &SPECS {
+            let (beside, init) = match spec.marks.place {
+                ContainerPlace::Init => (false, true),
+                ContainerPlace::Beside => (true, false),
+                ContainerPlace::BesideOrNative => (true, true),
             };
-            list(spec, key)
-                .enumerate()
-                .filter(|(_, container)| is_ours(container))
-                .map(|(index, _)| index)
-                .collect()
-        };
-        let library = places(
-            "initContainers",
-            LIBRARY,
-            "datakit-auto-instrument",
-            "/datadog-lib",
-        );
-        let logfwd = places("containers", LOGFWD, "datakit-pod-info", "/etc/podinfo");
-        let native = places("initContainers", LOGFWD, "datakit-pod-info", "/etc/podinfo");
-        let profiler = places(
-            "containers",
-            PROFILER,
-            "datakit-profiler-volume",
-            "/app/datakit-profiler",
-        );
-        if let Some(index) = profiler.first() {
-            ours.profiler = sharing(&spec["containers"][*index]);
-        }
-        ours.native_sidecar = !native.is_empty();
-        for (feature, name, there) in [
-            (Feature::Ddtrace, LIBRARY, !library.is_empty()),
-            (
-                Feature::Logfwd,
-                LOGFWD,
-                !logfwd.is_empty() || !native.is_empty(),
-            ),
-            (Feature::Profiler, PROFILER, !profiler.is_empty()),
-        ] {
-            if there {
-                ours.features.push(feature);
-                ours.names.push(name);
+            let beside = places(template, "containers", spec, beside);
+            let init = places(template, "initContainers", spec, init);
+            let first = |key: &str, indices: &[usize]| {
+                let index = *indices.first()?;
+                Some(&template["spec"][key][index])
+            };
+            let own = first("initContainers", &init).or_else(|| first("containers", &beside));
+            if let Some(own) = own {
+                ours.features.push(spec.feature);
+                ours.found.push(Found::new(spec, own, template));
             }
+            ours.native_sidecar |= spec.marks.place != ContainerPlace::Init && !init.is_empty();
+            ours.containers.extend(beside);
+            ours.init_containers.extend(init);
         }
-        ours.containers = [logfwd, profiler].concat();
-        ours.init_containers = [library, native].concat();
-        let told = ours
-            .own(template)
-            .into_iter()
-            .flat_map(|sidecar| list(sidecar, "env"))
-            .find_map(|env| {
-                (env["name"] == "LOGFWD_JSON_CONFIG")
-                    .then(|| env["value"].as_str())
-                    .flatten()
-            });
-        ours.instances = told.unwrap_or("[]").to_owned();
         ours
+    }
+
+    /// The features that are there.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &'static Spec> {
+        self.found.iter().map(|found| found.spec)
     }
 
     /// Whether a container with this name is ours.
     pub(super) fn is_name(&self, name: &str) -> bool {
-        self.names.contains(&name)
+        self.specs().any(|spec| spec.marks.container == name)
     }
 
     /// Whether a volume is one that only we add, by its name and kind.
     pub(super) fn is_volume(&self, volume: &Value) -> bool {
         let name = volume["name"].as_str().unwrap_or_default();
-        let kind = |key: &str| volume.get(key).is_some();
-        self.features.iter().any(|feature| match feature {
-            Feature::Ddtrace => name == "datakit-auto-instrument" && kind("emptyDir"),
-            Feature::Logfwd => {
-                name == "datakit-pod-info" && kind("downwardAPI")
-                    || name.starts_with("datakit-logfwd-volume-") && kind("emptyDir")
-            }
-            Feature::Profiler => match name {
-                "datakit-profiler-volume" | "datakit-profiler-tmp" => kind("emptyDir"),
-                "datakit-profiler-timezone" => kind("hostPath"),
-                _ => false,
-            },
-        })
+        let mut marks = self.specs().flat_map(|spec| spec.marks.volumes);
+        marks.any(|mark| mark.is_named(name) && volume.get(mark.source).is_some())
     }
 
     /// Our own containers.
@@ -221,59 +129,44 @@ impl Ours {
         let Some(annotations) = annotations.and_then(Value::as_object_mut) else {
             return asking;
         };
-        for switch in [
-            annotation::ENABLED,
-            annotation::DDTRACE_ENABLED,
-            annotation::LOGFWD_ENABLED,
-            annotation::PROFILER_ENABLED,
-        ] {
-            annotations.shift_remove(switch);
+        annotations.shift_remove(annotation::ENABLED);
+        for spec in &SPECS {
+            annotations.shift_remove(spec.switch);
         }
-        for feature in &self.features {
-            let (asked, ask, value) = match feature {
-                Feature::Ddtrace => (
-                    &[
-                        annotation::JAVA_LIB,
-                        annotation::JS_LIB,
-                        annotation::NODEJS_LIB,
-                        annotation::PYTHON_LIB,
-                    ][..],
-                    self.language,
-                    String::new(),
-                ),
-                Feature::Logfwd => (
-                    &[annotation::LOGFWD_INSTANCES][..],
-                    annotation::LOGFWD_INSTANCES,
-                    self.instances.clone(),
-                ),
-                // The template may ask for another language by now. Of several, Java wins.
-                Feature::Profiler if self.profiler == Sharing::Nothing => {
-                    annotations.shift_remove(annotation::JAVA_PROFILER);
-                    (
-                        &[annotation::PYTHON_PROFILER, annotation::GOLANG_PROFILER][..],
-                        annotation::PYTHON_PROFILER,
-                        String::new(),
-                    )
+        for found in &self.found {
+            // The template may ask for another language by now.
+            for ask in found.spec.asks {
+                if !found.asks.iter().any(|kept| std::ptr::eq(*kept, ask)) {
+                    for key in ask.annotations {
+                        annotations.shift_remove(*key);
+                    }
                 }
-                Feature::Profiler => (
-                    &[annotation::JAVA_PROFILER][..],
-                    annotation::JAVA_PROFILER,
-                    String::new(),
-                ),
-            };
-            if !asked.iter().any(|key| annotations.contains_key(*key)) {
-                annotations.insert(ask.to_owned(), json!(value));
+            }
+            let mut asked = found.asks.iter().flat_map(|ask| ask.annotations);
+            if asked.any(|key| annotations.contains_key(*key)) {
+                continue;
+            }
+            let likeliest = found.asks.first().and_then(|ask| ask.annotations.first());
+            if let Some(key) = likeliest {
+                annotations.insert((*key).to_owned(), json!(found.told));
             }
         }
         asking
     }
 
-    /// What the version that injected the template would have made of it, from what this version makes of it: the
-    /// profiler's time zone was mounted into every container that could hold it.
+    /// What the version that injected the template would have made of it, from what this version makes of it: what is in
+    /// the sidecar alone by now was mounted into every container that could hold it.
     pub(super) fn as_then(&self, mut injected: Value) -> Value {
-        if self.profiler != Sharing::Everything {
-            return injected;
+        for found in &self.found {
+            if let Some(path) = found.shared {
+                self.share(found.spec, path, &mut injected);
+            }
         }
+        injected
+    }
+
+    /// Mounts what a feature's container has at a path into every container that can hold it.
+    fn share(&self, of: &Spec, path: &str, injected: &mut Value) {
         let spec = &injected["spec"];
         let read_only: Vec<Value> = list(spec, "volumes")
             .filter(|volume| {
@@ -284,16 +177,16 @@ impl Ours {
             .map(|volume| volume["name"].clone())
             .collect();
         let shared = list(spec, "containers")
-            .filter(|container| container["name"] == PROFILER)
+            .filter(|container| container["name"] == of.marks.container)
             .flat_map(|sidecar| list(sidecar, "volumeMounts"))
-            .find(|mount| mount["mountPath"] == TIMEZONE);
+            .find(|mount| mount["mountPath"] == path);
         let Some(volume) = shared.map(|mount| mount["name"].clone()) else {
-            return injected;
+            return;
         };
         let containers = injected["spec"]["containers"].as_array_mut();
         for container in containers.into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default();
-            if self.is_name(name) || !can_hold_timezone(container, &read_only) {
+            if self.is_name(name) || !can_hold(container, path, &read_only) {
                 continue;
             }
             let Some(container) = container.as_object_mut() else {
@@ -304,57 +197,105 @@ impl Ours {
                 .or_insert_with(|| json!([]))
                 .as_array_mut();
             if let Some(mounts) = mounts {
-                mounts.push(json!({"name": volume, "mountPath": TIMEZONE}));
+                mounts.push(json!({"name": volume, "mountPath": path}));
             }
         }
-        injected
     }
 }
 
-/// What the profiler's sidecar shares, by its own mounts.
-fn sharing(sidecar: &Value) -> Sharing {
-    let mount_at =
-        |path: &str| list(sidecar, "volumeMounts").find(|mount| mount["mountPath"] == path);
-    match mount_at(TIMEZONE) {
+impl Found {
+    /// A feature whose container is `own`.
+    fn new(spec: &'static Spec, own: &Value, template: &Value) -> Self {
+        let mount_at =
+            |path: &str| list(own, "volumeMounts").find(|mount| mount["mountPath"] == path);
+        let told = spec.marks.told.map(|variable| {
+            let told = list(own, "env")
+                .find_map(|env| (env["name"] == variable).then(|| env["value"].as_str())?);
+            told.unwrap_or("[]").to_owned()
+        });
         // Since it is mounted into the sidecar alone, it is read-only there.
-        Some(mount) if mount["readOnly"] != true => Sharing::Everything,
-        _ if mount_at(TMP).is_some() => Sharing::Java,
-        _ => Sharing::Nothing,
+        let shared = spec
+            .marks
+            .once_shared
+            .filter(|path| mount_at(path).is_some_and(|mount| mount["readOnly"] != true));
+        // What was shared with all containers was shared for every language, whichever asked.
+        let shares = |ask: &&Ask| match ask.trace {
+            Trace::Shared(paths) => {
+                shared.is_some() || paths.iter().all(|path| mount_at(path).is_some())
+            }
+            Trace::None | Trace::StartUp(_) => false,
+        };
+        let asks = match spec.asks.iter().find(shares) {
+            Some(ask) => vec![ask],
+            None => {
+                let shares_nothing = |ask: &&Ask| !matches!(ask.trace, Trace::Shared(_));
+                let mut asks: Vec<&Ask> = spec.asks.iter().filter(shares_nothing).collect();
+                asks.sort_by_key(|ask| !is_loaded(ask, template));
+                asks
+            }
+        };
+        Self {
+            spec,
+            asks,
+            told: told.unwrap_or_default(),
+            shared,
+        }
     }
 }
 
-/// Whether earlier versions mounted the time zone into a container: nothing is mounted there, and what is mounted above
-/// can be written.
-fn can_hold_timezone(container: &Value, read_only: &[Value]) -> bool {
+/// The start-up variables of all languages.
+pub(super) fn start_ups() -> impl Iterator<Item = &'static StartUp> {
+    let asks = SPECS.iter().flat_map(|spec| spec.asks);
+    asks.filter_map(|ask| match &ask.trace {
+        Trace::StartUp(start_up) => Some(start_up),
+        Trace::None | Trace::Shared(_) => None,
+    })
+}
+
+/// Indices of a feature's containers in one of the pod's lists, if it can be there.
+fn places(template: &Value, key: &str, spec: &Spec, can_be_there: bool) -> Vec<usize> {
+    let (volume, path) = spec.marks.mount;
+    let is_ours = |container: &Value| {
+        can_be_there
+            && container["name"] == spec.marks.container
+            && list(container, "volumeMounts")
+                .any(|mount| mount["name"] == volume && mount["mountPath"] == path)
+    };
+    list(&template["spec"], key)
+        .enumerate()
+        .filter(|(_, container)| is_ours(container))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// Whether earlier versions mounted something at a path into a container: nothing is mounted there, and what is mounted
+/// above can be written.
+fn can_hold(container: &Value, path: &str, read_only: &[Value]) -> bool {
     let above = list(container, "volumeMounts").filter_map(|mount| {
-        let path = mount["mountPath"].as_str()?.trim_end_matches('/');
-        let below = TIMEZONE.strip_prefix(path)?;
-        (below.is_empty() || below.starts_with('/')).then_some((path.len(), mount))
+        let own = mount["mountPath"].as_str()?.trim_end_matches('/');
+        let below = path.strip_prefix(own)?;
+        (below.is_empty() || below.starts_with('/')).then_some((own.len(), mount))
     });
     match above.max_by_key(|(length, _)| *length) {
         None => true,
-        Some((length, _)) if length == TIMEZONE.len() => false,
+        Some((length, _)) if length == path.len() => false,
         Some((_, mount)) => mount["readOnly"] != true && !read_only.contains(&mount["name"]),
     }
 }
 
-/// The annotation of the language whose library the containers load.
-fn language(template: &Value) -> &'static str {
-    let loads = |start_up: &&StartUp| {
-        list(&template["spec"], "containers")
-            .flat_map(|container| list(container, "env"))
-            .any(|env| {
-                env["name"] == start_up.name
-                    && env["value"]
-                        .as_str()
-                        .is_some_and(|value| value.contains(start_up.bare.trim()))
-            })
+/// Whether the containers load the library of a language.
+fn is_loaded(ask: &Ask, template: &Value) -> bool {
+    let Trace::StartUp(start_up) = &ask.trace else {
+        return false;
     };
-    START_UPS
-        .iter()
-        .find(loads)
-        .unwrap_or(&START_UPS[0])
-        .annotation
+    list(&template["spec"], "containers")
+        .flat_map(|container| list(container, "env"))
+        .any(|env| {
+            env["name"] == start_up.variable
+                && env["value"]
+                    .as_str()
+                    .is_some_and(|value| value.contains(start_up.bare.trim()))
+        })
 }
 
 /// The items of a list, none if it is absent.

@@ -259,7 +259,11 @@ fn what_is_forbidden_by_now_can_be_taken_out() {
     let forbidding = r#"{"admission_policy": false}"#;
     let (forbidding, _) = Config::load(forbidding, &EnvOverrides::default()).expect("loads");
     config.policy = forbidding.policy;
-    config.profiler.images.java = None;
+    for rule in &mut config.rules {
+        if rule.feature == Feature::Profiler {
+            rule.image = None;
+        }
+    }
     let back = uninject(&there, None, &super::engine(&config), &context());
     assert!(back.verified, "{:#}", back.template);
     assert_eq!(back.template, template);

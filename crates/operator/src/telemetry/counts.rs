@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use datakit_operator_core::config::Language;
 use datakit_operator_core::inject::{Decision, Feature, Note, Outcome, Reason};
 use datakit_operator_core::review::{Disposition, Record};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
@@ -15,7 +16,15 @@ use prometheus_client::registry::Registry;
 use super::Labels;
 
 /// The values of the label `language`; empty for features without languages.
-const LANGUAGES: [&str; 5] = ["", "golang", "java", "nodejs", "python"];
+const LANGUAGES: [&str; 1 + Language::ALL.len()] = {
+    let mut names = [""; 1 + Language::ALL.len()];
+    let mut at = 1;
+    while at < names.len() {
+        names[at] = Language::ALL[at - 1].as_str();
+        at += 1;
+    }
+    names
+};
 /// What becomes of a feature: an outcome, and a reason where it was skipped.
 const ENDS: usize = Outcome::ALL.len() + Reason::CODES.len();
 const CELLS: usize = Feature::ALL.len() * LANGUAGES.len() * ENDS;

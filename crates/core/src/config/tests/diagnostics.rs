@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::*;
+use crate::selector::{LabelSelector, NamespacePattern};
 
 #[test]
 fn a_bad_rule_is_dropped_alone() {
@@ -40,11 +41,15 @@ fn a_bad_rule_is_dropped_alone() {
         warning: admission_inject.ddtrace.enabled_namespaces[9].langauge: unknown key, ignored; did you mean `language`?
     "#]],
     );
-    let selectors = load(text).0.ddtrace.selectors;
-    assert_eq!(selectors.namespaces.len(), 1);
-    assert_eq!(selectors.namespaces[0].0.as_str(), "good");
-    assert_eq!(selectors.labels.len(), 1);
-    assert_eq!(selectors.labels[0].0.as_str(), "app");
+    let (config, _) = load(text);
+    let selectors: Vec<&str> = config
+        .rules_of(Feature::Ddtrace)
+        .flat_map(|rule| {
+            let labels = rule.when.labels.iter().map(LabelSelector::as_str);
+            labels.chain(rule.when.namespaces.iter().map(NamespacePattern::as_str))
+        })
+        .collect();
+    assert_eq!(selectors, ["app", "good"]);
 }
 
 #[test]
@@ -130,8 +135,12 @@ fn diagnostics_of_settings() {
     let (config, _) = load(
         r#"{"admission_inject":{"logfwd":{"sidecar_mode":"native","image_pull_policy":"Never"}}}"#,
     );
-    assert_eq!(config.logfwd.sidecar_mode, SidecarMode::Native);
-    assert_eq!(config.logfwd.container.image_pull_policy, PullPolicy::Never);
+    let sidecar_mode = SidecarMode::Native;
+    assert_eq!(logfwd(&config).extra, Extra::Logfwd { sidecar_mode });
+    assert_eq!(
+        logfwd(&config).container.image_pull_policy,
+        PullPolicy::Never
+    );
 }
 
 #[test]

@@ -141,13 +141,13 @@ proptest! {
     #[test]
     fn writing_and_loading_again_changes_nothing(document in documents()) {
         let (config, _) = load(&document);
-        prop_assert_eq!(load(&config.to_json()).0, config);
+        prop_assert_eq!(meaning(load(&config.to_json()).0), meaning(config));
     }
 
     #[test]
     fn a_policy_is_written_and_loaded_again(document in policies()) {
         let (config, _) = load(&document);
-        prop_assert_eq!(load(&config.to_json()).0, config);
+        prop_assert_eq!(meaning(load(&config.to_json()).0), meaning(config));
     }
 
     #[test]
@@ -159,7 +159,7 @@ proptest! {
             let harmless = diagnostic.message == "unknown feature; ignored"
                 || diagnostic.path.ends_with("drop_digest");
             let list_entry = diagnostic.path.ends_with(']');
-            let less = [&policy.ddtrace, &policy.logfwd, &policy.profiler].into_iter().any(|feature| {
+            let less = Feature::ALL.map(|feature| policy.of(feature)).iter().any(|feature| {
                 feature.namespaces.is_none() || feature.versions.is_none()
             });
             prop_assert!(less || harmless || list_entry, "{diagnostic}");

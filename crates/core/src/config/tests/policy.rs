@@ -25,7 +25,7 @@ fn without_a_policy_everything_is_allowed_but_dropping_a_digest() {
         assert_eq!(check_policy(policy, &nothing()), Policy::default());
     }
     let policy = Policy::default();
-    for feature in [&policy.ddtrace, &policy.logfwd, &policy.profiler] {
+    for feature in Feature::ALL.map(|feature| policy.of(feature)) {
         assert!(feature.namespaces.allows("anything") && feature.namespaces.allows(""));
         assert!(feature.versions.allows("latest"));
         assert!(!feature.drop_digest);
@@ -39,17 +39,26 @@ fn a_policy_says_what_is_allowed() {
             "profiler":{"namespaces":["dev-*","qa"],"versions":[]}}"#,
         &nothing(),
     );
-    assert_eq!(patterns(&policy.ddtrace.namespaces), ["*"]);
-    assert_eq!(patterns(&policy.ddtrace.versions), ["v1.*", "latest"]);
-    assert!(policy.ddtrace.drop_digest && !policy.profiler.drop_digest);
-    assert!(policy.logfwd.namespaces.is_none() && policy.profiler.versions.is_none());
+    assert_eq!(patterns(&policy.of(Feature::Ddtrace).namespaces), ["*"]);
+    assert_eq!(
+        patterns(&policy.of(Feature::Ddtrace).versions),
+        ["v1.*", "latest"]
+    );
+    assert!(policy.of(Feature::Ddtrace).drop_digest && !policy.of(Feature::Profiler).drop_digest);
+    assert!(
+        policy.of(Feature::Logfwd).namespaces.is_none()
+            && policy.of(Feature::Profiler).versions.is_none()
+    );
     for (namespace, allowed) in [
         ("dev-1", true),
         ("qa", true),
         ("my-dev-1", false),
         ("", false),
     ] {
-        assert_eq!(policy.profiler.namespaces.allows(namespace), allowed);
+        assert_eq!(
+            policy.of(Feature::Profiler).namespaces.allows(namespace),
+            allowed
+        );
     }
 }
 
@@ -71,7 +80,7 @@ fn what_is_no_policy_forbids_everything() {
             )
         );
         let policy = config.policy;
-        for feature in [policy.ddtrace, policy.logfwd, policy.profiler] {
+        for feature in Feature::ALL.map(|feature| policy.of(feature)) {
             assert!(feature.namespaces.is_none());
         }
     }
@@ -90,9 +99,9 @@ fn a_feature_whose_policy_is_not_understood_is_forbidden() {
             error: admission_policy.comment: unknown feature; ignored; the features are ddtrace, logfwd, profiler
         "#]],
     );
-    assert!(policy.ddtrace.namespaces.is_none());
-    assert!(policy.logfwd.namespaces.is_none());
-    assert!(policy.profiler.namespaces.is_none());
+    assert!(policy.of(Feature::Ddtrace).namespaces.is_none());
+    assert!(policy.of(Feature::Logfwd).namespaces.is_none());
+    assert!(policy.of(Feature::Profiler).namespaces.is_none());
 }
 
 #[test]
@@ -117,10 +126,13 @@ fn a_list_that_is_not_understood_allows_nothing_and_a_bad_pattern_is_left_out() 
             error: admission_policy.profiler.drop_digest: expected true or false, not null; no tag takes the place of a digest until this is corrected (found `null`)
         "#]],
     );
-    assert!(policy.ddtrace.namespaces.is_none() && policy.ddtrace.versions.is_none());
-    assert!(!policy.ddtrace.drop_digest && !policy.profiler.drop_digest);
-    assert_eq!(patterns(&policy.logfwd.namespaces), ["ok"]);
-    assert_eq!(patterns(&policy.profiler.versions), ["v1.*"]);
+    assert!(
+        policy.of(Feature::Ddtrace).namespaces.is_none()
+            && policy.of(Feature::Ddtrace).versions.is_none()
+    );
+    assert!(!policy.of(Feature::Ddtrace).drop_digest && !policy.of(Feature::Profiler).drop_digest);
+    assert_eq!(patterns(&policy.of(Feature::Logfwd).namespaces), ["ok"]);
+    assert_eq!(patterns(&policy.of(Feature::Profiler).versions), ["v1.*"]);
 }
 
 #[test]
@@ -148,7 +160,7 @@ fn a_policy_at_the_wrong_place_forbids_everything() {
     ] {
         check(text, &expected);
         let policy = load(text).0.policy;
-        for feature in [policy.ddtrace, policy.logfwd, policy.profiler] {
+        for feature in Feature::ALL.map(|feature| policy.of(feature)) {
             assert!(feature.namespaces.is_none(), "{text}");
         }
     }
@@ -178,5 +190,5 @@ fn keys_match_as_elsewhere() {
             warning: admission_policy.ddtrace.namespaces: the key appears more than once; the last one counts
         "#]],
     );
-    assert_eq!(patterns(&policy.ddtrace.namespaces), ["c"]);
+    assert_eq!(patterns(&policy.of(Feature::Ddtrace).namespaces), ["c"]);
 }

@@ -5,11 +5,8 @@ use expect_test::{Expect, expect};
 use super::*;
 
 fn security_context(text: &str) -> Option<SecurityContext> {
-    load(&ddtrace("security_context", text))
-        .0
-        .ddtrace
-        .container
-        .security_context
+    let (config, _) = load(&ddtrace("security_context", text));
+    java(&config).container.security_context.clone()
 }
 
 fn value(json: &str) -> serde_json::Value {

@@ -3,21 +3,23 @@
 
 mod env;
 
-use crate::config::{self, DdtraceImages, DdtraceLanguage, FeaturePolicy, Selectors};
+use std::sync::Arc;
+
+use crate::config::{ContainerSettings, Feature, Language};
 use crate::pod::draft::EnvEdit;
 use crate::pod::limits::Cost;
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use crate::inject::annotation;
+use super::SIDECARS;
 use crate::inject::container::Settings;
-use crate::inject::decision::{Decision, Feature};
 use crate::inject::note::Note;
-use crate::inject::policy::Policy;
 use crate::inject::reason::Reason;
+use crate::inject::request::Request;
 use crate::inject::security::{self, ImageUser};
-use crate::inject::trigger::{self, Ask, Asked};
-use crate::inject::{Planned, SIDECARS};
+use crate::inject::spec::{
+    Ask, ContainerPlace, Join, Marks, Room, Spec, StartUp, Trace, VolumeMark,
+};
 use env::EnvPlanner;
 
 /// Name of the init container.
@@ -28,100 +30,100 @@ const VOLUME: &str = "datakit-auto-instrument";
 const MOUNT_PATH: &str = "/datadog-lib";
 const COMMAND: &[&str] = &["sh", "copy-lib.sh", MOUNT_PATH];
 
-/// In the order of precedence: a pod gets one language.
-const ASKS: &[Ask<DdtraceLanguage>] = &[
-    Ask {
-        language: DdtraceLanguage::Java,
-        annotations: &[annotation::JAVA_LIB],
+pub(super) const SPEC: Spec = Spec {
+    feature: Feature::Ddtrace,
+    switch: "admission.datakit/ddtrace.enabled",
+    asks: &[
+        Ask {
+            language: Some(Language::Java),
+            annotations: &["admission.datakit/java-lib.version"],
+            trace: Trace::StartUp(StartUp {
+                variable: "JAVA_TOOL_OPTIONS",
+                original: "DATAKIT_ORIGINAL_JAVA_TOOL_OPTIONS",
+                bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
+                join: Join::Behind,
+            }),
+        },
+        Ask {
+            language: Some(Language::Nodejs),
+            annotations: &[
+                "admission.datakit/js-lib.version",
+                "admission.datakit/nodejs-lib.version",
+            ],
+            trace: Trace::StartUp(StartUp {
+                variable: "NODE_OPTIONS",
+                original: "DATAKIT_ORIGINAL_NODE_OPTIONS",
+                bare: " --require=/datadog-lib/node_modules/dd-trace/init",
+                join: Join::Behind,
+            }),
+        },
+        Ask {
+            language: Some(Language::Python),
+            annotations: &["admission.datakit/python-lib.version"],
+            trace: Trace::StartUp(StartUp {
+                variable: "PYTHONPATH",
+                original: "DATAKIT_ORIGINAL_PYTHONPATH",
+                bare: "/datadog-lib/",
+                join: Join::Before,
+            }),
+        },
+    ],
+    is_privileged: false,
+    marks: Marks {
+        container: INIT_CONTAINER,
+        place: ContainerPlace::Init,
+        mount: (VOLUME, MOUNT_PATH),
+        volumes: &[VolumeMark::new(VOLUME, "emptyDir")],
+        told: None,
+        once_shared: None,
+        shares_processes: false,
     },
-    Ask {
-        language: DdtraceLanguage::Nodejs,
-        annotations: &[annotation::JS_LIB, annotation::NODEJS_LIB],
-    },
-    Ask {
-        language: DdtraceLanguage::Python,
-        annotations: &[annotation::PYTHON_LIB],
-    },
-];
+    prepare: |container, _| Arc::new(Ddtrace::new(container)),
+};
 
-/// ddtrace, configured.
+/// ddtrace, with the settings of a rule.
 #[derive(Debug)]
-pub(crate) struct Ddtrace {
-    images: DdtraceImages,
-    selectors: Selectors<DdtraceLanguage>,
-    pub(in crate::inject) settings: Settings,
+struct Ddtrace {
+    settings: Settings,
     env: EnvPlanner,
-    policy: Policy,
+}
+
+impl Room for Ddtrace {
+    fn plan<'p>(
+        &'p self,
+        request: &Request<'p>,
+        draft: &Draft<'p, '_>,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<bool, Reason> {
+        let present = is_present(draft.pod)?;
+        if !present {
+            self.plan_library(request, draft.pod, edits, notes)?;
+        }
+        self.plan_containers(request, draft, edits, notes)?;
+        Ok(present)
+    }
 }
 
 impl Ddtrace {
-    pub(crate) fn new(config: &config::Ddtrace, policy: &FeaturePolicy) -> Self {
-        let settings = Settings::new(&config.container);
+    fn new(container: &ContainerSettings) -> Self {
+        let settings = Settings::new(container);
         Self {
-            images: config.images.clone(),
-            selectors: config.selectors.clone(),
             env: EnvPlanner::new(&settings.envs),
             settings,
-            policy: Policy::new(Feature::Ddtrace, policy),
         }
-    }
-
-    /// Plans ddtrace for a pod.
-    pub(crate) fn plan<'p>(&'p self, draft: &Draft<'p, '_>, namespace: &str) -> Planned<'p> {
-        let pod = draft.pod;
-        let Some(asked) = trigger::asked(
-            pod,
-            namespace,
-            ASKS,
-            DdtraceLanguage::as_str,
-            &self.selectors,
-        ) else {
-            return Planned::not_requested(Feature::Ddtrace);
-        };
-        let Asked {
-            language,
-            asked_by,
-            version,
-            notes,
-        } = asked;
-        let decision = Decision::asked(Feature::Ddtrace, Some(language.as_str()), asked_by);
-        Planned::asked(
-            decision,
-            pod,
-            annotation::DDTRACE_ENABLED,
-            notes,
-            |edits, notes| {
-                self.policy.allow_in(namespace)?;
-                let present = is_present(pod)?;
-                if !present {
-                    self.plan_library(pod, language, version, edits, notes)?;
-                }
-                self.plan_containers(draft, language, edits, notes)?;
-                Ok(present)
-            },
-        )
     }
 
     /// The init container and the volume it fills.
     fn plan_library<'p>(
         &'p self,
+        request: &Request<'p>,
         pod: &'p Pod<'_>,
-        language: DdtraceLanguage,
-        version: (&'static str, &str),
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         crate::inject::suits(pod)?;
-        let image = self
-            .images
-            .get(language)
-            .ok_or(Reason::ImageNotConfigured {
-                key: match language {
-                    DdtraceLanguage::Java => "admission_inject.ddtrace.images.java_agent_image",
-                    DdtraceLanguage::Nodejs => "admission_inject.ddtrace.images.js_agent_image",
-                    DdtraceLanguage::Python => "admission_inject.ddtrace.images.python_agent_image",
-                },
-            })?;
+        let image = request.configured_image()?;
         match pod.volume(VOLUME).map(|volume| &volume.kind) {
             Some(VolumeKind::EmptyDir) => {}
             Some(_) => {
@@ -136,7 +138,7 @@ impl Ddtrace {
         }
         edits.init_last.push(NewContainer {
             name: INIT_CONTAINER,
-            image: self.policy.image(image, version, notes)?,
+            image: request.with_version(image, notes)?,
             image_pull_policy: self.settings.image_pull_policy,
             command: COMMAND,
             mounts: vec![NewMount::new(VOLUME, MOUNT_PATH)],
@@ -150,12 +152,16 @@ impl Ddtrace {
     /// The mount and the variables of every container that isn't one of our sidecars.
     fn plan_containers<'p>(
         &'p self,
+        request: &Request<'p>,
         draft: &Draft<'p, '_>,
-        language: DdtraceLanguage,
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
+        // Every language of the table has one.
+        let Trace::StartUp(start_up) = &request.ask.trace else {
+            return Ok(());
+        };
         // They are the same in every container; some are looked up in the first one.
         let envs = &self.settings.envs;
         let configured: Vec<_> = envs.iter().map(|env| env.for_pod(pod)).collect();
@@ -180,7 +186,7 @@ impl Ddtrace {
             }
             own.env = self
                 .env
-                .plan(envs, &configured, container, language, notes)?;
+                .plan(envs, &configured, container, start_up, notes)?;
             // A list that isn't there yet is made by one operation.
             cost.operations += match container.env.len() {
                 0 => own.env.len().min(1),

@@ -3,26 +3,27 @@
 mod instances;
 mod mounts;
 
-use crate::config::{self, FeaturePolicy, SidecarMode};
-use crate::image::Image;
+use std::sync::Arc;
+
+use crate::config::{ContainerSettings, Extra, Feature, SidecarMode};
 use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Container, Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
-use crate::inject::annotation;
+use crate::inject::ReviewContext;
 use crate::inject::container::Settings;
-use crate::inject::decision::{AskedBy, Decision, Feature};
-use instances::Instances;
-use mounts::POD_INFO_PATH;
-
 use crate::inject::note::{NotNative, Note};
-use crate::inject::policy::Policy;
 use crate::inject::reason::Reason;
+use crate::inject::request::Request;
 use crate::inject::security::{self, ImageUser};
-use crate::inject::{Planned, ReviewContext};
+use crate::inject::spec::{Ask, ContainerPlace, Marks, Room, Spec, Trace, VolumeMark};
+use instances::Instances;
+use mounts::{POD_INFO_PATH, VOLUME_PREFIX};
 
+/// Asks for log forwarding; the value is a JSON array of instances.
+const INSTANCES: &str = "admission.datakit/logfwd.instances";
 /// Name of the sidecar.
-pub(crate) const CONTAINER: &str = "datakit-logfwd";
+const CONTAINER: &str = "datakit-logfwd";
 /// Volume with the pod's labels, which the sidecar copies into its tags.
 const POD_INFO_VOLUME: &str = "datakit-pod-info";
 /// Variable with the instances of the annotation.
@@ -33,63 +34,78 @@ const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion {
     minor: 29,
 };
 
-/// logfwd, configured.
+pub(super) const SPEC: Spec = Spec {
+    feature: Feature::Logfwd,
+    switch: "admission.datakit/logfwd.enabled",
+    asks: &[Ask {
+        language: None,
+        annotations: &[INSTANCES],
+        trace: Trace::None,
+    }],
+    is_privileged: false,
+    marks: Marks {
+        container: CONTAINER,
+        place: ContainerPlace::BesideOrNative,
+        mount: (POD_INFO_VOLUME, POD_INFO_PATH),
+        volumes: &[
+            VolumeMark::new(POD_INFO_VOLUME, "downwardAPI"),
+            VolumeMark {
+                is_numbered: true,
+                ..VolumeMark::new(VOLUME_PREFIX, "emptyDir")
+            },
+        ],
+        told: Some(INSTANCES_VARIABLE),
+        once_shared: None,
+        shares_processes: false,
+    },
+    prepare: |container, extra| Arc::new(Logfwd::new(container, extra)),
+};
+
+/// logfwd, with the settings of a rule.
 #[derive(Debug)]
-pub(crate) struct Logfwd {
-    image: Option<Image>,
-    pub(in crate::inject) settings: Settings,
+struct Logfwd {
+    settings: Settings,
     mode: SidecarMode,
-    policy: Policy,
+}
+
+impl Room for Logfwd {
+    fn plan<'p>(
+        &'p self,
+        request: &Request<'p>,
+        draft: &Draft<'p, '_>,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<bool, Reason> {
+        // The annotation says what to collect.
+        let (_, value) = request.annotation.unwrap_or_default();
+        let present = present(draft.pod)?;
+        match present {
+            Some(sidecar) => {
+                let instances = instances::read(value).unwrap_or_default();
+                mounts::repair(draft, sidecar, &instances.paths, edits)?;
+            }
+            None => self.plan_sidecar(request, draft, value, edits, notes)?,
+        }
+        Ok(present.is_some())
+    }
 }
 
 impl Logfwd {
-    pub(crate) fn new(config: &config::Logfwd, policy: &FeaturePolicy) -> Self {
+    fn new(container: &ContainerSettings, extra: &Extra) -> Self {
         Self {
-            image: config.image.clone(),
-            settings: Settings::new(&config.container),
-            mode: config.sidecar_mode,
-            policy: Policy::new(Feature::Logfwd, policy),
-        }
-    }
-
-    /// Plans logfwd for a pod. The annotation alone asks for it: it says what to collect.
-    pub(crate) fn plan<'p>(
-        &'p self,
-        draft: &Draft<'p, '_>,
-        namespace: &str,
-        context: &ReviewContext,
-    ) -> Planned<'p> {
-        let pod = draft.pod;
-        let Some(value) = pod.annotation(annotation::LOGFWD_INSTANCES) else {
-            return Planned::not_requested(Feature::Logfwd);
-        };
-        let asked_by = AskedBy::Annotation(annotation::LOGFWD_INSTANCES);
-        let decision = Decision::asked(Feature::Logfwd, None, asked_by);
-        Planned::asked(
-            decision,
-            pod,
-            annotation::LOGFWD_ENABLED,
-            Vec::new(),
-            |edits, notes| {
-                self.policy.allow_in(namespace)?;
-                let present = present(pod)?;
-                match present {
-                    Some(sidecar) => {
-                        let instances = instances::read(value).unwrap_or_default();
-                        mounts::repair(draft, sidecar, &instances.paths, edits)?;
-                    }
-                    None => self.plan_sidecar(draft, value, context, edits, notes)?,
-                }
-                Ok(present.is_some())
+            settings: Settings::new(container),
+            mode: match extra {
+                Extra::Logfwd { sidecar_mode } => *sidecar_mode,
+                Extra::None => SidecarMode::default(),
             },
-        )
+        }
     }
 
     fn plan_sidecar<'p>(
         &'p self,
+        request: &Request<'p>,
         draft: &Draft<'p, '_>,
-        annotation: &str,
-        context: &ReviewContext,
+        value: &str,
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
@@ -100,13 +116,11 @@ impl Logfwd {
             text,
             unknown_keys,
             ..
-        } = instances::read(annotation).map_err(|problem| Reason::InvalidAnnotation {
-            annotation: annotation::LOGFWD_INSTANCES,
+        } = instances::read(value).map_err(|problem| Reason::InvalidAnnotation {
+            annotation: INSTANCES,
             problem,
         })?;
-        let image = self.image.as_ref().ok_or(Reason::ImageNotConfigured {
-            key: "admission_inject.logfwd.images.logfwd_image",
-        })?;
+        let image = request.configured_image()?;
         notes.extend(unknown_keys);
         let mut mounts = mounts::plan(draft, &paths, edits, notes)?;
         edits.volumes.push(NewVolume {
@@ -124,7 +138,7 @@ impl Logfwd {
             name: INSTANCES_VARIABLE,
             value: NewEnvValue::Literal(text.into()),
         });
-        let native = self.is_native(pod, context, notes);
+        let native = self.is_native(pod, request.context, notes);
         let sidecar = NewContainer {
             name: CONTAINER,
             image: image.as_str().into(),

@@ -4,8 +4,9 @@
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::config::{self, FeaturePolicy, ProfilerImages, ProfilerLanguage, Selectors};
+use crate::config::{ContainerSettings, Feature, Language};
 use crate::pod::part::{
     Capabilities, NewContainer, NewMount, NewVolume, NewVolumeSource, SecurityContext,
     SecurityFields,
@@ -13,17 +14,15 @@ use crate::pod::part::{
 use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use crate::inject::annotation;
+use super::SIDECARS;
 use crate::inject::container::Settings;
-use crate::inject::decision::{Decision, Feature};
 use crate::inject::note::Note;
-use crate::inject::policy::Policy;
 use crate::inject::reason::Reason;
-use crate::inject::trigger::{self, Ask, Asked};
-use crate::inject::{Planned, SIDECARS};
+use crate::inject::request::Request;
+use crate::inject::spec::{Ask, ContainerPlace, Marks, Room, Spec, Trace, VolumeMark};
 
 /// Name of the sidecar.
-pub(crate) const CONTAINER: &str = "datakit-profiler";
+const CONTAINER: &str = "datakit-profiler";
 /// Volume of the working directory, which the image's start script fills.
 const VOLUME: &str = "datakit-profiler-volume";
 const WORKING_DIR: &str = "/app/datakit-profiler";
@@ -37,114 +36,98 @@ const TMP_VOLUMES: [&str; 2] = ["tmp", "datakit-profiler-tmp"];
 const TIMEZONE: &str = "/etc/localtime";
 const TIMEZONE_VOLUMES: [&str; 2] = ["timezone", "datakit-profiler-timezone"];
 
-/// In the order of precedence: a pod gets one language.
-const ASKS: &[Ask<ProfilerLanguage>] = &[
-    Ask {
-        language: ProfilerLanguage::Java,
-        annotations: &[annotation::JAVA_PROFILER],
+pub(super) const SPEC: Spec = Spec {
+    feature: Feature::Profiler,
+    switch: "admission.datakit/profiler.enabled",
+    asks: &[
+        Ask {
+            language: Some(Language::Java),
+            annotations: &["admission.datakit/java-profiler.version"],
+            // The JVM loads the tool's library from the working directory, writes what it found there, and listens in
+            // `/tmp`.
+            trace: Trace::Shared(&[WORKING_DIR, TMP]),
+        },
+        // py-spy reads the process from outside.
+        Ask {
+            language: Some(Language::Python),
+            annotations: &["admission.datakit/python-profiler.version"],
+            trace: Trace::None,
+        },
+        // The Go tool asks the process's pprof port, which the whole pod shares.
+        Ask {
+            language: Some(Language::Golang),
+            annotations: &["admission.datakit/golang-profiler.version"],
+            trace: Trace::None,
+        },
+    ],
+    is_privileged: true,
+    marks: Marks {
+        container: CONTAINER,
+        place: ContainerPlace::Beside,
+        mount: (VOLUME, WORKING_DIR),
+        volumes: &[
+            VolumeMark::new(VOLUME, "emptyDir"),
+            VolumeMark::new(TMP_VOLUMES[1], "emptyDir"),
+            VolumeMark::new(TIMEZONE_VOLUMES[1], "hostPath"),
+        ],
+        told: None,
+        once_shared: Some(TIMEZONE),
+        shares_processes: true,
     },
-    Ask {
-        language: ProfilerLanguage::Python,
-        annotations: &[annotation::PYTHON_PROFILER],
-    },
-    Ask {
-        language: ProfilerLanguage::Golang,
-        annotations: &[annotation::GOLANG_PROFILER],
-    },
-];
+    prepare: |container, _| Arc::new(Profiler::new(container)),
+};
 
-/// The profiler, configured.
+/// The profiler, with the settings of a rule.
 #[derive(Debug)]
-pub(crate) struct Profiler {
-    images: ProfilerImages,
-    selectors: Selectors<ProfilerLanguage>,
+struct Profiler {
     settings: Settings,
     security_context: SecurityContext,
     /// Whether the configuration chooses the sidecar's user.
     chooses_user: bool,
-    policy: Policy,
+}
+
+impl Room for Profiler {
+    fn plan<'p>(
+        &'p self,
+        request: &Request<'p>,
+        draft: &Draft<'p, '_>,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<bool, Reason> {
+        let present = present(draft.pod)?;
+        match present {
+            Some(sidecar) => repair(draft, shared(request.ask), sidecar, edits),
+            None => self.plan_sidecar(request, draft, edits, notes)?,
+        }
+        Ok(present.is_some())
+    }
 }
 
 impl Profiler {
-    pub(crate) fn new(config: &config::Profiler, policy: &FeaturePolicy) -> Self {
-        let context = config.container.security_context.as_ref();
+    fn new(container: &ContainerSettings) -> Self {
+        let context = container.security_context.as_ref();
         Self {
-            images: config.images.clone(),
-            selectors: config.selectors.clone(),
-            settings: Settings::new(&config.container),
+            settings: Settings::new(container),
             chooses_user: context.is_some_and(|context| {
                 let fields = context.fields();
                 fields.run_as_user.is_some() || fields.run_as_non_root == Some(false)
             }),
             security_context: context.cloned().unwrap_or_else(privileges),
-            policy: Policy::new(Feature::Profiler, policy),
         }
-    }
-
-    /// Plans the profiler for a pod.
-    pub(crate) fn plan<'p>(&'p self, draft: &Draft<'p, '_>, namespace: &str) -> Planned<'p> {
-        let pod = draft.pod;
-        let Some(asked) = trigger::asked(
-            pod,
-            namespace,
-            ASKS,
-            ProfilerLanguage::as_str,
-            &self.selectors,
-        ) else {
-            return Planned::not_requested(Feature::Profiler);
-        };
-        let Asked {
-            language,
-            asked_by,
-            version,
-            notes,
-        } = asked;
-        let decision = Decision::asked(Feature::Profiler, Some(language.as_str()), asked_by);
-        Planned::asked(
-            decision,
-            pod,
-            annotation::PROFILER_ENABLED,
-            notes,
-            |edits, notes| {
-                self.policy.allow_in(namespace)?;
-                let present = present(pod)?;
-                match present {
-                    Some(sidecar) => repair(draft, language, sidecar, edits),
-                    None => self.plan_sidecar(draft, language, version, edits, notes)?,
-                }
-                Ok(present.is_some())
-            },
-        )
     }
 
     fn plan_sidecar<'p>(
         &'p self,
+        request: &Request<'p>,
         draft: &Draft<'p, '_>,
-        language: ProfilerLanguage,
-        version: (&'static str, &str),
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
         self.suits(pod)?;
-        let image = self
-            .images
-            .get(language)
-            .ok_or(Reason::ImageNotConfigured {
-                key: match language {
-                    ProfilerLanguage::Java => {
-                        "admission_inject.profiler.images.java_profiler_image"
-                    }
-                    ProfilerLanguage::Python => {
-                        "admission_inject.profiler.images.python_profiler_image"
-                    }
-                    ProfilerLanguage::Golang => {
-                        "admission_inject.profiler.images.golang_profiler_image"
-                    }
-                },
-            })?;
-        let shared = shared(language);
+        let image = request.configured_image()?;
+        let shared = shared(request.ask);
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
             source: NewVolumeSource::EmptyDir,
@@ -179,7 +162,7 @@ impl Profiler {
         edits.share_process_namespace = pod.share_process_namespace != Some(true);
         edits.sidecars.push(NewContainer {
             name: CONTAINER,
-            image: self.policy.image(image, version, notes)?,
+            image: request.with_version(image, notes)?,
             image_pull_policy: self.settings.image_pull_policy,
             command: COMMAND,
             working_dir: WORKING_DIR,
@@ -252,12 +235,10 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p Container<'p>>, Reason> {
 }
 
 /// The paths of the sidecar that containers of the application have to see as well, for the tool of a language to work.
-fn shared(language: ProfilerLanguage) -> &'static [&'static str] {
-    match language {
-        // The JVM loads the tool's library from the working directory, writes what it found there, and listens in `/tmp`.
-        ProfilerLanguage::Java => &[WORKING_DIR, TMP],
-        // py-spy reads the process from outside; the Go tool asks its pprof port, which the whole pod shares.
-        ProfilerLanguage::Python | ProfilerLanguage::Golang => &[],
+fn shared(ask: &Ask) -> &'static [&'static str] {
+    match ask.trace {
+        Trace::Shared(paths) => paths,
+        Trace::None | Trace::StartUp(_) => &[],
     }
 }
 
@@ -272,14 +253,14 @@ fn application<'p>(draft: &Draft<'p, '_>) -> impl Iterator<Item = Place> + use<'
 /// Gives containers that were added since what the profiler shares with the others.
 fn repair<'p>(
     draft: &Draft<'p, '_>,
-    language: ProfilerLanguage,
+    shared: &[&str],
     sidecar: &'p Container<'_>,
     edits: &mut Edits<'p>,
 ) {
     let pod = draft.pod;
     edits.share_process_namespace = !pod.host_pid && pod.share_process_namespace != Some(true);
     // One mount a path, however many the sidecar claims to have.
-    let mounts: Vec<_> = shared(language)
+    let mounts: Vec<_> = shared
         .iter()
         .filter_map(|path| sidecar.mounts.iter().find(|mount| mount.path == *path))
         .filter(|mount| !mount.sub_path_expr)

@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::DdtraceLanguage;
 use crate::expansion::references;
 use crate::pod::draft::EnvEdit;
 use crate::pod::index::FEW;
@@ -17,29 +16,10 @@ use crate::pod::view::{Container, EnvSource, EnvVar};
 use crate::inject::container::Env;
 use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
+use crate::inject::spec::{Join, StartUp};
 
 /// The variable whose values are merged instead of one winning.
 const TAGS: &str = "DD_TAGS";
-
-/// How a language is told to load the library at start-up.
-#[derive(Debug)]
-struct StartUp {
-    variable: &'static str,
-    /// The name that a wrapped `valueFrom` gets.
-    original: &'static str,
-    /// The value for a container that doesn't define the variable.
-    bare: &'static str,
-    /// What joins `bare` and a value of the container's own.
-    join: Join,
-}
-
-#[derive(Debug)]
-enum Join {
-    /// `bare` follows the container's value; it brings its own blank.
-    Behind,
-    /// `bare` stands before the container's value, with a colon between.
-    Before,
-}
 
 /// Plans the environment of containers.
 #[derive(Debug)]
@@ -103,10 +83,9 @@ impl EnvPlanner {
         envs: &'p [Env],
         configured: &[Option<NewEnv<'p>>],
         container: &'p Container<'_>,
-        language: DdtraceLanguage,
+        start_up: &'static StartUp,
         notes: &mut Vec<Note>,
     ) -> Result<Vec<EnvEdit<'p>>, Reason> {
-        let start_up = StartUp::of(language);
         let found = self.find(container, start_up, envs);
         let mut edits = Vec::new();
         // What is added, in the documented order: the start-up variable, then the configured ones.
@@ -169,29 +148,6 @@ impl EnvPlanner {
 }
 
 impl StartUp {
-    fn of(language: DdtraceLanguage) -> &'static Self {
-        match language {
-            DdtraceLanguage::Java => &Self {
-                variable: "JAVA_TOOL_OPTIONS",
-                original: "DATAKIT_ORIGINAL_JAVA_TOOL_OPTIONS",
-                bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
-                join: Join::Behind,
-            },
-            DdtraceLanguage::Nodejs => &Self {
-                variable: "NODE_OPTIONS",
-                original: "DATAKIT_ORIGINAL_NODE_OPTIONS",
-                bare: " --require=/datadog-lib/node_modules/dd-trace/init",
-                join: Join::Behind,
-            },
-            DdtraceLanguage::Python => &Self {
-                variable: "PYTHONPATH",
-                original: "DATAKIT_ORIGINAL_PYTHONPATH",
-                bare: "/datadog-lib/",
-                join: Join::Before,
-            },
-        }
-    }
-
     /// Extends the variable that the container defines at `index`.
     fn extend(
         &self,

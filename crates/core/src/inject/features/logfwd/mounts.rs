@@ -17,14 +17,15 @@ use crate::pod::path::{below, clean, mount_point};
 use crate::pod::view::{Container, Mount};
 use crate::pod::{Draft, Edits, Place, VolumeKind};
 
-use crate::inject::SIDECARS;
+use super::super::SIDECARS;
 use crate::inject::note::{self, Note, PathProblem};
 use crate::inject::reason::Reason;
 
 /// Where the sidecar has the pod's labels.
-pub(crate) const POD_INFO_PATH: &str = "/etc/podinfo";
+pub(super) const POD_INFO_PATH: &str = "/etc/podinfo";
 
-const VOLUME_PREFIX: &str = "datakit-logfwd-volume-";
+/// Name of the volumes that are added, followed by a number.
+pub(super) const VOLUME_PREFIX: &str = "datakit-logfwd-volume-";
 
 /// Directories that containers can't do without, so that nothing may be mounted over them.
 const SYSTEM: [&str; 14] = [

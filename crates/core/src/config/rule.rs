@@ -1,0 +1,175 @@
+//! The rule: one way for a pod to get a feature.
+//!
+//! Every form of document is lowered into one list of rules, in order of precedence: the first rule of a feature that
+//! fits a pod says what the pod gets. Whoever reads rules doesn't know which form they came from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{ContainerSettings, SidecarMode};
+use crate::image::Image;
+use crate::selector::{LabelSelector, NamespacePattern};
+
+/// A thing that can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// The ddtrace library of a language.
+    Ddtrace,
+    /// The log sidecar.
+    Logfwd,
+    /// The profiler sidecar.
+    Profiler,
+}
+
+/// Languages that a feature can be made for. Which of them a feature has is its own matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Language {
+    /// Go.
+    Golang,
+    /// Java.
+    Java,
+    /// Node.js; also written `js`.
+    Nodejs,
+    /// Python.
+    Python,
+}
+
+/// One way for a pod to get a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Where it stands.
+    pub origin: Origin,
+    /// What fitting pods get.
+    pub feature: Feature,
+    /// For which language; none where the feature has no languages.
+    pub language: Option<Language>,
+    /// Which pods it fits.
+    pub when: When,
+    /// The image; without one nothing can be injected.
+    pub image: Option<Image>,
+    /// Where the image would have to be written, for people who miss it.
+    pub image_key: String,
+    /// The container that is added. Rules of one section share it.
+    pub container: Arc<ContainerSettings>,
+    /// What only this feature can be given.
+    pub extra: Extra,
+}
+
+/// Where a rule stands: a path in the configuration, such as `admission_inject.ddtrace`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(Arc<str>);
+
+/// Which pods a rule fits: all conditions have to hold. A rule without any condition fits no pod, so that nothing is
+/// injected everywhere by leaving something out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct When {
+    /// An annotation of the pod has to ask for the feature, in the rule's language. Its value may choose the version.
+    pub annotation: bool,
+    /// One of these has to fit the pod's namespace; if there is none, each namespace does.
+    pub namespaces: Vec<NamespacePattern>,
+    /// One of these has to fit the pod's labels; if there is none, all labels do.
+    pub labels: Vec<LabelSelector>,
+}
+
+/// Settings that only one feature has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Extra {
+    /// The feature has none.
+    #[default]
+    None,
+    /// Of the log sidecar.
+    Logfwd {
+        /// Which kind of container the sidecar becomes.
+        sidecar_mode: SidecarMode,
+    },
+}
+
+impl Feature {
+    /// Every feature, in the order in which they run.
+    pub const ALL: [Self; 3] = [Self::Ddtrace, Self::Logfwd, Self::Profiler];
+
+    /// Their names.
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
+    /// The name in the configuration, metrics, logs and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ddtrace => "ddtrace",
+            Self::Logfwd => "logfwd",
+            Self::Profiler => "profiler",
+        }
+    }
+}
+
+impl Language {
+    /// Every language, by name.
+    pub const ALL: [Self; 4] = [Self::Golang, Self::Java, Self::Nodejs, Self::Python];
+
+    /// As written in the configuration and shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Golang => "golang",
+            Self::Java => "java",
+            Self::Nodejs => "nodejs",
+            Self::Python => "python",
+        }
+    }
+}
+
+impl Origin {
+    /// A path in the configuration.
+    pub fn new(path: &str) -> Self {
+        Self(path.into())
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl When {
+    /// An annotation asks.
+    pub fn annotation() -> Self {
+        Self {
+            annotation: true,
+            ..Self::default()
+        }
+    }
+
+    /// Pods that a label selector fits.
+    pub fn label(selector: LabelSelector) -> Self {
+        Self {
+            labels: vec![selector],
+            ..Self::default()
+        }
+    }
+
+    /// Pods in namespaces that a pattern fits.
+    pub fn namespace(pattern: NamespacePattern) -> Self {
+        Self {
+            namespaces: vec![pattern],
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

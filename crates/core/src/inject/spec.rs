@@ -1,0 +1,164 @@
+//! What a feature says of itself, so that everything else can be derived: which annotations are read, which names are
+//! reserved, which labels metrics have, and by what `uninject` recognises what was added.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::{ContainerSettings, Extra, Feature, Language};
+use crate::pod::{Draft, Edits};
+
+use super::note::Note;
+use super::reason::Reason;
+use super::request::Request;
+
+/// A feature, as everybody but its own room knows it.
+#[derive(Debug)]
+pub struct Spec {
+    /// Which one.
+    pub feature: Feature,
+    /// The annotation that switches it off for a pod.
+    pub switch: &'static str,
+    /// By what a pod asks for it: one for each language, or a single one where there are no languages.
+    pub asks: &'static [Ask],
+    /// Whether it does what namespaces forbid that enforce a Pod Security level, however it is configured.
+    pub is_privileged: bool,
+    /// By what its parts are recognised in a pod.
+    pub marks: Marks,
+    /// Prepares the settings of rules for planning.
+    pub(crate) prepare: fn(&ContainerSettings, &Extra) -> Arc<dyn Room>,
+}
+
+/// By what a pod asks for a feature in one language.
+#[derive(Debug)]
+pub struct Ask {
+    /// The language.
+    pub language: Option<Language>,
+    /// The annotations; the first that has a value gives the version.
+    pub annotations: &'static [&'static str],
+    /// By what the language is recognised in a pod.
+    pub trace: Trace,
+}
+
+/// By what the language of a feature is recognised in a pod that has it.
+#[derive(Debug)]
+pub enum Trace {
+    /// By nothing.
+    None,
+    /// Containers of the application have this start-up variable.
+    StartUp(StartUp),
+    /// The feature's container shares what it has at these paths with those of the application.
+    Shared(&'static [&'static str]),
+}
+
+/// How a language is told to load a library at start-up.
+#[derive(Debug)]
+pub struct StartUp {
+    /// The variable.
+    pub variable: &'static str,
+    /// The name that the variable gets where its value comes from elsewhere and is wrapped.
+    pub original: &'static str,
+    /// The value for a container that doesn't define the variable.
+    pub bare: &'static str,
+    /// What joins `bare` and a value of the container's own.
+    pub join: Join,
+}
+
+/// Where a container's own value of a start-up variable stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// In front; what follows it brings its own blank.
+    Behind,
+    /// At the end, with a colon between.
+    Before,
+}
+
+/// By what the parts of a feature are recognised in a pod.
+#[derive(Debug)]
+pub struct Marks {
+    /// The name of the container that is added.
+    pub container: &'static str,
+    /// Where it stands.
+    pub place: ContainerPlace,
+    /// A volume that is mounted into this container, and the path.
+    pub mount: (&'static str, &'static str),
+    /// Volumes whose names nobody else uses.
+    pub volumes: &'static [VolumeMark],
+    /// The variable of the container that repeats what the annotation says.
+    pub told: Option<&'static str>,
+    /// A path of the container that earlier versions mounted into all others as well. By now it is read-only there.
+    pub once_shared: Option<&'static str>,
+    /// Whether the pod's containers share one process namespace for it.
+    pub shares_processes: bool,
+}
+
+/// Where a feature's container stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerPlace {
+    /// Among the init containers, which end before the others start.
+    Init,
+    /// Beside the containers of the application.
+    Beside,
+    /// Beside them, or as a native sidecar among the init containers.
+    BesideOrNative,
+}
+
+/// A volume that nobody but a feature adds.
+#[derive(Debug)]
+pub struct VolumeMark {
+    /// Its name, or the beginning of it where a number follows.
+    pub name: &'static str,
+    /// Whether a number follows.
+    pub is_numbered: bool,
+    /// The key of its source, such as `emptyDir`.
+    pub source: &'static str,
+}
+
+/// The room of a feature with the settings of some rules.
+pub(crate) trait Room: fmt::Debug + Send + Sync {
+    /// Plans the feature for a pod that asks for it: fills in edits and notes. Returns whether the feature's own container
+    /// was there before, so that only what else is missing was planned.
+    ///
+    /// # Errors
+    /// The reason why it can't be done.
+    fn plan<'p>(
+        &'p self,
+        request: &Request<'p>,
+        draft: &Draft<'p, '_>,
+        edits: &mut Edits<'p>,
+        notes: &mut Vec<Note>,
+    ) -> Result<bool, Reason>;
+}
+
+impl Spec {
+    /// The annotations that ask for the feature.
+    pub fn annotations(&self) -> impl Iterator<Item = &'static str> {
+        self.asks
+            .iter()
+            .flat_map(|ask| ask.annotations.iter().copied())
+    }
+
+    /// What asks for the feature in a language.
+    pub fn ask(&self, language: Option<Language>) -> Option<&'static Ask> {
+        self.asks.iter().find(|ask| ask.language == language)
+    }
+}
+
+impl VolumeMark {
+    /// A volume of exactly this name.
+    pub const fn new(name: &'static str, source: &'static str) -> Self {
+        Self {
+            name,
+            is_numbered: false,
+            source,
+        }
+    }
+
+    /// Whether a volume of this name is one.
+    pub fn is_named(&self, name: &str) -> bool {
+        if self.is_numbered {
+            name.starts_with(self.name)
+        } else {
+            name == self.name
+        }
+    }
+}
