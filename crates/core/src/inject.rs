@@ -10,6 +10,7 @@ pub mod container;
 pub mod decision;
 mod features;
 mod limits;
+pub mod miss;
 pub mod note;
 mod pod_security;
 mod policy;
@@ -34,6 +35,7 @@ use request::{Found, Prepared, Request};
 
 pub use decision::{AskedBy, Decision, Feature, Origin, Outcome};
 pub use features::SPECS;
+pub use miss::{Condition, Miss, Missed};
 pub use note::Note;
 pub use reason::{PodSecurityRemedy, Reason};
 pub use spec::{Ask, ContainerPlace, Join, Marks, Spec, StartUp, Trace, VolumeMark};
@@ -243,10 +245,7 @@ pub fn inject<'a>(
     context: &ReviewContext,
 ) -> Injection<'a> {
     pod.too_large = pod.within(&engine.limits).err();
-    let namespace = match pod.namespace.as_ref() {
-        "" => namespace.unwrap_or_default(),
-        own => own,
-    };
+    let namespace = namespace_of(&pod, namespace);
     let mut draft = Draft::new(&pod, engine.limits);
     let decisions: Vec<Decision> = engine
         .features
@@ -259,6 +258,28 @@ pub fn inject<'a>(
         decisions,
         notes: annotation::notes(&pod),
         pod,
+    }
+}
+
+/// Why no rule asks for a feature for a pod. `namespace` is the one of the request; the pod's own counts first.
+///
+/// `None` if one does.
+pub fn missed(
+    feature: Feature,
+    pod: &Pod<'_>,
+    namespace: Option<&str>,
+    engine: &Engine,
+) -> Option<Missed> {
+    let namespace = namespace_of(pod, namespace);
+    let Configured { spec, rules, .. } = &engine.features[feature as usize];
+    let fits = request::choose(rules, pod, namespace).is_some();
+    (!fits).then(|| request::missed(spec, rules, pod, namespace))
+}
+
+fn namespace_of<'n>(pod: &'n Pod<'_>, of_request: Option<&'n str>) -> &'n str {
+    match pod.namespace.as_ref() {
+        "" => of_request.unwrap_or_default(),
+        own => own,
     }
 }
 

@@ -6,7 +6,7 @@ use super::rule::{Extra, Feature, Language, Rule};
 use super::v1::{FORMS, Form};
 use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
-    Resources, SecurityContext, policy,
+    Resources, SecurityContext,
 };
 
 /// See [`Config::to_json`].
@@ -44,7 +44,7 @@ fn admission_policy(policy: &Policy) -> Value {
         let allowed = policy.of(feature);
         let mut keys = Map::new();
         keys.insert("namespaces".into(), list(&allowed.namespaces));
-        if policy::has_versions(feature) {
+        if feature.has_versions() {
             keys.insert("versions".into(), list(&allowed.versions));
             keys.insert("drop_digest".into(), allowed.drop_digest.into());
         }

@@ -148,7 +148,7 @@ pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<Strin
         Policy::forbidding()
     };
     for feature in Feature::ALL {
-        if !has_versions(feature) {
+        if !feature.has_versions() {
             let policy = policy.of_mut(feature);
             *policy = FeaturePolicy {
                 namespaces: policy.namespaces.clone(),
@@ -157,11 +157,6 @@ pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<Strin
         }
     }
     policy
-}
-
-/// Whether an annotation can choose the version of a feature. Of logfwd nothing but the whole can be asked.
-pub(super) fn has_versions(feature: Feature) -> bool {
-    feature != Feature::Logfwd
 }
 
 fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) -> Policy {
@@ -220,7 +215,7 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
                     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
                 });
             }
-            _ if !has_versions(feature) => reader.report(Diagnostic::warning(
+            _ if !feature.has_versions() => reader.report(Diagnostic::warning(
                 path,
                 format!("without effect: no annotation chooses {name}'s version"),
             )),

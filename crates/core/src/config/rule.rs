@@ -107,6 +107,11 @@ impl Feature {
             Self::Profiler => "profiler",
         }
     }
+
+    /// Whether the value of an annotation chooses the version of the image. That of logfwd says what to collect.
+    pub const fn has_versions(self) -> bool {
+        !matches!(self, Self::Logfwd)
+    }
 }
 
 impl Language {

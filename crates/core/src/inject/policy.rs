@@ -19,7 +19,7 @@ pub(crate) struct Policy {
 }
 
 /// Longer names aren't shown whole; no namespace has one.
-const MAX_SHOWN: usize = 63;
+pub(super) const MAX_SHOWN: usize = 63;
 
 impl Policy {
     pub(crate) fn new(feature: Feature, allowed: &FeaturePolicy) -> Self {

@@ -85,6 +85,8 @@ pub struct Marks {
     pub volumes: &'static [VolumeMark],
     /// The variable of the container that repeats what the annotation says.
     pub told: Option<&'static str>,
+    /// A variable of the application's containers to whose own value the configured one is added.
+    pub merged: Option<&'static str>,
     /// A path of the container that earlier versions mounted into all others as well. By now it is read-only there.
     pub once_shared: Option<&'static str>,
     /// Whether the pod's containers share one process namespace for it.

@@ -110,6 +110,43 @@ fn the_documentation_explains_every_reason_and_note() {
 
 /// Every module at the top of a crate has its row, in the order of `lib.rs`.
 #[test]
+fn the_documentation_names_every_feature() {
+    let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
+    for spec in &datakit_operator_core::inject::SPECS {
+        let name = spec.feature.as_str();
+        let chapter = format!("\n## {name}");
+        assert!(text.to_lowercase().contains(&chapter), "{name}");
+        let reserved = [spec.switch, spec.marks.container];
+        for name in spec.annotations().chain(reserved) {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
+/// What a feature is called stands in its room and in the configuration's model. Elsewhere it is derived.
+#[test]
+fn only_the_table_and_the_rooms_know_features() {
+    let source = manifest_dir().join("src");
+    let knows = ["config/rule.rs", "config/v1.rs", "inject/features.rs"];
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let inside = file.strip_prefix(&source).unwrap().to_str().unwrap();
+        let room = inside.starts_with("inject/features/");
+        if room || knows.contains(&inside) || inside.contains("tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let variants = datakit_operator_core::config::Feature::ALL;
+        for variant in variants.map(|feature| format!("Feature::{feature:?}")) {
+            if text.contains(&variant) {
+                wrong.push(format!("{inside} names {variant}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_map_names_every_module() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for name in CRATES {

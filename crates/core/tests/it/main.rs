@@ -21,5 +21,6 @@ mod namespaces;
 mod new_namespace;
 mod pods;
 mod review;
+mod rules;
 #[path = "../shapes/mod.rs"]
 mod shapes;

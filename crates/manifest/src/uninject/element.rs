@@ -3,7 +3,7 @@
 use datakit_operator_core::inject::Join;
 use serde_json::{Map, Value};
 
-use super::ours::{Ours, list, start_ups};
+use super::ours::{Ours, is_merged, list, start_ups};
 
 /// In which order elements that may be the user's are believed to be.
 pub(super) const RANKS: [Rank; 2] = [Rank::Likely, Rank::Possible];
@@ -334,7 +334,7 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
             if as_added(entry) {
                 before.push(Before::Absent);
             }
-            if name == "DD_TAGS" {
+            if is_merged(name) {
                 let configured = added
                     .iter()
                     .find(|added| added["name"] == name)
@@ -346,7 +346,7 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
             }
         }
         if !before.is_empty() {
-            let is_tags = name == "DD_TAGS";
+            let is_tags = is_merged(name);
             elements.push(Element {
                 is_tags,
                 wraps,

@@ -252,6 +252,11 @@ pub(super) fn start_ups() -> impl Iterator<Item = &'static StartUp> {
     })
 }
 
+/// Whether configured values are added to a variable's own.
+pub(super) fn is_merged(variable: &str) -> bool {
+    SPECS.iter().any(|spec| spec.marks.merged == Some(variable))
+}
+
 /// Indices of a feature's containers in one of the pod's lists, if it can be there.
 fn places(template: &Value, key: &str, spec: &Spec, can_be_there: bool) -> Vec<usize> {
     let (volume, path) = spec.marks.mount;

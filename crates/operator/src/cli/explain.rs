@@ -1,6 +1,9 @@
 //! `datakit-operator explain`: what injection would do with each pod template, and why.
 
-use datakit_operator_core::inject::{AskedBy, Decision, Injection, Note, Outcome, inject_pod};
+use datakit_operator_core::config::Language;
+use datakit_operator_core::inject::{
+    AskedBy, Decision, Injection, Miss, Missed, Note, Outcome, inject_pod, missed,
+};
 use serde_json::{Value, json};
 
 use super::inject::{general_remarks, words};
@@ -50,8 +53,12 @@ With `-o json`, the object has these keys:
   decisions[]    feature: ddtrace, logfwd or profiler; language: or null
                  outcome: injected, repaired, already_injected, skipped or not_requested
                  askedBy: null, or kind (annotation, label_selector, namespace_pattern) and value
+                 rule: null, or where in the configuration the rule stands that asked
                  reason: null, or code, container (or null), message, remedy
                  notes[]: code, container (or null), message, remedy
+                 missed: null, or for a feature that nobody asked for why its rules don't apply: rules[], and
+                 more, the number of those that are left out
+  rules[]        rule, language: or null; failed[]: condition (namespace, labels, annotation, language, none), message
   errors[]       source, document, line, message: what could not be read
 Codes and keys are kept from version to version; new ones may be added.
 
@@ -114,7 +121,7 @@ struct Explained {
     line: usize,
     namespace: String,
     template: PodTemplate,
-    decisions: Vec<Decision>,
+    decisions: Vec<(Decision, Option<Missed>)>,
     notes: Vec<Note>,
     remarks: Vec<String>,
 }
@@ -162,8 +169,16 @@ impl Report {
             Ok(injection) => {
                 let remarks = general_remarks(&template, &injection);
                 let Injection {
-                    decisions, notes, ..
+                    decisions,
+                    notes,
+                    pod,
+                    ..
                 } = injection;
+                let with_missed = |decision: Decision| {
+                    let missed = missed(decision.feature, &pod, Some(&namespace), &prepared.engine);
+                    (decision, missed)
+                };
+                let decisions = decisions.into_iter().map(with_missed).collect();
                 self.templates.push(Explained {
                     source: source.name.clone(),
                     document: document.number,
@@ -241,12 +256,7 @@ impl Explained {
             wraps_from: 2,
             rows: Vec::new(),
         };
-        for decision in &self.decisions {
-            let asked_by = decision
-                .asked_by
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+        for (decision, missed) in &self.decisions {
             let (reason, remedy) = decision
                 .reason
                 .as_ref()
@@ -255,7 +265,7 @@ impl Explained {
             table.rows.push([
                 decision.subject(),
                 words(decision.outcome).to_owned(),
-                asked_by,
+                asked_by(decision),
                 reason,
                 remedy,
             ]);
@@ -269,6 +279,15 @@ impl Explained {
                     note.remedy(),
                 ]);
             }
+            for (rule, problem) in missed.iter().flat_map(misses) {
+                table.rows.push([
+                    String::new(),
+                    "no match".to_owned(),
+                    rule,
+                    problem,
+                    String::new(),
+                ]);
+            }
         }
         write!(streams.stdout, "{}", table.render(width))?;
         for remark in &self.remarks {
@@ -277,7 +296,7 @@ impl Explained {
         if self
             .decisions
             .iter()
-            .all(|decision| decision.outcome == Outcome::NotRequested)
+            .all(|(decision, _)| decision.outcome == Outcome::NotRequested)
             && self.remarks.is_empty()
         {
             writeln!(
@@ -319,7 +338,61 @@ impl Error {
     }
 }
 
-fn decision_to_json(decision: &Decision) -> Value {
+/// Who asked for a feature, and by which rule.
+fn asked_by(decision: &Decision) -> String {
+    let asked_by = decision.asked_by.as_ref().map(ToString::to_string);
+    let rule = decision.rule.as_ref().map(|rule| format!("rule {rule}"));
+    let parts: Vec<String> = asked_by.into_iter().chain(rule).collect();
+    parts.join(", ")
+}
+
+/// The rules that don't apply, and why. One that only waits for an annotation is no news: most pods don't ask.
+fn misses(missed: &Missed) -> Vec<(String, String)> {
+    let near = missed.rules.iter().filter(|miss| !miss.is_opt_in);
+    let mut rows: Vec<(String, String)> = near
+        .map(|miss| (format!("rule {}", miss.rule), problem(miss)))
+        .collect();
+    if missed.more > 0 {
+        rows.push((
+            String::new(),
+            format!("{} more rules do not apply", missed.more),
+        ));
+    }
+    rows
+}
+
+fn problem(miss: &Miss) -> String {
+    let failed: Vec<String> = miss.failed.iter().map(ToString::to_string).collect();
+    let failed = failed.join(", ");
+    match miss.language {
+        Some(language) => format!("{}: {failed}", language.as_str()),
+        None => failed,
+    }
+}
+
+fn missed_to_json(missed: &Missed) -> Value {
+    let rules: Vec<Value> = missed
+        .rules
+        .iter()
+        .map(|miss| {
+            let failed: Vec<Value> = miss
+                .failed
+                .iter()
+                .map(|condition| {
+                    json!({ "condition": condition.as_str(), "message": condition.to_string() })
+                })
+                .collect();
+            json!({
+                "rule": miss.rule.as_str(),
+                "language": miss.language.map(Language::as_str),
+                "failed": failed,
+            })
+        })
+        .collect();
+    json!({ "rules": rules, "more": missed.more })
+}
+
+fn decision_to_json((decision, missed): &(Decision, Option<Missed>)) -> Value {
     let asked_by = decision.asked_by.as_ref().map(|asked_by| {
         let (kind, value) = match asked_by {
             AskedBy::Annotation(key) => ("annotation", *key),
@@ -342,8 +415,10 @@ fn decision_to_json(decision: &Decision) -> Value {
         "language": decision.language,
         "outcome": decision.outcome.as_str(),
         "askedBy": asked_by,
+        "rule": decision.rule.as_ref().map(ToString::to_string),
         "reason": reason,
         "notes": notes,
+        "missed": missed.as_ref().map(missed_to_json),
     })
 }
 

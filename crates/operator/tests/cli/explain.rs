@@ -32,7 +32,8 @@ fn a_table_for_people() {
             FEATURE          OUTCOME        ASKED FOR BY                  REASON                        WHAT TO CHANGE
             ddtrace (java)   injected       annotation
                                             admission.datakit/
-                                            java-lib.version
+                                            java-lib.version, rule
+                                            admission_inject.ddtrace
                              note                                         admission.datakit/            give a tag such as `v1.2.3`
                                                                           java-lib.version `not a tag`
                                                                           is no image tag, the
@@ -40,8 +41,8 @@ fn a_table_for_people() {
             logfwd           not requested
             profiler (java)  skipped        annotation                    the pod uses the node's       remove hostPID or the
                                             admission.datakit/            process namespace (hostPID),  profiler's annotation
-                                            java-profiler.version         which can't be shared with a
-                                                                          sidecar
+                                            java-profiler.version, rule   which can't be shared with a
+                                            admission_inject.profiler     sidecar
         "#]],
     );
     check(
@@ -51,7 +52,8 @@ fn a_table_for_people() {
 
             ddtrace (java): injected
               asked for by    annotation
-                              admission.datakit/java-lib.version
+                              admission.datakit/java-lib.version, rule
+                              admission_inject.ddtrace
               note
               reason          admission.datakit/java-lib.version `not a
                               tag` is no image tag, the configured image
@@ -60,7 +62,8 @@ fn a_table_for_people() {
             logfwd: not requested
             profiler (java): skipped
               asked for by    annotation
-                              admission.datakit/java-profiler.version
+                              admission.datakit/java-profiler.version,
+                              rule admission_inject.profiler
               reason          the pod uses the node's process namespace
                               (hostPID), which can't be shared with a
                               sidecar
@@ -123,6 +126,7 @@ fn json_for_machines() {
                     "kind": "annotation",
                     "value": "admission.datakit/java-lib.version"
                   },
+                  "rule": "admission_inject.ddtrace",
                   "reason": null,
                   "notes": [
                     {
@@ -131,15 +135,32 @@ fn json_for_machines() {
                       "message": "admission.datakit/java-lib.version `not a tag` is no image tag, the configured image was used",
                       "remedy": "give a tag such as `v1.2.3`"
                     }
-                  ]
+                  ],
+                  "missed": null
                 },
                 {
                   "feature": "logfwd",
                   "language": null,
                   "outcome": "not_requested",
                   "askedBy": null,
+                  "rule": null,
                   "reason": null,
-                  "notes": []
+                  "notes": [],
+                  "missed": {
+                    "rules": [
+                      {
+                        "rule": "admission_inject.logfwd",
+                        "language": null,
+                        "failed": [
+                          {
+                            "condition": "annotation",
+                            "message": "annotation admission.datakit/logfwd.instances is missing"
+                          }
+                        ]
+                      }
+                    ],
+                    "more": 0
+                  }
                 },
                 {
                   "feature": "profiler",
@@ -149,13 +170,15 @@ fn json_for_machines() {
                     "kind": "annotation",
                     "value": "admission.datakit/java-profiler.version"
                   },
+                  "rule": "admission_inject.profiler",
                   "reason": {
                     "code": "host_pid",
                     "container": null,
                     "message": "the pod uses the node's process namespace (hostPID), which can't be shared with a sidecar",
                     "remedy": "remove hostPID or the profiler's annotation"
                   },
-                  "notes": []
+                  "notes": [],
+                  "missed": null
                 }
               ],
               "notes": [],
@@ -172,6 +195,112 @@ fn json_for_machines() {
           ]
         }
     "#]].assert_eq(&ran.stdout);
+}
+
+#[test]
+fn the_help_names_every_feature() {
+    let ran = run(&["explain", "--help"], "");
+    for name in datakit_operator_core::config::Feature::NAMES {
+        assert!(ran.stdout.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn the_rules_that_do_not_apply_are_told() {
+    let config = r#"{"admission_inject": {"ddtrace": {
+        "images": {"java_agent_image": "lib:v1"},
+        "enabled_labelselectors": [{"labelselector": "app=shop", "language": "java"}],
+        "enabled_namespaces": [{"namespace": "^prod$", "language": "python"}]
+    }}}"#;
+    let explained = |args: &[&str]| {
+        let variables = [("COLUMNS", "150"), ("ENV_JSON_CONFIG", config)];
+        let pod = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
+        let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        ran.stdout
+    };
+    expect![[r#"
+        Pod/web in namespace dev (-, line 1)
+
+        FEATURE   OUTCOME        ASKED FOR BY                                             REASON
+        ddtrace   not requested
+                  no match       rule admission_inject.ddtrace.enabled_labelselectors[0]  java: the labels do not match `app=shop`
+                  no match       rule admission_inject.ddtrace.enabled_namespaces[0]      python: namespace `dev` does not match `^prod$`
+        logfwd    not requested
+        profiler  not requested
+
+        Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
+    "#]].assert_eq(&explained(&["-n", "dev"]));
+    expect![[r#"
+        Pod/web in namespace prod (-, line 1)
+
+        FEATURE           OUTCOME        ASKED FOR BY                           REASON                                 WHAT TO CHANGE
+        ddtrace (python)  skipped        namespace pattern ^prod$, rule         no image is configured                 set
+                                         admission_inject.ddtrace.enabled_      (admission_inject.ddtrace.images.      admission_inject.ddtrace.images.
+                                         namespaces[0]                          python_agent_image)                    python_agent_image in the operator's
+                                                                                                                       configuration
+        logfwd            not requested
+        profiler          not requested
+    "#]].assert_eq(&explained(&["-n", "prod"]));
+    let json = explained(&["-n", "dev", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let missed = &json["templates"][0]["decisions"][0]["missed"];
+    expect![[r#"
+        {
+          "rules": [
+            {
+              "rule": "admission_inject.ddtrace",
+              "language": "java",
+              "failed": [
+                {
+                  "condition": "annotation",
+                  "message": "annotation admission.datakit/java-lib.version is missing"
+                }
+              ]
+            },
+            {
+              "rule": "admission_inject.ddtrace",
+              "language": "nodejs",
+              "failed": [
+                {
+                  "condition": "annotation",
+                  "message": "annotation admission.datakit/js-lib.version or admission.datakit/nodejs-lib.version is missing"
+                }
+              ]
+            },
+            {
+              "rule": "admission_inject.ddtrace",
+              "language": "python",
+              "failed": [
+                {
+                  "condition": "annotation",
+                  "message": "annotation admission.datakit/python-lib.version is missing"
+                }
+              ]
+            },
+            {
+              "rule": "admission_inject.ddtrace.enabled_labelselectors[0]",
+              "language": "java",
+              "failed": [
+                {
+                  "condition": "labels",
+                  "message": "the labels do not match `app=shop`"
+                }
+              ]
+            },
+            {
+              "rule": "admission_inject.ddtrace.enabled_namespaces[0]",
+              "language": "python",
+              "failed": [
+                {
+                  "condition": "namespace",
+                  "message": "namespace `dev` does not match `^prod$`"
+                }
+              ]
+            }
+          ],
+          "more": 0
+        }"#]].assert_eq(&format!("{missed:#}"));
 }
 
 #[test]
@@ -219,8 +348,8 @@ fn a_policy_is_told_with_whom_to_ask() {
         FEATURE          OUTCOME        ASKED FOR BY              REASON                    WHAT TO CHANGE
         ddtrace (java)   skipped        annotation                the version `v2` of       leave
                                         admission.datakit/        admission.datakit/        admission.datakit/
-                                        java-lib.version          java-lib.version isn't    java-lib.version empty
-                                                                  among the allowed ones    for the configured
+                                        java-lib.version, rule    java-lib.version isn't    java-lib.version empty
+                                        admission_inject.ddtrace  among the allowed ones    for the configured
                                                                                             version, or ask the
                                                                                             owner of the operator's
                                                                                             configuration:
@@ -229,9 +358,10 @@ fn a_policy_is_told_with_whom_to_ask() {
         logfwd           not requested
         profiler (java)  skipped        annotation                namespace `prod` may not  ask the owner of the
                                         admission.datakit/        have it                   operator's
-                                        java-profiler.version                               configuration:
-                                                                                            admission_policy.
-                                                                                            profiler.namespaces
+                                        java-profiler.version,                              configuration:
+                                        rule                                                admission_policy.
+                                        admission_inject.                                   profiler.namespaces
+                                        profiler
     "#]].assert_eq(&explained(&["-n", "prod"]));
     let json = explained(&["-n", "dev-1", "-o", "json"]);
     assert!(json.contains(r#""code": "version_not_allowed""#), "{json}");

@@ -75,6 +75,7 @@ pub(super) const SPEC: Spec = Spec {
         mount: (VOLUME, MOUNT_PATH),
         volumes: &[VolumeMark::new(VOLUME, "emptyDir")],
         told: None,
+        merged: Some(env::TAGS),
         once_shared: None,
         shares_processes: false,
     },

@@ -55,6 +55,7 @@ pub(super) const SPEC: Spec = Spec {
             },
         ],
         told: Some(INSTANCES_VARIABLE),
+        merged: None,
         once_shared: None,
         shares_processes: false,
     },

@@ -71,6 +71,7 @@ pub(super) const SPEC: Spec = Spec {
             VolumeMark::new(TIMEZONE_VOLUMES[1], "hostPath"),
         ],
         told: None,
+        merged: None,
         once_shared: Some(TIMEZONE),
         shares_processes: true,
     },

@@ -19,7 +19,7 @@ use crate::inject::reason::Reason;
 use crate::inject::spec::{Join, StartUp};
 
 /// The variable whose values are merged instead of one winning.
-const TAGS: &str = "DD_TAGS";
+pub(super) const TAGS: &str = "DD_TAGS";
 
 /// Plans the environment of containers.
 #[derive(Debug)]
