@@ -39,6 +39,8 @@ pub enum Language {
 pub struct Rule {
     /// Where it stands.
     pub origin: Origin,
+    /// Where its settings stand; several rules can have them from one section.
+    pub section: Origin,
     /// What fitting pods get.
     pub feature: Feature,
     /// For which language; none where the feature has no languages.

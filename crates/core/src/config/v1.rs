@@ -348,11 +348,13 @@ impl Lowering<'_> {
             .collect();
         let container = Arc::new(self.container(&section, form.replacements));
         let extra = (form.extra)(self, &section);
+        let whole = Origin::new(&inject.path(form.feature.as_str()));
         let rule = |origin: Origin, language: Option<Language>, when: When| {
             let mut images = images.iter();
             let image = images.find(|(key, _)| key.language == language);
             Rule {
                 origin,
+                section: whole.clone(),
                 feature: form.feature,
                 language,
                 when,
@@ -362,7 +364,6 @@ impl Lowering<'_> {
                 extra: extra.clone(),
             }
         };
-        let whole = Origin::new(&inject.path(form.feature.as_str()));
         for language in form.precedence {
             rules.push(rule(whole.clone(), *language, When::annotation()));
         }

@@ -36,6 +36,8 @@ pub enum Reason {
     NonRootPod {
         /// The setting.
         setting: String,
+        /// The configuration key that would choose the profiler's user.
+        key: String,
     },
     /// A container of the user's has a name that the operator reserves.
     ReservedContainer {
@@ -230,26 +232,33 @@ impl Reason {
             Self::RestartPolicy { .. } => {
                 "profile a workload whose pods have restartPolicy Always".to_owned()
             }
-            Self::NonRootPod { .. } => {
-                "set admission_inject.profiler.security_context in the operator's configuration to choose its user"
-                    .to_owned()
+            Self::NonRootPod { key, .. } => {
+                format!("set {key} in the operator's configuration to choose its user")
             }
             Self::ReservedContainer { name } => format!("rename your container `{name}`"),
             Self::ReservedVolume { name } => format!("rename your volume `{name}`"),
-            Self::MountPathTaken { path, .. } => format!("mount your volume elsewhere than at {path}"),
+            Self::MountPathTaken { path, .. } => {
+                format!("mount your volume elsewhere than at {path}")
+            }
             Self::OptionalReference { variable, .. } => {
                 format!("remove `optional: true` from the source of {variable}")
             }
             Self::ReservedVariable { variable, .. } => format!("rename your variable {variable}"),
-            Self::InvalidAnnotation { annotation, .. } => format!("correct the value of {annotation}"),
+            Self::InvalidAnnotation { annotation, .. } => {
+                format!("correct the value of {annotation}")
+            }
             Self::NotAllowedHere { key, .. } => {
                 format!("ask the owner of the operator's configuration: {key}")
             }
-            Self::VersionNotAllowed { annotation, key, .. } => format!(
+            Self::VersionNotAllowed {
+                annotation, key, ..
+            } => format!(
                 "leave {annotation} empty for the configured version, or ask the owner of the operator's configuration: {key}"
             ),
             Self::PodSecurity { remedy, .. } => match remedy {
-                PodSecurityRemedy::OtherNamespace => "use it in a namespace that enforces privileged",
+                PodSecurityRemedy::OtherNamespace => {
+                    "use it in a namespace that enforces privileged"
+                }
                 PodSecurityRemedy::Configuration => {
                     "change security_context of the feature in the operator's configuration"
                 }
@@ -292,7 +301,7 @@ impl fmt::Display for Reason {
                 f,
                 "restartPolicy is {policy} and a profiler beside the containers would keep the pod from ending"
             ),
-            Self::NonRootPod { setting } => write!(f, "the profiler runs as root and the pod has {setting}"),
+            Self::NonRootPod { setting, .. } => write!(f, "the profiler runs as root and the pod has {setting}"),
             Self::ReservedContainer { name } => {
                 write!(f, "a container of the pod has the reserved name `{name}`")
             }

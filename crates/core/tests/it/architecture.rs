@@ -146,6 +146,20 @@ fn only_the_table_and_the_rooms_know_features() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Which form of document a rule came from is over once it is lowered: places are told as the rule has them.
+#[test]
+fn nothing_after_the_configuration_knows_a_form_of_document() {
+    let source = manifest_dir().join("src");
+    for folder in ["inject", "review"] {
+        let file = source.join(folder).with_extension("rs");
+        let inside = rust_files(&source).into_iter();
+        for file in inside.filter(|path| path.starts_with(source.join(folder)) || *path == file) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("admission_inject"), "{}", file.display());
+        }
+    }
+}
+
 #[test]
 fn the_map_names_every_module() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 fn java(name: &str, when: When) -> Rule {
     Rule {
         origin: Origin::new(&format!("rules.{name}")),
+        section: Origin::new(&format!("rules.{name}")),
         feature: Feature::Ddtrace,
         language: Some(Language::Java),
         when,

@@ -126,7 +126,7 @@ impl Profiler {
     ) -> Result<(), Reason> {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
-        self.suits(pod)?;
+        self.suits(request, pod)?;
         let image = request.configured_image()?;
         let shared = shared(request.ask);
         edits.volumes.push(NewVolume {
@@ -182,7 +182,7 @@ impl Profiler {
     }
 
     /// What a profiler can't live with.
-    fn suits(&self, pod: &Pod<'_>) -> Result<(), Reason> {
+    fn suits(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<(), Reason> {
         if pod.host_pid {
             return Err(Reason::HostPid);
         }
@@ -200,7 +200,10 @@ impl Profiler {
             (_, Some(user)) if user != 0 => format!("securityContext.runAsUser: {user}"),
             _ => return Ok(()),
         };
-        Err(Reason::NonRootPod { setting })
+        Err(Reason::NonRootPod {
+            setting,
+            key: format!("{}.security_context", request.rule.section),
+        })
     }
 }
 
