@@ -62,6 +62,8 @@ async fn a_client_that_does_not_speak_tls() {
         .expect("written");
     assert!(closed(plain).await);
     let failures = r#"datakit_operator_handshake_failures_total{listener="webhook"}"#;
+    // The connection may be closed before that is counted.
+    within(async { while operator.metric(failures).await < 1.0 {} }).await;
     assert_eq!(operator.metric(failures).await, 1.0);
     assert_eq!(
         operator.ask(Protocol::Http2, get("/ping")).await.status(),
