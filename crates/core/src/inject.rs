@@ -31,7 +31,8 @@ use crate::pod::{Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
 use policy::Policy;
-use request::{Found, Prepared, Request};
+use request::{Found, Prepared};
+use spec::Request;
 
 pub use decision::{AskedBy, Decision, Feature, Origin, Outcome};
 pub use features::SPECS;

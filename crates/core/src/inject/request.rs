@@ -1,19 +1,15 @@
 //! Which rule asks for a feature, and by what: the first that fits the pod.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{Rule, When};
-use crate::image::Image;
 use crate::pod::Pod;
 use crate::selector::{LabelSelector, NamespacePattern};
 
-use super::ReviewContext;
 use super::decision::AskedBy;
 use super::miss::{Condition, Miss, Missed};
 use super::note::Note;
-use super::policy::{MAX_SHOWN, Policy};
-use super::reason::Reason;
+use super::policy::MAX_SHOWN;
 use super::spec::{Ask, Room, Spec};
 
 /// A rule that is ready to be asked.
@@ -25,46 +21,11 @@ pub(crate) struct Prepared {
     pub room: Arc<dyn Room>,
 }
 
-/// A pod's request for a feature.
-pub(crate) struct Request<'p> {
-    /// The rule that asks.
-    pub rule: &'p Rule,
-    pub ask: &'static Ask,
-    /// The annotation that asks, and its value.
-    pub annotation: Option<(&'static str, &'p str)>,
-    pub policy: &'p Policy,
-    pub context: &'p ReviewContext,
-}
-
 /// A rule that fits a pod, and by what.
 pub(crate) struct Found<'p> {
     pub prepared: &'p Prepared,
     pub asked_by: AskedBy,
     pub annotation: Option<(&'static str, &'p str)>,
-}
-
-impl<'p> Request<'p> {
-    /// The configured image.
-    pub(crate) fn configured_image(&self) -> Result<&'p Image, Reason> {
-        self.rule
-            .image
-            .as_ref()
-            .ok_or_else(|| Reason::ImageNotConfigured {
-                key: self.rule.image_key.clone(),
-            })
-    }
-
-    /// An image with the version that the annotation chooses, where it may.
-    pub(crate) fn with_version(
-        &self,
-        image: &'p Image,
-        notes: &mut Vec<Note>,
-    ) -> Result<Cow<'p, str>, Reason> {
-        match self.annotation {
-            Some(version) => self.policy.image(image, version, notes),
-            None => Ok(image.as_str().into()),
-        }
-    }
 }
 
 /// By what a rule fits a pod.

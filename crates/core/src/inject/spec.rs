@@ -1,15 +1,18 @@
 //! What a feature says of itself, so that everything else can be derived: which annotations are read, which names are
 //! reserved, which labels metrics have, and by what `uninject` recognises what was added.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{ContainerSettings, Extra, Feature, Language};
+use crate::config::{ContainerSettings, Extra, Feature, Language, Rule};
+use crate::image::Image;
 use crate::pod::{Draft, Edits};
 
+use super::ReviewContext;
 use super::note::Note;
+use super::policy::Policy;
 use super::reason::Reason;
-use super::request::Request;
 
 /// A feature, as everybody but its own room knows it.
 #[derive(Debug)]
@@ -115,6 +118,17 @@ pub struct VolumeMark {
     pub source: &'static str,
 }
 
+/// A pod's request for a feature.
+pub(crate) struct Request<'p> {
+    /// The rule that asks.
+    pub rule: &'p Rule,
+    pub ask: &'static Ask,
+    /// The annotation that asks, and its value.
+    pub annotation: Option<(&'static str, &'p str)>,
+    pub policy: &'p Policy,
+    pub context: &'p ReviewContext,
+}
+
 /// The room of a feature with the settings of some rules.
 pub(crate) trait Room: fmt::Debug + Send + Sync {
     /// Plans the feature for a pod that asks for it: fills in edits and notes. Returns whether the feature's own container
@@ -129,6 +143,30 @@ pub(crate) trait Room: fmt::Debug + Send + Sync {
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<bool, Reason>;
+}
+
+impl<'p> Request<'p> {
+    /// The configured image.
+    pub(crate) fn configured_image(&self) -> Result<&'p Image, Reason> {
+        self.rule
+            .image
+            .as_ref()
+            .ok_or_else(|| Reason::ImageNotConfigured {
+                key: self.rule.image_key.clone(),
+            })
+    }
+
+    /// An image with the version that the annotation chooses, where it may.
+    pub(crate) fn with_version(
+        &self,
+        image: &'p Image,
+        notes: &mut Vec<Note>,
+    ) -> Result<Cow<'p, str>, Reason> {
+        match self.annotation {
+            Some(version) => self.policy.image(image, version, notes),
+            None => Ok(image.as_str().into()),
+        }
+    }
 }
 
 impl Spec {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use datakit_operator_core::inject::{Note, Reason};
 
-use source::{Crate, declared};
+use source::{Crate, declared, rust_files};
 
 /// The crates whose modules are checked.
 const CRATES: [&str; 3] = ["core", "manifest", "operator"];
@@ -108,10 +108,9 @@ fn the_documentation_explains_every_reason_and_note() {
     }
 }
 
-/// Every module at the top of a crate has its row, in the order of `lib.rs`.
 #[test]
 fn the_documentation_names_every_feature() {
-    let text = fs::read_to_string(manifest_dir().join("../../docs/injection.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/injection.md")).unwrap();
     for spec in &datakit_operator_core::inject::SPECS {
         let name = spec.feature.as_str();
         let chapter = format!("\n## {name}");
@@ -126,7 +125,7 @@ fn the_documentation_names_every_feature() {
 /// What a feature is called stands in its room and in the configuration's model. Elsewhere it is derived.
 #[test]
 fn only_the_table_and_the_rooms_know_features() {
-    let source = manifest_dir().join("src");
+    let source = source_of("core");
     let knows = ["config/rule.rs", "config/v1.rs", "inject/features.rs"];
     let mut wrong = Vec::new();
     for file in rust_files(&source) {
@@ -149,7 +148,7 @@ fn only_the_table_and_the_rooms_know_features() {
 /// Which form of document a rule came from is over once it is lowered: places are told as the rule has them.
 #[test]
 fn nothing_after_the_configuration_knows_a_form_of_document() {
-    let source = manifest_dir().join("src");
+    let source = source_of("core");
     for folder in ["inject", "review"] {
         let file = source.join(folder).with_extension("rs");
         let inside = rust_files(&source).into_iter();
@@ -160,6 +159,7 @@ fn nothing_after_the_configuration_knows_a_form_of_document() {
     }
 }
 
+/// Every module at the top of a crate has its row.
 #[test]
 fn the_map_names_every_module() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();

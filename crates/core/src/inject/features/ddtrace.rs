@@ -15,10 +15,9 @@ use super::SIDECARS;
 use crate::inject::container::Settings;
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
-use crate::inject::request::Request;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{
-    Ask, ContainerPlace, Join, Marks, Room, Spec, StartUp, Trace, VolumeMark,
+    Ask, ContainerPlace, Join, Marks, Request, Room, Spec, StartUp, Trace, VolumeMark,
 };
 use env::EnvPlanner;
 

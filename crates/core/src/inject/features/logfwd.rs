@@ -14,9 +14,8 @@ use crate::inject::ReviewContext;
 use crate::inject::container::Settings;
 use crate::inject::note::{NotNative, Note};
 use crate::inject::reason::Reason;
-use crate::inject::request::Request;
 use crate::inject::security::{self, ImageUser};
-use crate::inject::spec::{Ask, ContainerPlace, Marks, Room, Spec, Trace, VolumeMark};
+use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
 use instances::Instances;
 use mounts::{POD_INFO_PATH, VOLUME_PREFIX};
 

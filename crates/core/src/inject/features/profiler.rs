@@ -18,8 +18,7 @@ use super::SIDECARS;
 use crate::inject::container::Settings;
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
-use crate::inject::request::Request;
-use crate::inject::spec::{Ask, ContainerPlace, Marks, Room, Spec, Trace, VolumeMark};
+use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
 
 /// Name of the sidecar.
 const CONTAINER: &str = "datakit-profiler";
