@@ -10,6 +10,7 @@
 //! | [`helm`] | the chart's installer |
 //! | [`operator`] | the program under test |
 //! | [`webhook`] | its registration |
+//! | [`image`] | container images, made from files |
 //! | [`impostor`] | servers that stand in for it and misbehave, or stand beside it |
 //! | [`service`] | a Service and the addresses behind it |
 //! | [`account`] | what a pod gets to talk to the API server |
@@ -34,6 +35,7 @@ pub mod certs;
 pub mod cluster;
 pub mod connection;
 pub mod helm;
+pub mod image;
 pub mod impostor;
 pub mod installation;
 pub mod kubectl;
