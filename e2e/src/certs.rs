@@ -55,7 +55,12 @@ impl Authority {
 
     /// Makes a certificate for a server on this machine that is asked for by this name.
     pub fn server(&self, name: &str) -> Result<Pair> {
-        self.pair(name, &[ExtendedKeyUsagePurpose::ServerAuth])
+        self.server_at(name, &[])
+    }
+
+    /// The same for one that is also asked for by these addresses.
+    pub fn server_at(&self, name: &str, addresses: &[Ipv4Addr]) -> Result<Pair> {
+        self.pair(name, addresses, &[ExtendedKeyUsagePurpose::ServerAuth])
     }
 
     /// The same for one that is also a client of its like.
@@ -64,15 +69,21 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        self.pair(name, &usages)
+        self.pair(name, &[], &usages)
     }
 
-    fn pair(&self, name: &str, usages: &[ExtendedKeyUsagePurpose]) -> Result<Pair> {
+    fn pair(
+        &self,
+        name: &str,
+        addresses: &[Ipv4Addr],
+        usages: &[ExtendedKeyUsagePurpose],
+    ) -> Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        for address in [Ipv4Addr::LOCALHOST].iter().chain(addresses) {
+            let address = SanType::IpAddress(IpAddr::V4(*address));
+            params.subject_alt_names.push(address);
+        }
         params.extended_key_usages = usages.to_vec();
         Ok(Pair {
             certificate: params.signed_by(&key, &self.0)?.pem(),

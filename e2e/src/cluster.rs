@@ -49,7 +49,11 @@ pub enum Mode {
 impl Cluster {
     /// A client of the control plane of this test run.
     pub async fn connect() -> Result<Self> {
-        let plane = Plane::get().await?;
+        Self::of(Plane::get().await?).await
+    }
+
+    /// A client of this control plane.
+    pub async fn of(plane: &'static Plane) -> Result<Self> {
         let client = client(plane).await?;
         Ok(Self { client, plane })
     }

@@ -8,6 +8,8 @@
 //! | [`cluster`] | requests to the API server, as raw JSON so that no field is lost on the way |
 //! | [`kubectl`] | the command people use |
 //! | [`helm`] | the chart's installer |
+//! | [`msgpack`] | what tracing libraries write |
+//! | [`node`] | a node that runs pods in containers |
 //! | [`operator`] | the program under test |
 //! | [`webhook`] | its registration |
 //! | [`image`] | container images, made from files |
@@ -18,11 +20,13 @@
 //! | [`installation`] | an installation without a chart, and replicas as processes |
 //! | [`kubelet`] | runs the pods of a namespace as processes, and tells the API server of them |
 //! | [`mounted`] | files that change under a running program, as a kubelet writes them |
+//! | [`collector`] | what the log sidecar reports to |
 //! | [`connection`] | what a client of a webhook sees |
 //! | [`cable`] | a way to a server that can be cut |
 //! | [`caller`] | an HTTPS client as agents are one |
 //! | [`agents`] | agents that ask which inputs they may run |
 //! | [`referee`] | watches what they are told and what they do |
+//! | [`trace_agent`] | what tracing libraries send their spans to |
 //! | [`traffic`] | pods that are created all the time |
 //! | [`stored`] | what two stored pods have in common |
 //! | [`wait`] | waiting for something that will be true soon |
@@ -33,6 +37,7 @@ pub mod cable;
 pub mod caller;
 pub mod certs;
 pub mod cluster;
+pub mod collector;
 pub mod connection;
 pub mod helm;
 pub mod image;
@@ -41,6 +46,8 @@ pub mod installation;
 pub mod kubectl;
 pub mod kubelet;
 pub mod mounted;
+pub mod msgpack;
+pub mod node;
 pub mod operator;
 pub mod plane;
 mod pod;
@@ -49,6 +56,7 @@ pub mod referee;
 pub mod replica;
 pub mod service;
 pub mod stored;
+pub mod trace_agent;
 pub mod traffic;
 pub mod wait;
 pub mod webhook;

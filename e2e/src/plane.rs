@@ -25,7 +25,25 @@ const CONTROLLERS: &str = "cronjob-controller,daemonset-controller,deployment-co
 /// The administrator's token. The API server listens on loopback for minutes, with data nobody needs.
 const TOKEN: &str = "end-to-end-tests";
 
+const NODE_TOKEN: &str = "end-to-end-tests-node";
+/// The first address for Services, which is the API server's own.
+const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
 static PLANE: OnceCell<Result<Plane, String>> = OnceCell::const_new();
+
+/// What is there beside a control plane.
+#[derive(Clone, Debug)]
+pub enum Beside {
+    /// Nothing: the one node is an object that says it is ready.
+    Nothing,
+    /// A kubelet that runs pods, in a network of its own.
+    Kubelet {
+        /// Where the node and its pods reach the API server.
+        address: Ipv4Addr,
+        /// What the node is called.
+        node: String,
+    },
+}
 
 /// A running control plane.
 #[derive(Debug)]
@@ -43,9 +61,16 @@ pub struct Plane {
 impl Plane {
     /// The control plane of this test run; the first caller starts it.
     pub async fn get() -> Result<&'static Self> {
-        let started = PLANE
-            .get_or_init(|| async { Self::start().await.map_err(|error| format!("{error:#}")) })
-            .await;
+        Self::get_beside(&Beside::Nothing).await
+    }
+
+    /// The same for whoever may be the first and needs a node beside it. All tests of a run have the same.
+    pub async fn get_beside(beside: &Beside) -> Result<&'static Self> {
+        let start = || async {
+            let started = Self::start(beside).await;
+            started.map_err(|error| format!("{error:#}"))
+        };
+        let started = PLANE.get_or_init(start).await;
         started
             .as_ref()
             .map_err(|error| anyhow!("no control plane: {error}"))
@@ -81,29 +106,36 @@ impl Plane {
         self.directory.join("kubeconfig")
     }
 
-    async fn start() -> Result<Self> {
+    /// The token of the node.
+    #[must_use]
+    pub fn node_token() -> &'static str {
+        NODE_TOKEN
+    }
+
+    async fn start(beside: &Beside) -> Result<Self> {
         let programs = PathBuf::from(
             std::env::var_os("KUBEBUILDER_ASSETS")
                 .context("KUBEBUILDER_ASSETS is not set; `e2e/run` sets it and runs the tests")?,
         );
-        let directory = fresh_directory()?;
+        let directory = fresh_directory(beside)?;
         print_on_panic(&directory);
         let at = |name: &str| directory.join(name).display().to_string();
 
         let authority = Authority::new()?;
-        let serving = authority.localhost()?;
         let accounts = KeyPair::generate()?;
-        let api_port = free_port()?;
-        let server = format!("https://127.0.0.1:{api_port}");
+        let (address, api_port, names) = match beside {
+            Beside::Nothing => (Ipv4Addr::LOCALHOST, free_port()?, Vec::new()),
+            Beside::Kubelet { address, .. } => (*address, 443, vec![*address, FIRST_SERVICE]),
+        };
+        let serving = authority.server_at("localhost", &names)?;
+        let server = format!("https://{address}:{api_port}");
         for (name, content) in [
             ("server.crt", serving.certificate),
             ("server.key", serving.key),
             ("accounts.key", accounts.serialize_pem()),
             ("accounts.pub", accounts.public_key_pem()),
-            (
-                "tokens.csv",
-                format!("{TOKEN},admin,admin,system:masters\n"),
-            ),
+            ("ca.crt", authority.pem()),
+            ("tokens.csv", tokens(beside)),
             (
                 "kubeconfig",
                 kubeconfig(&server, &authority.pem(), &json!({"token": TOKEN})).to_string(),
@@ -131,9 +163,6 @@ impl Plane {
         let api_arguments: Vec<String> = [
             format!("--etcd-servers={clients}"),
             format!("--secure-port={api_port}"),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
-            "--endpoint-reconciler-type=none".to_owned(),
             format!("--cert-dir={}", at("certs")),
             format!("--tls-cert-file={}", at("server.crt")),
             format!("--tls-private-key-file={}", at("server.key")),
@@ -142,12 +171,10 @@ impl Plane {
             format!("--service-account-signing-key-file={}", at("accounts.key")),
             "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
             format!("--token-auth-file={}", at("tokens.csv")),
-            "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
-            // Webhooks behind a Service are found by its endpoints: there is no kube-proxy.
-            "--enable-aggregator-routing=true".to_owned(),
         ]
         .into_iter()
+        .chain(of_surroundings(beside))
         .chain(pooling(&programs.join("kube-apiserver"))?)
         .collect();
         let api = start_api_server(&programs, &directory, &api_arguments)?;
@@ -161,11 +188,19 @@ impl Plane {
             api_arguments,
         };
         plane.wait_until_ready().await?;
+        let controllers = match beside {
+            Beside::Nothing => CONTROLLERS,
+            Beside::Kubelet { .. } => "*",
+        };
+        if matches!(beside, Beside::Nothing) {
+            make_node(&Requests::of(&plane).await?).await?;
+        }
         let controllers = Process::start(
             &plane.program("kube-controller-manager"),
             [
                 format!("--kubeconfig={}", at("kubeconfig")),
-                format!("--controllers={CONTROLLERS}"),
+                format!("--controllers={controllers}"),
+                format!("--root-ca-file={}", at("ca.crt")),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
             ],
@@ -196,7 +231,7 @@ impl Plane {
         .map(drop)
     }
 
-    /// Waits for the API server, and makes the node that DaemonSets need.
+    /// Waits for the API server.
     async fn wait_until_ready(&mut self) -> Result<()> {
         let cluster = Requests::of(self).await?;
         let api = self.api.get_mut().map_err(|_| anyhow!("a test panicked"))?;
@@ -209,8 +244,8 @@ impl Plane {
             let ready = cluster.text("/readyz").await;
             ready.map_err(|error| error.to_string())
         })
-        .await?;
-        make_node(&cluster).await
+        .await
+        .map(drop)
     }
 }
 
@@ -220,6 +255,37 @@ fn start_api_server(programs: &Path, directory: &Path, arguments: &[String]) -> 
     Process::start(&programs.join("kube-apiserver"), arguments, &[], &log)
 }
 
+/// Who may ask the API server: an administrator, and the node.
+fn tokens(beside: &Beside) -> String {
+    let mut tokens = format!("{TOKEN},admin,admin,system:masters\n");
+    if let Beside::Kubelet { node, .. } = beside {
+        tokens.push_str(&format!(
+            "{NODE_TOKEN},system:node:{node},{node},system:nodes\n"
+        ));
+    }
+    tokens
+}
+
+fn of_surroundings(beside: &Beside) -> Vec<String> {
+    match beside {
+        Beside::Nothing => vec![
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            // Webhooks behind a Service are found by its endpoints: there is no kube-proxy.
+            "--enable-aggregator-routing=true".to_owned(),
+        ],
+        Beside::Kubelet { address, .. } => vec![
+            format!("--advertise-address={address}"),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            // Names are for networks that have them.
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        ],
+    }
+}
+
+/// Makes the node that DaemonSets need.
 async fn make_node(cluster: &Requests) -> Result<()> {
     let node = json!({
         "apiVersion": "v1", "kind": "Node",
@@ -282,8 +348,17 @@ fn pooling(api_server: &Path) -> Result<Option<String>> {
 }
 
 /// A new folder for this run, after removing those of runs that have ended.
-fn fresh_directory() -> Result<PathBuf> {
-    let runs = target_directory()?.join("e2e");
+fn fresh_directory(beside: &Beside) -> Result<PathBuf> {
+    let target = target_directory()?;
+    let runs = match beside {
+        Beside::Nothing => target.join("e2e"),
+        // Processes are counted apart from the machine's, and there is one run at a time.
+        Beside::Kubelet { .. } => {
+            let runs = target.join("e2e-node");
+            let _ = std::fs::remove_dir_all(&runs);
+            runs
+        }
+    };
     std::fs::create_dir_all(&runs)?;
     for entry in std::fs::read_dir(&runs)? {
         let entry = entry?;

@@ -19,6 +19,7 @@ mod generate;
 mod generated;
 mod logging;
 mod namespaces;
+mod node;
 mod operations;
 mod outage;
 mod permissions;

@@ -1,0 +1,30 @@
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.HttpURLConnection;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.URL;
+
+/** A server that calls itself once a second, as long as it is left alone. It knows nothing of tracing. */
+public final class App {
+    private App() {}
+
+    public static void main(String[] arguments) throws IOException, InterruptedException {
+        InetAddress here = InetAddress.getLoopbackAddress();
+        HttpServer server = HttpServer.create(new InetSocketAddress(here, 8080), 0);
+        server.createContext("/hello", exchange -> {
+            byte[] body = "hello".getBytes();
+            exchange.sendResponseHeaders(200, body.length);
+            exchange.getResponseBody().write(body);
+            exchange.close();
+        });
+        server.start();
+        System.out.println("started");
+        while (true) {
+            URL url = new URL("http", here.getHostAddress(), 8080, "/hello");
+            HttpURLConnection connection = (HttpURLConnection) url.openConnection();
+            connection.getInputStream().readAllBytes();
+            Thread.sleep(1000);
+        }
+    }
+}

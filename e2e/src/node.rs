@@ -1,0 +1,186 @@
+//! A whole Kubernetes node: pods that are scheduled run in containers, and Services lead to them.
+//!
+//! It needs the namespaces that `e2e/node/enter` makes, and stays within them. Everything is at the usual places of a node
+//! where only this run sees them, else in the folder of the run.
+
+pub mod images;
+mod network;
+mod pods;
+mod settings;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::cluster::{Cluster, refusal};
+use crate::image::Image;
+use crate::plane::{Beside, Plane, kubeconfig};
+use crate::process::Process;
+use crate::wait;
+
+pub use images::Contents;
+pub use pods::Pod;
+
+/// What the node is called.
+pub const NAME: &str = "node-1";
+/// The node's address, at which pods also find servers of the tests.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
+/// Where the runtime listens. The folder is this run's alone.
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
+static NODE: OnceCell<Result<Node, String>> = OnceCell::const_new();
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    plane: &'static Plane,
+    programs: PathBuf,
+    contents: Contents,
+    /// References of the images that the runtime has.
+    images: Mutex<BTreeSet<String>>,
+    kubelet: Mutex<Process>,
+    /// Held for their leashes: they end with this process.
+    _others: Vec<Process>,
+}
+
+impl Node {
+    /// The node of this test run; the first caller starts it, and the control plane.
+    pub async fn get() -> Result<&'static Self> {
+        let start = || async { Self::start().await.map_err(|error| format!("{error:#}")) };
+        let started = NODE.get_or_init(start).await;
+        started
+            .as_ref()
+            .map_err(|error| anyhow!("no node: {error}"))
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub fn plane(&self) -> &'static Plane {
+        self.plane
+    }
+
+    /// What images can be made from.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Gives an image to the runtime, unless it has one of that name.
+    pub async fn import(&self, image: &Image) -> Result<()> {
+        let mut images = self.images.lock().await;
+        if images.contains(image.reference()) {
+            return Ok(());
+        }
+        let name = image.reference().replace(['/', ':'], "-");
+        let archive = self.plane.directory().join(format!("{name}.tar"));
+        image.write(&archive)?;
+        let file = archive.display().to_string();
+        self.runtime("ctr", &["--namespace=k8s.io", "images", "import", &file])
+            .with_context(|| format!("failed to import `{}`", image.reference()))?;
+        std::fs::remove_file(archive)?;
+        images.insert(image.reference().to_owned());
+        Ok(())
+    }
+
+    /// Ends the kubelet as a power failure does, and starts it again. Containers run on.
+    pub async fn restart_kubelet(&self) -> Result<()> {
+        let mut kubelet = self.kubelet.lock().await;
+        kubelet.signal(crate::process::Signal::Kill)?;
+        while kubelet.ended()?.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        *kubelet = settings::kubelet(self.plane, &self.programs)?;
+        Ok(())
+    }
+
+    /// Runs a client of the runtime and returns what it prints.
+    pub fn runtime(&self, client: &str, args: &[&str]) -> Result<String> {
+        run(&self.programs.join(client), args)
+    }
+
+    async fn start() -> Result<Self> {
+        let begin = Instant::now();
+        let programs = std::env::var_os("E2E_NODE").map(PathBuf::from).context(
+            "E2E_NODE is not set; `e2e/run node::` sets it and runs these tests where they can run",
+        )?;
+        let contents = Contents::new()?;
+        network::make(ADDRESS)?;
+        let beside = Beside::Kubelet {
+            address: ADDRESS,
+            node: NAME.to_owned(),
+        };
+        let plane = Plane::get_beside(&beside).await?;
+        let user = json!({"token": Plane::node_token()});
+        let access = kubeconfig(plane.server(), plane.authority(), &user);
+        std::fs::write(
+            plane.directory().join("node.kubeconfig"),
+            access.to_string(),
+        )?;
+        let mut others = vec![settings::containerd(plane, &programs)?];
+        let version = ["--address", SOCKET, "version"];
+        wait::until("the runtime", || async {
+            run(&programs.join("ctr"), &version).map_err(|error| format!("{error:#}"))
+        })
+        .await?;
+        others.push(settings::proxy(plane, &programs)?);
+        others.push(settings::scheduler(plane, &programs)?);
+        let kubelet = settings::kubelet(plane, &programs)?;
+        let node = Self {
+            plane,
+            programs,
+            contents,
+            images: Mutex::default(),
+            kubelet: Mutex::new(kubelet),
+            _others: others,
+        };
+        node.import(&node.contents.pause()).await?;
+        node.until_ready().await?;
+        say(&format!("the node is ready after {:.1?}", begin.elapsed()));
+        Ok(node)
+    }
+
+    /// Waits until the node says that it is ready.
+    pub async fn until_ready(&self) -> Result<()> {
+        let cluster = Cluster::of(self.plane).await?;
+        wait::until("the node", || async {
+            let node = cluster.get(&format!("/api/v1/nodes/{NAME}")).await;
+            let node = node.map_err(|error| refusal(&error))?;
+            let conditions = node["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            match conditions.find(|condition| condition["type"] == "Ready") {
+                Some(ready) if ready["status"] == "True" => Ok(()),
+                Some(other) => Err(other["message"].to_string()),
+                None => Err("its kubelet has not reported".to_owned()),
+            }
+        })
+        .await
+    }
+}
+
+/// Tells whoever watches the tests how long something took.
+#[allow(clippy::print_stdout, reason = "the documentation is written from it")]
+pub fn say(text: &str) {
+    println!("{text}");
+}
+
+fn run(program: &Path, args: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(args).output();
+    let output = output.with_context(|| format!("failed to start `{}`", program.display()))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!(
+            "`{} {}` ended with {}: {printed}{}",
+            program.display(),
+            args.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(printed)
+}

@@ -1,0 +1,149 @@
+//! The images that the tests' pods run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::helm::repository;
+use crate::image::Image;
+
+/// What keeps the namespaces of a pod.
+pub(super) const PAUSE: &str = "e2e.example/pause:1";
+/// The image of a shell and its tools.
+pub const SHELL: &str = "e2e.example/shell:1";
+/// The stand-in for the log sidecar.
+pub const LOGFWD: &str = "e2e.example/logfwd:1";
+/// A user that is not root.
+const NOBODY: &str = "10000";
+
+/// What images can be made from: `e2e/node/contents.sh` fetches it.
+#[derive(Clone, Debug)]
+pub struct Contents(PathBuf);
+
+impl Contents {
+    pub(super) fn new() -> Result<Self> {
+        let folder = std::env::var_os("E2E_NODE_CONTENTS");
+        let folder = folder.context("E2E_NODE_CONTENTS is not set; `e2e/run node::` sets it")?;
+        Ok(Self(PathBuf::from(folder)))
+    }
+
+    /// The path of a part.
+    #[must_use]
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(super) fn pause(&self) -> Image {
+        // As the public one it takes leave of its children, and ends when it is told to.
+        let script = "trap 'exit 0' TERM INT; while :; do sleep 1000000 & wait $!; done";
+        self.shell_as(PAUSE)
+            .with("Entrypoint", json!(["/bin/sh", "-c", script]))
+    }
+
+    /// A shell and its tools.
+    #[must_use]
+    pub fn shell(&self) -> Image {
+        self.shell_as(SHELL)
+    }
+
+    fn shell_as(&self, reference: &str) -> Image {
+        let busybox = std::fs::read(self.part("busybox")).unwrap_or_default();
+        let mut image = Image::new(reference)
+            .with("Env", json!(["PATH=/bin"]))
+            .file("/bin/busybox", 0o755, busybox)
+            .directory("/tmp", 0o1777)
+            .file(
+                "/etc/passwd",
+                0o644,
+                "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+            );
+        for tool in [
+            "awk", "basename", "cat", "chmod", "cp", "cut", "date", "echo", "env", "false", "grep",
+            "head", "hostname", "id", "kill", "ls", "mkdir", "mv", "nc", "ps", "rm", "sed", "seq",
+            "sh", "sleep", "sort", "stat", "tail", "test", "tr", "true", "touch", "wc", "wget",
+        ] {
+            image = image.link(&format!("/bin/{tool}"), "busybox");
+        }
+        image
+    }
+
+    /// A stand-in for the image that brings a tracing library: it copies all that it has when it is told where to, by a script
+    /// in the directory it starts in, and is not root.
+    pub fn library(&self, language: &str) -> Result<Image> {
+        let script = "#!/bin/sh\nexec cp -r lib/. \"$1/\"\n";
+        let mut image = self
+            .shell_as(&library_reference(language))
+            .with("WorkingDir", "/datadog-init")
+            .with("User", NOBODY)
+            .file("/datadog-init/copy-lib.sh", 0o755, script)
+            .copy(&self.part(&format!("lib/{language}")), "/datadog-init/lib")?;
+        if language == "python" {
+            // What Python runs of itself wherever its path leads to it.
+            let start = "import ddtrace.auto  # noqa: F401\n";
+            image = image.file("/datadog-init/lib/sitecustomize.py", 0o644, start);
+        }
+        Ok(image)
+    }
+
+    /// The stand-in for the log sidecar, which this program is.
+    pub fn logfwd(&self, program: &Path) -> Result<Image> {
+        Ok(self
+            .shell_as(LOGFWD)
+            .program(program, "/usr/local/bin/logfwd")?
+            .with("Entrypoint", json!(["/usr/local/bin/logfwd"])))
+    }
+
+    /// A Java program, and a root with what it needs.
+    pub fn java(&self) -> Result<Image> {
+        let command = [
+            "/jre/bin/java",
+            "-Xmx128m",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            "/app",
+            "App",
+        ];
+        Ok(Image::new(&app_reference("java"))
+            .copy(&self.part("base"), "/")?
+            .copy(&self.part("java/jre"), "/jre")?
+            .copy(&self.part("java/classes"), "/app")?
+            .directory("/tmp", 0o1777)
+            .with("Entrypoint", json!(command))
+            .with("User", NOBODY))
+    }
+
+    /// A Node.js program, and a root with what it needs.
+    pub fn js(&self) -> Result<Image> {
+        self.script("js", "nodejs", &["/usr/bin/node", "/app/app.js"])
+    }
+
+    /// A Python program, and a root with what it needs.
+    pub fn python(&self) -> Result<Image> {
+        self.script("python", "python", &["/usr/bin/python3", "/app/app.py"])
+    }
+
+    fn script(&self, language: &str, root: &str, command: &[&str]) -> Result<Image> {
+        let program = command.last().copied().unwrap_or_default();
+        let name = Path::new(program).file_name().unwrap_or_default();
+        let source = repository().join("e2e/node/apps").join(name);
+        Ok(Image::new(&app_reference(language))
+            .copy(&self.part(root), "/")?
+            .copy(&source, program)?
+            .directory("/tmp", 0o1777)
+            .with("Entrypoint", json!(command))
+            .with("User", NOBODY))
+    }
+}
+
+/// The name of a program's image.
+#[must_use]
+pub fn app_reference(language: &str) -> String {
+    format!("e2e.example/app-{language}:1")
+}
+
+/// The name of a tracing library's image.
+#[must_use]
+pub fn library_reference(language: &str) -> String {
+    format!("e2e.example/dd-lib-{language}-init:1")
+}

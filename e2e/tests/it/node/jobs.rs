@@ -1,0 +1,95 @@
+//! Jobs end as they would without the operator.
+
+use anyhow::Result;
+use datakit_operator_e2e::cluster::{Namespace, refusal};
+use datakit_operator_e2e::wait;
+use serde_json::{Value, json};
+
+use super::{configuration, injected, shell_container};
+
+/// What logfwd is asked to collect.
+const INSTANCES: &str = r#"[{"datakit_addr":"10.88.0.1:1","loggings":[{"logfiles":["/var/log/app/*.log"],"source":"app"}]}]"#;
+
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn a_job_completes_although_its_sidecar_never_ends() -> Result<()> {
+    let (_, injected) = injected("job-completes", &configuration(1)).await?;
+    let script = "echo work >/var/log/app/a.log; sleep 1";
+    let job = run(&injected.namespace, "completes", script, json!({})).await?;
+    assert_eq!(finished(&job), ("Complete", "CompletionsReached"));
+    let pod = pod_of(&injected.namespace, "completes").await?;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    assert_eq!(sidecar["name"], "datakit-logfwd");
+    assert_eq!(sidecar["restartPolicy"], "Always");
+    assert_eq!(pod["status"]["phase"], "Succeeded");
+    // It ran beside the program, and was ended after it.
+    let ended = &pod["status"]["initContainerStatuses"][0]["state"]["terminated"];
+    assert!(ended["startedAt"].is_string(), "{pod:#}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn a_job_that_fails_fails_for_its_own_reason() -> Result<()> {
+    let (_, injected) = injected("job-fails", &configuration(1)).await?;
+    let policy = json!({"backoffLimit": 3, "podFailurePolicy": {"rules": [
+        {"action": "FailJob", "onExitCodes": {"containerName": "app", "operator": "In", "values": [7]}},
+    ]}});
+    let job = run(&injected.namespace, "fails", "sleep 1; exit 7", policy).await?;
+    assert_eq!(finished(&job), ("Failed", "PodFailurePolicy"));
+    let pod = pod_of(&injected.namespace, "fails").await?;
+    let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!(ended["exitCode"], 7);
+
+    let limit = json!({"backoffLimit": 1});
+    let job = run(&injected.namespace, "fails-again", "exit 3", limit).await?;
+    assert_eq!(finished(&job), ("Failed", "BackoffLimitExceeded"));
+    assert_eq!(job["status"]["failed"], 2);
+    Ok(())
+}
+
+/// Runs a Job with logfwd to its end.
+async fn run(namespace: &Namespace, name: &str, script: &str, spec: Value) -> Result<Value> {
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec,
+    });
+    job["spec"]["template"] = json!({
+        "metadata": {"annotations": {"admission.datakit/logfwd.instances": INSTANCES}},
+        "spec": {"restartPolicy": "Never", "containers": [shell_container(script)]},
+    });
+    let jobs = format!("/apis/batch/v1/namespaces/{}/jobs", namespace.name());
+    namespace.cluster().create(&jobs, &job).await?;
+    let path = format!("{jobs}/{name}");
+    wait::until(&format!("the end of Job {name}"), || async {
+        let job = namespace.cluster().get(&path).await;
+        let job = job.map_err(|error| refusal(&error))?;
+        match finished(&job) {
+            ("", _) => Err(job["status"].to_string()),
+            _ => Ok(job),
+        }
+    })
+    .await
+}
+
+/// How a Job ended and why; empty while it runs.
+fn finished(job: &Value) -> (&str, &str) {
+    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    let mut ends = conditions.filter(|condition| {
+        condition["status"] == "True"
+            && (condition["type"] == "Complete" || condition["type"] == "Failed")
+    });
+    match ends.next() {
+        Some(end) => (text(&end["type"]), text(&end["reason"])),
+        None => ("", ""),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+async fn pod_of(namespace: &Namespace, job: &str) -> Result<Value> {
+    namespace
+        .first_pod(&format!("batch.kubernetes.io%2Fjob-name%3D{job}"))
+        .await
+}

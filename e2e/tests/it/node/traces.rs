@@ -1,0 +1,1 @@
+//! Real tracing libraries, injected into programs that know nothing of them, send spans.
