@@ -41,7 +41,7 @@ command -v flock >/dev/null && flock 9
 # Makes part $1 with function $2 of the other arguments, unless it is there and was made the same way.
 part() {
 	local name=$1 make=$2 stamp started=$SECONDS
-	stamp=$(printf '%s\n' "$@" "$(declare -f "$make")" | cat - "$here"/apps/* | cksum)
+	stamp=$(printf '%s\n' "$@" "$(declare -f "$make")" | cksum)
 	if [[ -e $contents/$name && $(cat "$contents/.stamps/$name" 2>/dev/null) == "$stamp" ]]; then
 		return
 	fi
@@ -99,10 +99,10 @@ java() {
 	find "$home" -type l -lname '/etc/*' | while read -r link; do
 		ln -sfn "$PWD/jdk$(readlink "$link")" "$link"
 	done
-	mkdir "$2"
-	"$home/bin/jlink" --module-path "$home/jmods" --output "$2/jre" --strip-java-debug-attributes \
+	mkdir "$3"
+	"$home/bin/jlink" --module-path "$home/jmods" --output "$3/jre" --strip-java-debug-attributes \
 		--add-modules java.se,jdk.unsupported,jdk.httpserver,jdk.management,jdk.attach,jdk.crypto.ec,jdk.jfr,jdk.zipfs,jdk.net
-	"$home/bin/javac" -d "$2/classes" "$here/apps/App.java"
+	"$home/bin/javac" -d "$3/classes" "$here/apps/App.java"
 }
 
 maven() {
@@ -130,7 +130,7 @@ npmjs() {
 
 part busybox busybox
 part base debian libc6 zlib1g libstdc++6
-part java java "$jdk"
+part java java "$jdk" "$(cksum <"$here/apps/App.java")"
 part python debian python3
 part nodejs debian nodejs
 part lib/java maven "com.datadoghq:dd-java-agent:$java_agent"

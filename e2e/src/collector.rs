@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::node::PATIENCE;
 use crate::wait;
 
 /// A running collector. Its threads end with this process.
@@ -57,7 +58,7 @@ impl Collector {
 
     /// Waits for this line, and returns its report.
     pub async fn until(&self, line: &str) -> Result<Value> {
-        wait::until(&format!("the line `{line}`"), || async {
+        wait::until_within(PATIENCE, &format!("the line `{line}`"), || async {
             let reports = self.reports();
             match reports.iter().find(|report| report["line"] == line) {
                 Some(report) => Ok(report.clone()),

@@ -25,7 +25,7 @@ use crate::process::Process;
 use crate::wait;
 
 pub use images::Contents;
-pub use pods::Pod;
+pub use pods::{PATIENCE, Pod};
 
 /// What the node is called.
 pub const NAME: &str = "node-1";

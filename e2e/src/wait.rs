@@ -12,7 +12,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Asks again and again until the answer is `Ok`, and returns it.
 ///
 /// `Err` says what is still missing; the last one is part of the error when the time is up.
-pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, String>>,
+{
+    until_within(LIMIT, what, ask).await
+}
+
+/// The same for what may take longer.
+pub async fn until_within<T, F>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T, String>>,
 {
@@ -20,8 +32,8 @@ where
     loop {
         match ask().await {
             Ok(found) => return Ok(found),
-            Err(missing) if start.elapsed() > LIMIT => {
-                bail!("waited {LIMIT:?} for {what}: {missing}")
+            Err(missing) if start.elapsed() > limit => {
+                bail!("waited {limit:?} for {what}: {missing}")
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }

@@ -10,8 +10,9 @@ public final class App {
     private App() {}
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
+        int port = Integer.parseInt(System.getenv().getOrDefault("PORT", "8080"));
         InetAddress here = InetAddress.getLoopbackAddress();
-        HttpServer server = HttpServer.create(new InetSocketAddress(here, 8080), 0);
+        HttpServer server = HttpServer.create(new InetSocketAddress(here, port), 0);
         server.createContext("/hello", exchange -> {
             byte[] body = "hello".getBytes();
             exchange.sendResponseHeaders(200, body.length);
@@ -19,9 +20,9 @@ public final class App {
             exchange.close();
         });
         server.start();
-        System.out.println("started");
+        System.out.println("started with " + System.getProperty("of.the.user"));
         while (true) {
-            URL url = new URL("http", here.getHostAddress(), 8080, "/hello");
+            URL url = new URL("http", here.getHostAddress(), port, "/hello");
             HttpURLConnection connection = (HttpURLConnection) url.openConnection();
             connection.getInputStream().readAllBytes();
             Thread.sleep(1000);

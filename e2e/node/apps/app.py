@@ -1,5 +1,6 @@
 """A program that asks its database once a second, as long as it is left alone. It knows nothing of tracing."""
 
+import os
 import sqlite3
 import time
 
@@ -16,7 +17,7 @@ def work_for_a_moment():
         sum(range(1000))
 
 
-print("started", flush=True)
+print("started with", os.environ.get("PYTHONPATH"), flush=True)
 while True:
     ask_the_database()
     work_for_a_moment()

@@ -1,5 +1,7 @@
 //! Pods that run.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -7,6 +9,9 @@ use super::Node;
 use crate::cluster::{Mode, Namespace, refusal};
 use crate::kubectl::kubectl;
 use crate::wait;
+
+/// How long a program may take to start or to end. A Java program with its tracing library keeps a core busy for a while.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A pod that was created on a node.
 pub struct Pod {
@@ -38,7 +43,7 @@ impl Pod {
     /// Waits until it is in this phase, and returns it. It is an error when it ends in another.
     pub async fn until(&self, phase: &str) -> Result<Value> {
         let what = format!("{} to be {phase}", self.name);
-        let found = wait::until(&what, || async {
+        let found = wait::until_within(PATIENCE, &what, || async {
             let pod = self.now().await.map_err(|error| refusal(&error))?;
             match pod["status"]["phase"].as_str() {
                 Some(now) if now == phase => Ok(Ok(pod)),
@@ -61,7 +66,7 @@ impl Pod {
     /// Waits until all its containers are ready.
     pub async fn until_ready(&self) -> Result<Value> {
         let what = format!("{} to be ready", self.name);
-        let found = wait::until(&what, || async {
+        let found = wait::until_within(PATIENCE, &what, || async {
             let pod = self.now().await.map_err(|error| refusal(&error))?;
             let conditions = pod["status"]["conditions"].as_array();
             let mut conditions = conditions.into_iter().flatten();

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use datakit_operator_e2e::cluster::{Namespace, refusal};
+use datakit_operator_e2e::node::PATIENCE;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ async fn run(namespace: &Namespace, name: &str, script: &str, spec: Value) -> Re
     let jobs = format!("/apis/batch/v1/namespaces/{}/jobs", namespace.name());
     namespace.cluster().create(&jobs, &job).await?;
     let path = format!("{jobs}/{name}");
-    wait::until(&format!("the end of Job {name}"), || async {
+    wait::until_within(PATIENCE, &format!("the end of Job {name}"), || async {
         let job = namespace.cluster().get(&path).await;
         let job = job.map_err(|error| refusal(&error))?;
         match finished(&job) {

@@ -1,1 +1,168 @@
 //! Real tracing libraries, injected into programs that know nothing of them, send spans.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use datakit_operator_e2e::image::Image;
+use datakit_operator_e2e::node::images::{Contents, app_reference};
+use datakit_operator_e2e::node::{NAME, PATIENCE, Pod, say};
+use datakit_operator_e2e::trace_agent::TraceAgent;
+use datakit_operator_e2e::wait;
+use serde_json::{Value, json};
+
+use super::{configuration, injected};
+
+/// A language, and a start-up variable that the pod has already.
+struct Program {
+    language: &'static str,
+    image: fn(&Contents) -> Result<Image>,
+    variable: &'static str,
+    /// What the pod sets it to.
+    own: &'static str,
+    /// What the program says of it once it has started.
+    says: &'static str,
+}
+
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn of_java_arrive() -> Result<()> {
+    arrive(&Program {
+        language: "java",
+        image: Contents::java,
+        variable: "JAVA_TOOL_OPTIONS",
+        own: "-Dof.the.user=its-own",
+        says: "started with its-own",
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn of_node_js_arrive() -> Result<()> {
+    arrive(&Program {
+        language: "js",
+        image: Contents::js,
+        variable: "NODE_OPTIONS",
+        own: "--max-old-space-size=200",
+        says: "started with --max-old-space-size=200 --require=/datadog-lib/node_modules/dd-trace/init",
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn of_python_arrive() -> Result<()> {
+    arrive(&Program {
+        language: "python",
+        image: Contents::python,
+        variable: "PYTHONPATH",
+        own: "/app/more",
+        says: "started with /datadog-lib/:/app/more",
+    })
+    .await
+}
+
+/// In a namespace that enforces the restricted profile, with a root that can't be written to, two containers of different users,
+/// whose start-up variables come from a ConfigMap and a Secret.
+async fn arrive(program: &Program) -> Result<()> {
+    let language = program.language;
+    let name = format!("traces-{language}");
+    let agent = TraceAgent::start()?;
+    let (node, injected) = injected(&name, &configuration(agent.port())).await?;
+    let contents = node.contents();
+    node.import(&(program.image)(contents)?).await?;
+    node.import(&contents.library(language)?).await?;
+    let namespace = &injected.namespace;
+    let cluster = namespace.cluster();
+    let path = format!("/api/v1/namespaces/{name}");
+    let enforced =
+        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    cluster.merge(&path, &enforced).await?;
+    for (kind, field) in [("ConfigMap", "data"), ("Secret", "stringData")] {
+        let object = json!({
+            "apiVersion": "v1", "kind": kind, "metadata": {"name": "options"},
+            field: {"options": program.own},
+        });
+        let collection = format!("{path}/{}s", kind.to_lowercase());
+        cluster.create(&collection, &object).await?;
+    }
+
+    let container = |name: &str, kind: &str, user: u64| {
+        json!({
+            "name": name, "image": app_reference(language),
+            "env": [
+                {"name": program.variable, "valueFrom": {kind: {"name": "options", "key": "options"}}},
+                {"name": "DD_SERVICE", "value": format!("service-of-{name}")},
+                {"name": "DD_TAGS", "value": "team:red,configured:mine"},
+            ],
+            "securityContext": {
+                "runAsUser": user, "runAsNonRoot": true, "readOnlyRootFilesystem": true,
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        })
+    };
+    let annotation = format!("admission.datakit/{language}-lib.version");
+    let mut second = container("second", "secretKeyRef", 20000);
+    // Containers of a pod share its ports.
+    second["env"][3] = json!({"name": "PORT", "value": "8081"});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "app", "annotations": {annotation: "1"}},
+        "spec": {
+            "containers": [container("first", "configMapKeyRef", 10000), second],
+            "terminationGracePeriodSeconds": 1,
+        },
+    });
+    let begin = Instant::now();
+    let pod = Pod::create(namespace, &pod).await?;
+    pod.until_ready().await?;
+    say(&format!(
+        "{language}: two injected containers are ready after {:.1?}",
+        begin.elapsed()
+    ));
+    for container in ["first", "second"] {
+        let what = format!("spans of {container}");
+        let found = wait::until_within(PATIENCE, &what, || async {
+            let service = format!("service-of-{container}");
+            let spans = agent.spans();
+            let mut of_service = spans
+                .iter()
+                .filter(|span| span["service"] == service.as_str());
+            of_service
+                .find(|span| is_tagged(&span["meta"]))
+                .cloned()
+                .ok_or_else(|| {
+                    let requests = agent.requests();
+                    let last = &requests[requests.len().saturating_sub(5)..];
+                    let spans = &spans[..spans.len().min(3)];
+                    format!(
+                        "{} requests, the last {last:?}; spans {spans:?}",
+                        requests.len()
+                    )
+                })
+        });
+        if let Err(error) = found.await {
+            panic!("{error:#}\n{}", pod.all_logs());
+        }
+        let logs = pod.logs(container)?;
+        assert!(logs.contains(program.says), "{container}: {logs}");
+    }
+    say(&format!(
+        "{language}: spans of both after {:.1?}",
+        begin.elapsed()
+    ));
+    pod.delete().await
+}
+
+/// What the pod says of itself comes before what is configured, and both are there, with variables replaced.
+fn is_tagged(tags: &Value) -> bool {
+    [
+        ("team", "red"),
+        ("configured", "mine"),
+        ("pod_name", "app"),
+        ("host", NAME),
+    ]
+    .iter()
+    .all(|(name, value)| tags[name] == *value)
+}
