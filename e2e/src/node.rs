@@ -6,6 +6,7 @@
 pub mod images;
 mod network;
 mod pods;
+mod remains;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::cluster::{Cluster, refusal};
 use crate::image::Image;
 use crate::plane::{Beside, Plane, kubeconfig};
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::wait;
 
 pub use images::Contents;
@@ -44,9 +45,16 @@ pub struct Node {
     contents: Contents,
     /// References of the images that the runtime has.
     images: Mutex<BTreeSet<String>>,
-    kubelet: Mutex<Process>,
-    /// Held for their leashes: they end with this process.
-    _others: Vec<Process>,
+    parts: Mutex<Parts>,
+}
+
+/// The node's programs. They end with this process.
+#[derive(Debug)]
+struct Parts {
+    kubelet: Process,
+    containerd: Process,
+    /// Held for their leashes.
+    _others: [Process; 2],
 }
 
 impl Node {
@@ -80,23 +88,50 @@ impl Node {
         let name = image.reference().replace(['/', ':'], "-");
         let archive = self.plane.directory().join(format!("{name}.tar"));
         image.write(&archive)?;
-        let file = archive.display().to_string();
-        self.runtime("ctr", &["--namespace=k8s.io", "images", "import", &file])
-            .with_context(|| format!("failed to import `{}`", image.reference()))?;
+        self.import_archive(&archive)?;
         std::fs::remove_file(archive)?;
         images.insert(image.reference().to_owned());
         Ok(())
     }
 
-    /// Ends the kubelet as a power failure does, and starts it again. Containers run on.
+    /// Gives an archive to the runtime, whatever is in it.
+    pub fn import_archive(&self, archive: &Path) -> Result<()> {
+        let file = archive.display().to_string();
+        let args = [
+            "--address",
+            SOCKET,
+            "--namespace=k8s.io",
+            "images",
+            "import",
+            &file,
+        ];
+        self.runtime("ctr", &args)
+            .with_context(|| format!("failed to import `{file}`"))
+            .map(drop)
+    }
+
+    /// Ends the kubelet without asking, and starts it again. Containers run on.
     pub async fn restart_kubelet(&self) -> Result<()> {
-        let mut kubelet = self.kubelet.lock().await;
-        kubelet.signal(crate::process::Signal::Kill)?;
-        while kubelet.ended()?.is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        *kubelet = settings::kubelet(self.plane, &self.programs)?;
+        let mut parts = self.parts.lock().await;
+        end(&mut parts.kubelet).await?;
+        parts.kubelet = settings::kubelet(self.plane, &self.programs)?;
         Ok(())
+    }
+
+    /// Ends the node as a power failure does, with all that runs on it, and starts it again. What was in memory is gone.
+    pub async fn restart(&self) -> Result<()> {
+        let mut parts = self.parts.lock().await;
+        end(&mut parts.kubelet).await?;
+        end(&mut parts.containerd).await?;
+        remains::clear(self.plane.directory())?;
+        parts.containerd = settings::containerd(self.plane, &self.programs)?;
+        self.until_runtime().await?;
+        parts.kubelet = settings::kubelet(self.plane, &self.programs)?;
+        Ok(())
+    }
+
+    async fn until_runtime(&self) -> Result<()> {
+        until_runtime(&self.programs).await
     }
 
     /// Runs a client of the runtime and returns what it prints.
@@ -122,22 +157,22 @@ impl Node {
             plane.directory().join("node.kubeconfig"),
             access.to_string(),
         )?;
-        let mut others = vec![settings::containerd(plane, &programs)?];
-        let version = ["--address", SOCKET, "version"];
-        wait::until("the runtime", || async {
-            run(&programs.join("ctr"), &version).map_err(|error| format!("{error:#}"))
-        })
-        .await?;
-        others.push(settings::proxy(plane, &programs)?);
-        others.push(settings::scheduler(plane, &programs)?);
-        let kubelet = settings::kubelet(plane, &programs)?;
+        let containerd = settings::containerd(plane, &programs)?;
+        until_runtime(&programs).await?;
+        let parts = Parts {
+            kubelet: settings::kubelet(plane, &programs)?,
+            containerd,
+            _others: [
+                settings::proxy(plane, &programs)?,
+                settings::scheduler(plane, &programs)?,
+            ],
+        };
         let node = Self {
             plane,
             programs,
             contents,
             images: Mutex::default(),
-            kubelet: Mutex::new(kubelet),
-            _others: others,
+            parts: Mutex::new(parts),
         };
         node.import(&node.contents.pause()).await?;
         node.until_ready().await?;
@@ -161,6 +196,23 @@ impl Node {
         })
         .await
     }
+}
+
+async fn until_runtime(programs: &Path) -> Result<()> {
+    let version = ["--address", SOCKET, "version"];
+    wait::until("the runtime", || async {
+        let said = run(&programs.join("ctr"), &version);
+        said.map(drop).map_err(|error| format!("{error:#}"))
+    })
+    .await
+}
+
+async fn end(process: &mut Process) -> Result<()> {
+    process.signal(Signal::Kill)?;
+    while process.ended()?.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 /// Tells whoever watches the tests how long something took.

@@ -25,7 +25,16 @@ public final class App {
             URL url = new URL("http", here.getHostAddress(), port, "/hello");
             HttpURLConnection connection = (HttpURLConnection) url.openConnection();
             connection.getInputStream().readAllBytes();
-            Thread.sleep(1000);
+            work();
+            Thread.sleep(800);
+        }
+    }
+
+    /** Keeps a core busy for a moment, so that there is something to see. */
+    private static void work() {
+        long end = System.nanoTime() + 200_000_000L;
+        while (System.nanoTime() < end) {
+            Math.sqrt(end);
         }
     }
 }

@@ -94,6 +94,63 @@ impl Contents {
             .with("Entrypoint", json!(["/usr/local/bin/logfwd"])))
     }
 
+    /// A stand-in for the image of Python's profiler: its script, which is found by the path, samples each Python program that it
+    /// sees and prints what was found.
+    pub fn python_profiler(&self) -> Result<Image> {
+        let script = r#"
+for process in /proc/[0-9]*; do
+	[[ $(<"$process/comm") == python3 ]] || continue
+	py-spy record --pid "${process#/proc/}" --duration 3 --format raw --output profile
+	while read -r line; do echo "sample $line"; done <profile
+done
+echo done
+while sleep 1000000; do :; done
+"#;
+        let image = self.profiler("python", script)?;
+        image.copy(&self.part("py-spy/bin/py-spy"), "/usr/local/bin/py-spy")
+    }
+
+    /// The same for Java: the tool makes the JVM load its library, and that writes the profile.
+    pub fn java_profiler(&self) -> Result<Image> {
+        let script = r#"
+cp /opt/libasyncProfiler.so .
+for process in /proc/[0-9]*; do
+	[[ $(<"$process/comm") == java ]] || continue
+	asprof -d 3 -e itimer -i 1ms -o collapsed -f "$PWD/profile" --libpath "$PWD/libasyncProfiler.so" "${process#/proc/}"
+	while read -r line; do echo "sample $line"; done <profile
+done
+echo done
+while sleep 1000000; do :; done
+"#;
+        let mut image = self.profiler("java", script)?;
+        let libraries = self.part("async-profiler/libs");
+        let architecture = match std::env::consts::ARCH {
+            "aarch64" => "linux-arm64",
+            _ => "linux-x64",
+        };
+        // Their names have the version.
+        for entry in std::fs::read_dir(libraries)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.contains(architecture) && name.starts_with("asprof") {
+                let program = std::fs::read(&path)?;
+                image = image.file("/usr/local/bin/asprof", 0o755, program);
+            } else if name.contains(architecture) && name.starts_with("libasyncProfiler") {
+                let library = std::fs::read(&path)?;
+                image = image.file("/opt/libasyncProfiler.so", 0o755, library);
+            }
+        }
+        Ok(image)
+    }
+
+    fn profiler(&self, language: &str, script: &str) -> Result<Image> {
+        Ok(Image::new(&profiler_reference(language))
+            .copy(&self.part("bash"), "/")?
+            .with("Env", json!(["PATH=/usr/local/bin:/usr/bin:/bin"]))
+            .directory("/tmp", 0o1777)
+            .file("/usr/local/bin/cmd.sh", 0o755, script))
+    }
+
     /// A Java program, and a root with what it needs.
     pub fn java(&self) -> Result<Image> {
         let command = [
@@ -146,4 +203,10 @@ pub fn app_reference(language: &str) -> String {
 #[must_use]
 pub fn library_reference(language: &str) -> String {
     format!("e2e.example/dd-lib-{language}-init:1")
+}
+
+/// The name of a profiler's image.
+#[must_use]
+pub fn profiler_reference(language: &str) -> String {
+    format!("e2e.example/profiler-{language}:1")
 }

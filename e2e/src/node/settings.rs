@@ -11,7 +11,7 @@ use crate::plane::Plane;
 use crate::process::Process;
 
 /// The control group of all pods; `e2e/node/enter` removes it.
-const GROUP: &str = "/datakit-operator-node";
+pub(super) const GROUP: &str = "/datakit-operator-node";
 
 pub(super) fn containerd(plane: &Plane, programs: &Path) -> Result<Process> {
     let directory = plane.directory();

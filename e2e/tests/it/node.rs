@@ -3,13 +3,14 @@
 
 mod jobs;
 mod logs;
+mod profiles;
 mod traces;
 
 use std::path::Path;
 
 use anyhow::Result;
 use datakit_operator_e2e::cluster::Cluster;
-use datakit_operator_e2e::node::images::{LOGFWD, SHELL, library_reference};
+use datakit_operator_e2e::node::images::{LOGFWD, SHELL, library_reference, profiler_reference};
 use datakit_operator_e2e::node::{ADDRESS, Node, Pod};
 use datakit_operator_e2e::operator::Options;
 use datakit_operator_e2e::webhook::{Injected, Policy};
@@ -33,6 +34,10 @@ fn configuration(agent_port: u16) -> Value {
                     "DD_TAGS": "pod_name:$(POD_NAME),host:$(NODE_NAME),configured:yes",
                 },
             },
+            "profiler": {"images": {
+                "java_profiler_image": profiler_reference("java"),
+                "python_profiler_image": profiler_reference("python"),
+            }},
             "logfwd": {
                 "images": {"logfwd_image": LOGFWD},
                 "envs": {"POD_NAME": "{fieldRef:metadata.name}"},
