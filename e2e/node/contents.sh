@@ -141,7 +141,7 @@ npmjs() {
 part busybox busybox
 part base debian libc6 zlib1g libstdc++6
 part java java "$jdk" "$(cksum <"$here/apps/App.java")"
-part python debian python3
+part python debian python3 libstdc++6
 part nodejs debian nodejs
 part lib/java maven "com.datadoghq:dd-java-agent:$java_agent"
 part lib/python pypi "ddtrace==$ddtrace"

@@ -1,11 +1,13 @@
 //! The program under test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::certs::{Authority, Pair};
+use crate::helm::repository;
 use crate::plane::{Plane, target_directory};
 use crate::process::Process;
 use crate::wait;
@@ -111,6 +113,21 @@ impl Operator {
             .filter(|line| line["msg"] == "pod reviewed")
             .collect()
     }
+}
+
+/// Makes its image, as `deploy/image-archive` does for whoever has no engine.
+pub fn image_archive(tag: &str, archive: &Path) -> Result<()> {
+    let mut command = Command::new(repository().join("deploy/image-archive"));
+    command.args(["--tag", tag, "--output"]).arg(archive);
+    let made = command.arg("--program").arg(program()?).output()?;
+    if !made.status.success() {
+        bail!(
+            "deploy/image-archive ended with {}: {}",
+            made.status,
+            String::from_utf8_lossy(&made.stderr)
+        );
+    }
+    Ok(())
 }
 
 /// An authority and a certificate from it that an operator can be started with more than once.

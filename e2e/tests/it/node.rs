@@ -4,6 +4,7 @@
 mod jobs;
 mod logs;
 mod profiles;
+mod replicas;
 mod traces;
 
 use std::path::Path;
