@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cluster::{Cluster, refusal};
 use crate::image::Image;
@@ -46,6 +46,8 @@ pub struct Node {
     /// References of the images that the runtime has.
     images: Mutex<BTreeSet<String>>,
     parts: Mutex<Parts>,
+    /// Held for reading by who needs a node that stays as it is, and for writing by who disturbs it.
+    peace: RwLock<()>,
 }
 
 /// The node's programs. They end with this process.
@@ -65,6 +67,16 @@ impl Node {
         started
             .as_ref()
             .map_err(|error| anyhow!("no node: {error}"))
+    }
+
+    /// Keeps the node from being disturbed.
+    pub async fn peace(&self) -> RwLockReadGuard<'_, ()> {
+        self.peace.read().await
+    }
+
+    /// Waits until nobody needs peace, and lets nobody else begin.
+    pub async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.peace.write().await
     }
 
     /// The control plane.
@@ -173,6 +185,7 @@ impl Node {
             contents,
             images: Mutex::default(),
             parts: Mutex::new(parts),
+            peace: RwLock::default(),
         };
         node.import(&node.contents.pause()).await?;
         node.until_ready().await?;

@@ -6,16 +6,18 @@ mod logs;
 mod profiles;
 mod replicas;
 mod traces;
+mod workloads;
 
 use std::path::Path;
 
 use anyhow::Result;
-use datakit_operator_e2e::cluster::Cluster;
+use datakit_operator_e2e::cluster::{Cluster, Namespace};
 use datakit_operator_e2e::node::images::{LOGFWD, SHELL, library_reference, profiler_reference};
 use datakit_operator_e2e::node::{ADDRESS, Node, Pod};
-use datakit_operator_e2e::operator::Options;
+use datakit_operator_e2e::operator::{Operator, Options};
 use datakit_operator_e2e::webhook::{Injected, Policy};
 use serde_json::{Value, json};
+use tokio::sync::RwLockReadGuard;
 
 /// What is injected names images that are there.
 fn configuration(agent_port: u16) -> Value {
@@ -48,8 +50,27 @@ fn configuration(agent_port: u16) -> Value {
 }
 
 /// A node, and an operator whose namespace is called like it.
-async fn injected(name: &str, configuration: &Value) -> Result<(&'static Node, Injected)> {
+struct Running {
+    node: &'static Node,
+    namespace: Namespace,
+    _operator: Operator,
+    _peace: RwLockReadGuard<'static, ()>,
+}
+
+async fn injected(name: &str, configuration: &Value) -> Result<Running> {
     let node = Node::get().await?;
+    let peace = node.peace().await;
+    let injected = injected_on(node, name, configuration).await?;
+    Ok(Running {
+        node,
+        namespace: injected.namespace,
+        _operator: injected.operator,
+        _peace: peace,
+    })
+}
+
+/// The same for who has seen to it that nobody is disturbed.
+async fn injected_on(node: &Node, name: &str, configuration: &Value) -> Result<Injected> {
     let contents = node.contents();
     node.import(&contents.shell()).await?;
     let logfwd = contents.logfwd(Path::new(env!("CARGO_BIN_EXE_logfwd")))?;
@@ -60,8 +81,7 @@ async fn injected(name: &str, configuration: &Value) -> Result<(&'static Node, I
         ..Options::default()
     };
     let cluster = Cluster::of(node.plane()).await?;
-    let injected = Injected::start(&cluster, name, &options, Policy::Fail).await?;
-    Ok((node, injected))
+    Injected::start(&cluster, name, &options, Policy::Fail).await
 }
 
 fn shell_container(script: &str) -> Value {
@@ -71,13 +91,13 @@ fn shell_container(script: &str) -> Value {
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn a_plain_pod_runs() -> Result<()> {
-    let (_, injected) = injected("plain", &json!({})).await?;
+    let running = injected("plain", &json!({})).await?;
     let script = format!("echo hello from $(hostname); wget -q -O- http://{ADDRESS}:1 || exit 0");
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
         "spec": {"restartPolicy": "Never", "containers": [shell_container(&script)]},
     });
-    let pod = Pod::create(&injected.namespace, &pod).await?;
+    let pod = Pod::create(&running.namespace, &pod).await?;
     pod.until("Succeeded").await?;
     assert_eq!(pod.logs("app")?, "hello from plain\n");
     Ok(())

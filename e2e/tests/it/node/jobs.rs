@@ -14,11 +14,11 @@ const INSTANCES: &str = r#"[{"datakit_addr":"10.88.0.1:1","loggings":[{"logfiles
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn a_job_completes_although_its_sidecar_never_ends() -> Result<()> {
-    let (_, injected) = injected("job-completes", &configuration(1)).await?;
+    let running = injected("job-completes", &configuration(1)).await?;
     let script = "echo work >/var/log/app/a.log; sleep 1";
-    let job = run(&injected.namespace, "completes", script, json!({})).await?;
+    let job = run(&running.namespace, "completes", script, json!({})).await?;
     assert_eq!(finished(&job), ("Complete", "CompletionsReached"));
-    let pod = pod_of(&injected.namespace, "completes").await?;
+    let pod = pod_of(&running.namespace, "completes").await?;
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(sidecar["name"], "datakit-logfwd");
     assert_eq!(sidecar["restartPolicy"], "Always");
@@ -32,18 +32,18 @@ async fn a_job_completes_although_its_sidecar_never_ends() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn a_job_that_fails_fails_for_its_own_reason() -> Result<()> {
-    let (_, injected) = injected("job-fails", &configuration(1)).await?;
+    let running = injected("job-fails", &configuration(1)).await?;
     let policy = json!({"backoffLimit": 3, "podFailurePolicy": {"rules": [
         {"action": "FailJob", "onExitCodes": {"containerName": "app", "operator": "In", "values": [7]}},
     ]}});
-    let job = run(&injected.namespace, "fails", "sleep 1; exit 7", policy).await?;
+    let job = run(&running.namespace, "fails", "sleep 1; exit 7", policy).await?;
     assert_eq!(finished(&job), ("Failed", "PodFailurePolicy"));
-    let pod = pod_of(&injected.namespace, "fails").await?;
+    let pod = pod_of(&running.namespace, "fails").await?;
     let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     assert_eq!(ended["exitCode"], 7);
 
     let limit = json!({"backoffLimit": 1});
-    let job = run(&injected.namespace, "fails-again", "exit 3", limit).await?;
+    let job = run(&running.namespace, "fails-again", "exit 3", limit).await?;
     assert_eq!(finished(&job), ("Failed", "BackoffLimitExceeded"));
     assert_eq!(job["status"]["failed"], 2);
     Ok(())

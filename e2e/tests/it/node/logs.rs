@@ -33,7 +33,7 @@ fn pod(collector: &Collector, name: &str, pattern: &str, script: &str) -> Value 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_every_kind_of_volume_arrive() -> Result<()> {
-    let (_, injected) = injected("logs-volumes", &configuration(1)).await?;
+    let running = injected("logs-volumes", &configuration(1)).await?;
     let collector = Collector::start()?;
     let say = |path: &str, line: &str| format!("echo {line} >>{path}; sleep 1000000");
 
@@ -63,7 +63,7 @@ async fn of_every_kind_of_volume_arrive() -> Result<()> {
 
     let mut pods = Vec::new();
     for pod in [plain, shared, named] {
-        pods.push(Pod::create(&injected.namespace, &pod).await?);
+        pods.push(Pod::create(&running.namespace, &pod).await?);
     }
     for (name, file) in [
         ("plain", "/var/log/app/a.log"),
@@ -86,11 +86,11 @@ async fn of_every_kind_of_volume_arrive() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_a_jobs_last_moment_arrive() -> Result<()> {
-    let (_, injected) = injected("logs-last", &configuration(1)).await?;
+    let running = injected("logs-last", &configuration(1)).await?;
     let collector = Collector::start()?;
     let script = "echo first >/var/log/app/a.log; sleep 2; echo last >>/var/log/app/a.log";
     let pod = pod(&collector, "last", "/var/log/app/*.log", script);
-    let pod = Pod::create(&injected.namespace, &pod).await?;
+    let pod = Pod::create(&running.namespace, &pod).await?;
     let ended = pod.until("Succeeded").await?;
     let sidecar = &ended["status"]["initContainerStatuses"][0];
     assert_eq!(sidecar["state"]["terminated"]["exitCode"], 0, "{ended:#}");

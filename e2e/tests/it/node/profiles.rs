@@ -34,9 +34,15 @@ async fn show(
     profiler: fn(&Contents) -> Result<Image>,
     function: &str,
 ) -> Result<()> {
-    let (node, injected) = injected(&format!("profiles-{language}"), &configuration(1)).await?;
-    node.import(&program(node.contents())?).await?;
-    node.import(&profiler(node.contents())?).await?;
+    let running = injected(&format!("profiles-{language}"), &configuration(1)).await?;
+    running
+        .node
+        .import(&program(running.node.contents())?)
+        .await?;
+    running
+        .node
+        .import(&profiler(running.node.contents())?)
+        .await?;
     let annotation = format!("admission.datakit/{language}-profiler.version");
     // The tool that attaches to a JVM does so as its user; all that reads a program from outside has to be root.
     let pod = json!({
@@ -47,7 +53,7 @@ async fn show(
             "terminationGracePeriodSeconds": 1,
         },
     });
-    let pod = Pod::create(&injected.namespace, &pod).await?;
+    let pod = Pod::create(&running.namespace, &pod).await?;
     pod.until_ready().await?;
     let what = format!("a sample of {function}");
     let found = wait::until_within(PATIENCE, &what, || async {

@@ -29,6 +29,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
     let node = Node::get().await?;
+    let _alone = node.alone().await;
     block_in_place(|| import(node))?;
     let site = Site::new(node).await?;
     let begin = Instant::now();

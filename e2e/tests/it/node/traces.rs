@@ -68,11 +68,11 @@ async fn arrive(program: &Program) -> Result<()> {
     let language = program.language;
     let name = format!("traces-{language}");
     let agent = TraceAgent::start()?;
-    let (node, injected) = injected(&name, &configuration(agent.port())).await?;
-    let contents = node.contents();
-    node.import(&(program.image)(contents)?).await?;
-    node.import(&contents.library(language)?).await?;
-    let namespace = &injected.namespace;
+    let running = injected(&name, &configuration(agent.port())).await?;
+    let contents = running.node.contents();
+    running.node.import(&(program.image)(contents)?).await?;
+    running.node.import(&contents.library(language)?).await?;
+    let namespace = &running.namespace;
     let cluster = namespace.cluster();
     let path = format!("/api/v1/namespaces/{name}");
     let enforced =
