@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::Node;
 use crate::cluster::{Mode, Namespace, refusal};
 use crate::kubectl::kubectl;
 use crate::wait;
@@ -135,14 +134,5 @@ impl Pod {
             self.namespace.name(),
             self.name
         )
-    }
-}
-
-impl Node {
-    /// Says in a test's output how long a pod took from its creation until its containers were started.
-    pub fn say_start(&self, what: &str, pod: &Value) {
-        let created = &pod["metadata"]["creationTimestamp"];
-        let started = &pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"];
-        super::say(&format!("{what}: created {created}, started {started}"));
     }
 }
