@@ -61,8 +61,9 @@ async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
     traffic.finish("an eviction").await?.none_missed()?;
 
     let traffic = Traffic::start(&site.pods);
+    let before = site.containers().await.map_err(anyhow::Error::msg)?;
     let killed = kill_one_replica()?;
-    site.until_restarted(1).await?;
+    site.until_restarted(&before, 1).await?;
     site.until_rolled_out().await?;
     traffic
         .finish(&format!("kill -9 of process {killed}"))
@@ -70,8 +71,9 @@ async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
         .missed_only_when_dead()?;
 
     let traffic = Traffic::start(&site.pods);
-    block_in_place(|| tokio::runtime::Handle::current().block_on(node.restart()))?;
-    site.until_restarted(2).await?;
+    let before = site.containers().await.map_err(anyhow::Error::msg)?;
+    node.restart().await?;
+    site.until_restarted(&before, 2).await?;
     site.until_rolled_out().await?;
     until_injected(&site.pods).await?;
     let tally = traffic.finish("a restart of the node").await?;
@@ -185,19 +187,25 @@ impl Site {
         .await
     }
 
-    /// Waits until this many of the replicas have been started again and are ready.
-    async fn until_restarted(&self, count: usize) -> Result<()> {
+    /// The ids of the replicas' containers, of which only those that are ready.
+    async fn containers(&self) -> Result<BTreeSet<String>, String> {
+        let pods = self.list().await?;
+        let statuses = pods
+            .iter()
+            .map(|pod| &pod["status"]["containerStatuses"][0]);
+        let ready = statuses.filter(|status| status["ready"] == true);
+        Ok(ready
+            .map(|status| status["containerID"].to_string())
+            .collect())
+    }
+
+    /// Waits until two are ready, of which this many are others than before.
+    async fn until_restarted(&self, before: &BTreeSet<String>, count: usize) -> Result<()> {
         wait::until_within(PATIENCE, "replicas that were started again", || async {
-            let pods = self.list().await?;
-            let statuses = pods
-                .iter()
-                .map(|pod| &pod["status"]["containerStatuses"][0]);
-            let again = |status: &&Value| {
-                status["ready"] == true && status["restartCount"].as_u64().unwrap_or(0) > 0
-            };
-            match statuses.filter(again).count() >= count {
+            let now = self.containers().await?;
+            match now.len() == 2 && now.difference(before).count() == count {
                 true => Ok(()),
-                false => Err(format!("{pods:?}")),
+                false => Err(format!("{before:?} {now:?}")),
             }
         })
         .await
