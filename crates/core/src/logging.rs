@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    fn object(name: &str, created: &str, selector: Value) -> Arc<LoggingConfig> {
+    fn object(name: &str, created: &str, selector: &Value) -> Arc<LoggingConfig> {
         let configs = json!([{"type": "file", "source": name}]);
         let spec = json!({"selector": selector, "configs": configs});
         Arc::new(LoggingConfig::new(name, created, &spec))
@@ -90,19 +90,19 @@ mod tests {
     #[test]
     fn the_oldest_that_fits_is_found() {
         let mut configs = LoggingConfigs::default();
-        let prod = || json!({"namespaceRegex": "^prod$"});
-        configs.apply(object("late", "2026-01-03T00:00:00Z", prod()));
-        configs.apply(object("b", "2026-01-02T00:00:00Z", prod()));
-        configs.apply(object("a", "2026-01-02T00:00:00Z", prod()));
+        let prod = json!({"namespaceRegex": "^prod$"});
+        configs.apply(object("late", "2026-01-03T00:00:00Z", &prod));
+        configs.apply(object("b", "2026-01-02T00:00:00Z", &prod));
+        configs.apply(object("a", "2026-01-02T00:00:00Z", &prod));
         configs.apply(object(
             "first",
             "2026-01-01T00:00:00Z",
-            json!({"namespaceRegex": "^test$"}),
+            &json!({"namespaceRegex": "^test$"}),
         ));
         assert_eq!(found(&configs, "prod", "p"), Some("a"));
         assert_eq!(found(&configs, "test", "p"), Some("first"));
         assert_eq!(found(&configs, "dev", "p"), None);
-        configs.apply(object("first", "2026-01-01T00:00:00Z", prod()));
+        configs.apply(object("first", "2026-01-01T00:00:00Z", &prod));
         assert_eq!(found(&configs, "prod", "p"), Some("first"));
         assert_eq!(found(&configs, "test", "p"), None);
         configs.remove("first");

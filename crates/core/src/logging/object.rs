@@ -232,14 +232,14 @@ mod tests {
     use super::*;
     use crate::logging::PodLabels;
 
-    fn of(spec: Value) -> LoggingConfig {
-        LoggingConfig::new("n", "2026-01-01T00:00:00Z", &spec)
+    fn of(spec: &Value) -> LoggingConfig {
+        LoggingConfig::new("n", "2026-01-01T00:00:00Z", spec)
     }
 
     #[test]
     fn selectors() {
         let check = |selector: Value, labels: Option<&str>, expected: bool| {
-            let object = of(json!({"selector": selector}));
+            let object = of(&json!({"selector": selector}));
             assert_eq!(object.invalid(), None, "{selector}");
             let labels = labels.map(PodLabels::parse);
             let pod = PodQuery {
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn what_can_not_be_read_selects_nothing() {
         let check = |spec: Value, expected: &str| {
-            let object = of(spec);
+            let object = of(&spec);
             let pod = PodQuery {
                 namespace: "a",
                 name: "a",
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn answers() {
         let check = |spec: Value, expected: &str| {
-            let object = of(spec);
+            let object = of(&spec);
             assert_eq!(String::from_utf8_lossy(object.answer()), expected);
         };
         check(

@@ -206,6 +206,7 @@ mod tests {
             feature: Feature::Logfwd,
             language: None,
             asked_by: None,
+            rule: None,
             outcome: Outcome::Injected,
             reason: None,
             notes: vec![not_shared(), more],
