@@ -387,7 +387,26 @@ fn task_election(
     ));
     let ticking = Arc::clone(&coordinator);
     tasks.supervise("task election", move || Arc::clone(&ticking).run());
-    let leaders = Leaders::new(store);
+    let leaders = Arc::new(match elected {
+        None => Leaders::alone(store),
+        Some(_) => Leaders::watched(store),
+    });
+    let wanted = settings
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.agent_leaders);
+    if let Some((member, lease)) = elected.filter(|_| wanted) {
+        let watching = (
+            member.client.clone_client(),
+            lease.namespace.clone(),
+            Arc::clone(&leaders),
+            metrics.cluster.clone(),
+        );
+        tasks.supervise("leaders of agents", move || {
+            let (client, namespace, leaders, metrics) = watching.clone();
+            cluster::leaders::watch(client, namespace, leaders, metrics)
+        });
+    }
     let tokens = member.map(|member| {
         let (client, audiences) = (member.client.clone_client(), settings.audiences.clone());
         Tokens::new(Arc::new(TokenReviews::new(client, audiences)) as Arc<dyn Reviewer>)

@@ -36,6 +36,8 @@ pub struct Settings {
     pub lease: Option<lease::Settings>,
     /// The objects of self-managed certificates, if certificates are that.
     pub certificates: Option<certificates::Settings>,
+    /// Whether the Leases of agents' leaders are watched. Without that, agents are told that this isn't the place.
+    pub agent_leaders: bool,
     /// Whether ClusterLoggingConfigs are watched.
     pub logging_configs: bool,
 }

@@ -209,6 +209,11 @@ impl Sighting {
         }
     }
 
+    /// The version that was seen last.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
     /// For how long this version has been seen.
     pub fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.since)

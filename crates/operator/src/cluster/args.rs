@@ -41,6 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
+    /// Whether newer agents may elect leaders here, which takes the right to all Leases of the operator's namespace
+    #[arg(long, value_name = "WHETHER", default_value = "on")]
+    pub agent_leaders: Switch,
+
     /// Whether to answer sidecars that ask for ClusterLoggingConfigs, which takes the right to list and watch them
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     pub logging_configs: Switch,
@@ -107,6 +111,7 @@ impl Args {
             access,
             lease,
             certificates,
+            agent_leaders: self.agent_leaders == Switch::On,
             logging_configs: self.logging_configs == Switch::On,
         }
     }

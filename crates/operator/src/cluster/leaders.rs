@@ -1,8 +1,12 @@
 //! Keeps the records of agents' leader election in Leases.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_operator_core::election::leader::Record;
+use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -10,19 +14,59 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::MANAGER;
-use crate::election::leaders::{Pending, Store, StoreError, Stored};
+use super::trouble::Trouble;
+use crate::election::leaders::{Leaders, Pending, Store, StoreError, Stored};
+use crate::telemetry::cluster::{ClusterMetrics, Operation};
 
 /// The label by which these Leases are told from others.
 const LABEL: &str = "election.datakits.io/managed";
 /// How long to wait for the API server: agents give up after two seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// What is done with Leases here.
-const VERBS: [&str; 3] = ["get", "create", "update"];
+const VERBS: [&str; 5] = ["get", "list", "watch", "create", "update"];
+
+/// Tells which leader's Leases are written, as long as it can be heard.
+pub async fn watch(
+    client: Client,
+    namespace: String,
+    leaders: Arc<Leaders>,
+    metrics: ClusterMetrics,
+) {
+    let resource = ApiResource::erase::<Lease>(&());
+    let leases: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    let config = watcher::Config::default().labels(&format!("{LABEL}=true"));
+    let mut events = pin!(watcher(leases, config).default_backoff());
+    let mut trouble = Trouble::new(Operation::Leaders, &metrics);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
+                trouble.worked();
+                let seen = record(lease.data.get("spec").unwrap_or(&Value::Null));
+                if let (Some(name), Some(version), Some(record)) =
+                    (&lease.metadata.name, &lease.metadata.resource_version, seen)
+                {
+                    leaders.observe(name, &record, version);
+                }
+            }
+            Ok(Event::InitDone) => {
+                trouble.worked();
+                leaders.set_live(true);
+            }
+            Ok(Event::Init | Event::Delete(_)) => {}
+            Err(error) => {
+                trouble.failed(&error);
+                leaders.set_live(false);
+            }
+        }
+    }
+}
 
 /// Leases in one namespace. They are kept as they are read, so that a field which only newer
 /// versions of Kubernetes know is written back.
@@ -119,8 +163,9 @@ impl Store for LeaseStore {
 
     fn check(&self) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let [get, create, update] = VERBS.map(|verb| self.may(verb));
-            tokio::try_join!(get, create, update).map(drop)
+            try_join_all(VERBS.map(|verb| self.may(verb)))
+                .await
+                .map(drop)
         })
     }
 }

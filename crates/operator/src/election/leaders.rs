@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ const MAX_AT_ONCE: usize = 32;
 const MAX_UNKNOWN_AT_ONCE: usize = 8;
 /// How long a turn is waited for: agents give up after two seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// For how long a look at the rights counts.
+const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// A future behind a pointer.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,10 +90,14 @@ pub trait Store: Debug + Send + Sync + 'static {
 pub struct Leaders {
     store: Arc<dyn Store>,
     scopes: Mutex<HashMap<String, Scope>>,
+    /// Whether changes are heard of as they happen, where somebody is to tell them.
+    watch: Option<AtomicBool>,
     /// From when the ages of records are measured.
     origin: Instant,
     at_once: Semaphore,
     unknown_at_once: Semaphore,
+    /// The last look at the rights, and when that was.
+    checked: tokio::sync::Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
 /// A scope that has, or had, a leader. Nothing else is remembered.
@@ -121,15 +129,27 @@ enum Failure {
 }
 
 impl Leaders {
-    /// Keeps records in `store`.
+    /// Keeps records in `store`, which nobody else writes.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn alone(store: Arc<dyn Store>) -> Self {
+        Self::with(store, None)
+    }
+
+    /// Keeps records in `store`, beside others. Somebody tells what they write, see [`observe`](Self::observe).
+    #[must_use]
+    pub fn watched(store: Arc<dyn Store>) -> Self {
+        Self::with(store, Some(AtomicBool::new(false)))
+    }
+
+    fn with(store: Arc<dyn Store>, watch: Option<AtomicBool>) -> Self {
         Self {
             store,
             scopes: Mutex::default(),
+            watch,
             origin: Instant::now(),
             at_once: Semaphore::new(MAX_AT_ONCE),
             unknown_at_once: Semaphore::new(MAX_UNKNOWN_AT_ONCE),
+            checked: tokio::sync::Mutex::default(),
         }
     }
 
@@ -184,19 +204,59 @@ impl Leaders {
         }
     }
 
-    /// Whether records can be read and written at this moment.
+    /// Takes note of a record that somebody has written. Without this, a replica would first see it when an agent asks,
+    /// and would wait for its whole duration from then on.
+    pub fn observe(&self, name: &str, record: &Record, version: &str) {
+        if !self.is_older(name, version) {
+            self.saw(name, record, version, None);
+        }
+    }
+
+    /// Whether changes are heard of from now on.
+    pub fn set_live(&self, live: bool) {
+        if let Some(watch) = &self.watch {
+            watch.store(live, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a version is from before the one that is known: what a watch tells may be older than an answer to a read.
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>)
+    fn is_older(&self, name: &str, version: &str) -> bool {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = |version: &str| version.parse::<u64>().ok();
+        let known = scopes.get(name).map(|scope| scope.sighting.version());
+        known.and_then(number) > number(version)
+    }
+
+    /// Whether records can be read and written at this moment, and changes are heard of. An agent asks once, when it
+    /// starts, and never again.
     ///
     /// # Errors
     ///
     /// If not, with the reason.
     pub async fn status(&self) -> Result<(), (Problem, String)> {
-        let Ok(Ok(turn)) = timeout(PATIENCE, self.at_once.acquire()).await else {
+        // Whoever asks at the same time shares one look, so that asking costs the API server little.
+        let looking = timeout(PATIENCE, self.checked.lock()).await;
+        let Ok(mut checked) = looking else {
             let why = "too many requests are waiting for the API server";
             return Err(StoreError::Unavailable(why.to_owned()).problem());
         };
-        let checked = self.store.check().await;
-        drop(turn);
-        checked.map_err(StoreError::problem)
+        let checked = match &*checked {
+            Some((at, result)) if at.elapsed() < GOOD_FOR => result.clone(),
+            _ => {
+                let result = self.store.check().await;
+                *checked = Some((Instant::now(), result.clone()));
+                result
+            }
+        };
+        checked.map_err(StoreError::problem)?;
+        match &self.watch {
+            Some(live) if !live.load(Ordering::Relaxed) => Err((
+                Problem::CacheNotReady,
+                "the Leases of agents' leaders are not watched yet".to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     async fn decide(
@@ -368,6 +428,34 @@ mod tests {
 
     use super::*;
 
+    /// What is told late changes nothing, and there is no readiness without somebody who tells.
+    #[tokio::test]
+    async fn what_is_watched() {
+        let leaders = Leaders::watched(Arc::new(InMemory::default()));
+        let not_ready = leaders.status().await.unwrap_err();
+        assert_eq!(not_ready.0, Problem::CacheNotReady);
+        leaders.set_live(true);
+        assert_eq!(leaders.status().await, Ok(()));
+
+        let record = |incumbent: &str| Record {
+            incumbent: incumbent.to_owned(),
+            epoch: 1,
+            duration: Duration::from_secs(30),
+        };
+        let led_by = || {
+            leaders
+                .known("n")
+                .flatten()
+                .map(|(record, _)| record.incumbent)
+        };
+        assert_eq!(led_by(), None);
+        leaders.observe("n", &record("a"), "9");
+        assert_eq!(led_by().as_deref(), Some("a"));
+        leaders.observe("n", &record("b"), "10");
+        leaders.observe("n", &record("a"), "9");
+        assert_eq!(led_by().as_deref(), Some("b"));
+    }
+
     /// As version 1.9 in Go names them: agents keep their leader when the operator is replaced.
     #[test]
     fn names_of_leases() {
@@ -388,7 +476,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_leader_a_scope() {
-        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()));
         let ask = async |request, namespace, id| {
             let token = "t";
             let candidate = Candidate {
@@ -436,7 +524,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_leader_is_not_remembered() {
-        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()));
         for number in 0..2 * MAX_SCOPES {
             let token = format!("t{number}");
             let answer = ask(&leaders, Request::Heartbeat, &token, 9).await;
@@ -449,7 +537,7 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_cannot_make_more_and_more_records() {
-        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()));
         for from in 10..30 {
             for number in 0..MAX_SCOPES {
                 let token = format!("{from}-{number}");
@@ -472,7 +560,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_that_may_not_try_changes_nothing_for_leaders() {
-        let leaders = Leaders::new(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()));
         let candidate = |id| Candidate {
             token: "t",
             namespace: "",

@@ -39,7 +39,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 pub struct Election {
     coordinator: Arc<Coordinator>,
     forwarder: Option<Forwarder>,
-    leaders: Leaders,
+    leaders: Arc<Leaders>,
     senders: Senders,
     bodies: body::Reader,
     metrics: Arc<Metrics>,
@@ -51,7 +51,7 @@ impl Election {
     pub fn new(
         coordinator: Arc<Coordinator>,
         forwarder: Option<Forwarder>,
-        leaders: Leaders,
+        leaders: Arc<Leaders>,
         senders: Senders,
         metrics: Arc<Metrics>,
     ) -> Self {

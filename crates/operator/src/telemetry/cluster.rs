@@ -13,6 +13,8 @@ use super::Labels;
 /// What was asked of the API server; the value of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Watching the Leases of agents' leaders.
+    Leaders,
     /// Getting, taking and renewing the Lease.
     Lease,
     /// Watching LimitRanges.
@@ -34,7 +36,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
+        Self::Leaders,
         Self::Lease,
         Self::LimitRanges,
         Self::LoggingConfigs,
@@ -50,6 +53,7 @@ impl Operation {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Leaders => "watch_leaders",
             Self::Lease => "lease",
             Self::LimitRanges => "watch_limit_ranges",
             Self::LoggingConfigs => "watch_logging_configs",

@@ -269,7 +269,7 @@ async fn permit(cluster: &Cluster) -> Result<()> {
         "apiVersion": api, "kind": "Role", "metadata": {"name": "leaders"},
         "rules": [{
             "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-            "verbs": ["get", "create", "update"],
+            "verbs": ["get", "list", "watch", "create", "update"],
         }],
     });
     let binding = json!({
