@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// How deep values may be within each other.
 const DEEPEST: usize = 32;
 
-/// Reads one value. Binary strings become text; keys of maps must be text.
+/// Reads one value. Binary strings become text, and so do numbers that are keys of maps.
 pub fn read(bytes: &[u8]) -> Result<Value> {
     let mut reader = Reader { bytes };
     let value = reader.value(0)?;
@@ -68,8 +68,10 @@ impl<'a> Reader<'a> {
     fn map(&mut self, length: usize, depth: usize) -> Result<Value> {
         let mut map = Map::new();
         for _ in 0..length {
-            let Value::String(key) = self.value(depth + 1)? else {
-                bail!("a key of a map is no text");
+            let key = match self.value(depth + 1)? {
+                Value::String(key) => key,
+                Value::Number(key) => key.to_string(),
+                other => bail!("a key of a map is neither text nor a number: {other}"),
             };
             map.insert(key, self.value(depth + 1)?);
         }
@@ -126,6 +128,7 @@ mod tests {
             (b"\xdd\x00\x00\x00\x01\x01", json!([1])),
             (b"\x81\xa1a\x90", json!({"a": []})),
             (b"\xde\x00\x01\xa1a\x01", json!({"a": 1})),
+            (b"\x81\x07\x01", json!({"7": 1})),
         ] {
             assert_eq!(read(bytes).unwrap(), value, "{bytes:?}");
         }
@@ -137,7 +140,10 @@ mod tests {
             (&b""[..], "expected 1 bytes, found 0"),
             (b"\xa3ab", "expected 3 bytes, found 2"),
             (b"\xdd\xff\xff\xff\xff", "expected 1 bytes, found 0"),
-            (b"\x81\x01\x01", "a key of a map is no text"),
+            (
+                b"\x81\xc0\x01",
+                "a key of a map is neither text nor a number",
+            ),
             (b"\xc1", "found the byte 0xc1"),
             (b"\x01\x01", "1 bytes follow"),
             (&[0x91; 100], "deep within each other"),

@@ -90,25 +90,85 @@ fn serve(connection: TcpStream, heard: &Mutex<Heard>) -> Result<()> {
     Ok(())
 }
 
-/// Libraries ask what the agent knows, and send in that form: `/v0.4/traces`, a list of traces, each a list of spans.
+/// Libraries ask what the agent knows, and send in one of those forms; some send in the one they like best all the same.
 fn answer(path: &str, body: &[u8]) -> (String, Value, Vec<Value>) {
-    let ok = "200 OK".to_owned();
-    match path {
+    let spans = match path {
         "/info" => {
-            let info = json!({"version": "7.60.0", "endpoints": ["/v0.4/traces"], "client_drop_p0s": false});
-            (ok, info, Vec::new())
+            let endpoints = ["/v0.4/traces", "/v0.5/traces"];
+            let info =
+                json!({"version": "7.60.0", "endpoints": endpoints, "client_drop_p0s": false});
+            return ("200 OK".to_owned(), info, Vec::new());
         }
-        "/v0.4/traces" => match msgpack::read(body) {
-            Ok(traces) => {
-                let traces = traces.as_array().into_iter().flatten();
-                let spans = traces.filter_map(Value::as_array).flatten();
-                let spans = spans.cloned().collect();
-                (ok, json!({"rate_by_service": {"service:,env:": 1}}), spans)
-            }
-            Err(error) => (format!("400 {error:#}"), json!({}), Vec::new()),
-        },
-        _ => ("404 Not Found".to_owned(), json!({}), Vec::new()),
+        "/v0.4/traces" => msgpack::read(body).map(|traces| of_traces(&traces).cloned().collect()),
+        "/v0.5/traces" => msgpack::read(body).and_then(|body| in_words(&body)),
+        _ => return ("404 Not Found".to_owned(), json!({}), Vec::new()),
+    };
+    match spans {
+        Ok(spans) => {
+            let rates = json!({"rate_by_service": {"service:,env:": 1}});
+            ("200 OK".to_owned(), rates, spans)
+        }
+        Err(error) => (format!("400 {error:#}"), json!({}), Vec::new()),
     }
+}
+
+/// The spans in a list of traces, each of which is a list of spans.
+fn of_traces(traces: &Value) -> impl Iterator<Item = &Value> {
+    let traces = traces.as_array().into_iter().flatten();
+    traces.filter_map(Value::as_array).flatten()
+}
+
+/// Spans of the form 0.5, as they are in the form 0.4: there a span is a list of twelve values, and each text a number, by which it
+/// is found in a list at the beginning.
+fn in_words(body: &Value) -> Result<Vec<Value>> {
+    const FIELDS: [&str; 12] = [
+        "service",
+        "name",
+        "resource",
+        "trace_id",
+        "span_id",
+        "parent_id",
+        "start",
+        "duration",
+        "error",
+        "meta",
+        "metrics",
+        "type",
+    ];
+    let word = |number: &Value| -> Result<String> {
+        let number = match number {
+            Value::String(digits) => digits.parse().ok(),
+            other => other
+                .as_u64()
+                .and_then(|number| usize::try_from(number).ok()),
+        };
+        let word = number.and_then(|number| body[0].get(number)?.as_str());
+        Ok(word.context("a text that isn't in the list")?.to_owned())
+    };
+    let mut spans = Vec::new();
+    for values in of_traces(&body[1]) {
+        let mut span = json!({});
+        for (at, field) in FIELDS.iter().enumerate() {
+            let value = &values[at];
+            span[field] = match *field {
+                "service" | "name" | "resource" | "type" => word(value)?.into(),
+                "meta" | "metrics" => {
+                    let mut map = serde_json::Map::new();
+                    for (key, value) in value.as_object().into_iter().flatten() {
+                        let value = match *field {
+                            "meta" => word(value)?.into(),
+                            _ => value.clone(),
+                        };
+                        map.insert(word(&key.as_str().into())?, value);
+                    }
+                    map.into()
+                }
+                _ => value.clone(),
+            };
+        }
+        spans.push(span);
+    }
+    Ok(spans)
 }
 
 /// The first line and the body of the next request; none when the client has gone.
@@ -160,4 +220,27 @@ fn take(reader: &mut BufReader<TcpStream>, size: usize, body: &mut Vec<u8>) -> R
         bail!("expected {size} bytes of a body, found {read}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let span = json!({
+            "service": "s", "name": "n", "resource": "r", "trace_id": 1, "span_id": 2, "parent_id": 0,
+            "start": 3, "duration": 4, "error": 0, "meta": {"n": "r"}, "metrics": {"s": 1.5}, "type": "",
+        });
+        let body = json!([
+            ["", "s", "n", "r"],
+            [[[1, 2, 3, 1, 2, 0, 3, 4, 0, {"2": 3}, {"1": 1.5}, 0]]],
+        ]);
+        assert_eq!(in_words(&body).unwrap(), [span.clone()]);
+        assert_eq!(of_traces(&json!([[span]])).collect::<Vec<_>>(), [&span]);
+        let unknown = json!([[""], [[[9, 0, 0, 1, 2, 0, 3, 4, 0, {}, {}, 0]]]]);
+        assert!(in_words(&unknown).is_err());
+    }
 }

@@ -62,7 +62,10 @@ async fn main() -> Result<()> {
 
     let mut told_to_end = signal(SignalKind::terminate())?;
     let mut files = BTreeMap::new();
-    let mut connection = connect(&address).await;
+    let mut connection = tokio::select! {
+        _ = told_to_end.recv() => return Ok(()),
+        connection = connect(&address) => connection,
+    };
     loop {
         let ended = tokio::select! {
             _ = told_to_end.recv() => true,
@@ -71,10 +74,7 @@ async fn main() -> Result<()> {
         // Also what was written just before the end.
         for logging in &loggings {
             for report in read(logging, &mut files)? {
-                if writeln!(connection, "{report}").is_err() {
-                    connection = connect(&address).await;
-                    writeln!(connection, "{report}")?;
-                }
+                writeln!(connection, "{report}")?;
             }
         }
         if ended {

@@ -87,11 +87,13 @@ async fn arrive(program: &Program) -> Result<()> {
         cluster.create(&collection, &object).await?;
     }
 
-    let container = |name: &str, kind: &str, user: u64| {
+    // Containers of a pod share its ports.
+    let container = |name: &str, kind: &str, user: u64, port: &str| {
         json!({
             "name": name, "image": app_reference(language),
             "env": [
                 {"name": program.variable, "valueFrom": {kind: {"name": "options", "key": "options"}}},
+                {"name": "PORT", "value": port},
                 {"name": "DD_SERVICE", "value": format!("service-of-{name}")},
                 {"name": "DD_TAGS", "value": "team:red,configured:mine"},
             ],
@@ -103,13 +105,14 @@ async fn arrive(program: &Program) -> Result<()> {
         })
     };
     let annotation = format!("admission.datakit/{language}-lib.version");
-    let mut second = container("second", "secretKeyRef", 20000);
-    // Containers of a pod share its ports.
-    second["env"][3] = json!({"name": "PORT", "value": "8081"});
+    let containers = [
+        container("first", "configMapKeyRef", 10000, "8080"),
+        container("second", "secretKeyRef", 20000, "8081"),
+    ];
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
         "spec": {
-            "containers": [container("first", "configMapKeyRef", 10000), second],
+            "containers": containers,
             "terminationGracePeriodSeconds": 1,
         },
     });
