@@ -238,7 +238,7 @@ mod tests {
             ["", "s", "n", "r"],
             [[[1, 2, 3, 1, 2, 0, 3, 4, 0, {"2": 3}, {"1": 1.5}, 0]]],
         ]);
-        assert_eq!(in_words(&body).unwrap(), [span.clone()]);
+        assert_eq!(in_words(&body).unwrap(), std::slice::from_ref(&span));
         assert_eq!(of_traces(&json!([[span]])).collect::<Vec<_>>(), [&span]);
         let unknown = json!([[""], [[[9, 0, 0, 1, 2, 0, 3, 4, 0, {}, {}, 0]]]]);
         assert!(in_words(&unknown).is_err());

@@ -116,7 +116,8 @@ while sleep 1000000; do :; done
 cp /opt/libasyncProfiler.so .
 for process in /proc/[0-9]*; do
 	[[ $(<"$process/comm") == java ]] || continue
-	asprof -d 3 -e itimer -i 1ms -o collapsed -f "$PWD/profile" --libpath "$PWD/libasyncProfiler.so" "${process#/proc/}"
+	# A JVM that has only just started can't be attached to.
+	until asprof -d 3 -e itimer -i 1ms -o collapsed -f "$PWD/profile" --libpath "$PWD/libasyncProfiler.so" "${process#/proc/}"; do sleep 1; done
 	while read -r line; do echo "sample $line"; done <profile
 done
 echo done
@@ -144,8 +145,11 @@ while sleep 1000000; do :; done
     }
 
     fn profiler(&self, language: &str, script: &str) -> Result<Image> {
-        Ok(Image::new(&profiler_reference(language))
-            .copy(&self.part("bash"), "/")?
+        let image = Image::new(&profiler_reference(language)).copy(&self.part("bash"), "/")?;
+        let image = image.copy(&self.part("busybox"), "/usr/local/bin/busybox")?;
+        Ok(image
+            .link("/usr/local/bin/cp", "busybox")
+            .link("/usr/local/bin/sleep", "busybox")
             .with("Env", json!(["PATH=/usr/local/bin:/usr/bin:/bin"]))
             .directory("/tmp", 0o1777)
             .file("/usr/local/bin/cmd.sh", 0o755, script))

@@ -138,9 +138,11 @@ async fn arrive(program: &Program) -> Result<()> {
         let found = wait::until_within(PATIENCE, &what, || async {
             let service = format!("service-of-{container}");
             let spans = agent.spans();
-            let mut of_service = spans
-                .iter()
-                .filter(|span| span["service"] == service.as_str());
+            // A span of a database is of the database's service; whose it is stands beside.
+            let mut of_service = spans.iter().filter(|span| {
+                let services = [&span["service"], &span["meta"]["_dd.base_service"]];
+                services.iter().any(|found| **found == service.as_str())
+            });
             of_service
                 .find(|span| is_tagged(&span["meta"]))
                 .cloned()
