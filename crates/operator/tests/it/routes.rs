@@ -55,7 +55,7 @@ async fn pings() {
     .await;
     check(Method::POST, "/ping", expect![[r#"405 | allow: GET, HEAD | content-type: text/plain; charset=utf-8 | content-length: 40 | "POST is not allowed here; use GET, HEAD\n""#]]).await;
     check(Method::GET, "/v1/logging/configs?namespace=a&pod_name=b", expect![[r#"404 | content-type: application/json | content-length: 36 | "{\"error\":\"no matching config found\"}""#]]).await;
-    check(Method::GET, "/v1/logging/configs?namespace=a", expect![[r#"400 | content-type: application/json | content-length: 56 | "{\"error\":\"namespace, pod_name parameters are required\"}""#]]).await;
+    check(Method::GET, "/v1/logging/configs?namespace=a", expect![[r#"400 | content-type: application/json | content-length: 55 | "{\"error\":\"namespace, pod_name parameters are required\"}""#]]).await;
     check(Method::GET, "/v1/ready", expect![[r#"200 | content-type: application/json; charset=utf-8 | content-length: 15 | "{\"status\":\"ok\"}""#]]).await;
     check(Method::GET, "/v1/ping", expect![[r#"200 | content-type: application/json; charset=utf-8 | content-length: 15 | "{\"status\":\"ok\"}""#]]).await;
     check(
