@@ -3,9 +3,11 @@
 //! [`Config::load`] lowers a document into [rules](Rule) and reports everything that it couldn't use as [`Diagnostic`]s; one
 //! bad entry never takes the rest with it.
 
+mod document;
 mod emit;
 mod env_overrides;
 mod envs;
+mod lowering;
 mod policy;
 mod reader;
 mod reference;
@@ -152,7 +154,7 @@ impl Config {
         text: &str,
         overrides: &EnvOverrides,
     ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
-        v1::load(text, overrides)
+        document::load(text, overrides)
     }
 
     /// Whether no feature can be injected, because none has an image.
@@ -176,7 +178,7 @@ impl Config {
 impl Default for Config {
     /// The empty configuration: no image, hence no injection.
     fn default() -> Self {
-        v1::empty()
+        document::empty()
     }
 }
 

@@ -3,31 +3,21 @@
 //! A pod's annotation is asked first, language by language, then label selectors, then namespace patterns: in this order
 //! each feature's rules are listed.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::env_overrides::{self, EnvOverrides};
-use super::reader::{Reader, Section, find_choice};
+use super::env_overrides;
+use super::lowering::{Lowering, parse_image};
+use super::reader::Section;
 use super::rule::{Extra, Feature, Language, Origin, Rule, When};
-use super::tree::{self, ConfigError, Node};
-use super::{
-    AdmissionLimits, Config, ContainerSettings, DEFAULT_LISTEN, LogLevel, Policy, PullPolicy,
-    SidecarMode, envs, policy, resources, security_context,
-};
+use super::tree::Node;
+use super::{SidecarMode, envs};
 use crate::diagnostic::Diagnostic;
 use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
 
-const ROOT: &[&str] = &[
-    "server_listen",
-    "log_level",
-    "admission_inject",
-    policy::KEY,
-    "admission_limits",
-    "admission_inject_v2",
-    "admission_mutate",
-];
-const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
+/// The key of the section in the document.
+pub(super) const KEY: &str = "admission_inject";
+
 /// What stands in the section of every feature.
 const FEATURE: &[&str] = &[
     "images",
@@ -53,7 +43,7 @@ const LOGFWD: &[&str] = &[
 /// The section of one feature.
 pub(super) struct Form {
     pub(super) feature: Feature,
-    keys: &'static [&'static str],
+    pub(super) keys: &'static [&'static str],
     /// The images, in the order in which they are written.
     pub(super) images: &'static [ImageKey],
     image_keys: &'static [&'static str],
@@ -104,7 +94,7 @@ const PROFILER_IMAGES: [ImageKey; 3] = [
 ];
 
 /// The sections, in the order in which features run.
-pub(super) static FORMS: [Form; Feature::ALL.len()] = [
+pub(super) static FORMS: [Form; 3] = [
     Form {
         feature: Feature::Ddtrace,
         keys: FEATURE,
@@ -158,76 +148,6 @@ pub(super) static FORMS: [Form; Feature::ALL.len()] = [
     },
 ];
 
-/// A value, perhaps with a remark, or why there is none. The diagnostics have no place yet.
-type Parsed<T> = Result<(T, Option<Diagnostic>), Diagnostic>;
-
-/// See [`Config::load`].
-pub(super) fn load(
-    text: &str,
-    overrides: &EnvOverrides,
-) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
-    let mut reader = Reader::default();
-    let entries = if tree::strip_mark(text).trim().is_empty() {
-        reader.report(Diagnostic::warning(
-            "",
-            "the configuration is empty, so nothing is injected",
-        ));
-        Vec::new()
-    } else {
-        tree::parse(text)?
-    };
-    Ok(lower(reader, entries, overrides))
-}
-
-/// What a document without a word comes to.
-pub(super) fn empty() -> Config {
-    lower(Reader::default(), Vec::new(), &EnvOverrides::default()).0
-}
-
-fn lower(
-    mut reader: Reader,
-    mut entries: Vec<(String, Node)>,
-    overrides: &EnvOverrides,
-) -> (Config, Vec<Diagnostic>) {
-    let misplaced = take_misplaced_policies(&mut entries);
-    let root = reader.section(String::new(), &entries, ROOT);
-    let policy = policy::read(&mut reader, &root, misplaced);
-    let mut lowering = Lowering { reader, overrides };
-    let config = lowering.config(&root, policy);
-    (config, lowering.reader.diagnostics)
-}
-
-/// Policies that stand where nothing reads them, or under a misspelt key.
-fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
-    let mut found = policy::take_misplaced("", root, ROOT);
-    for inject in objects(root, "admission_inject") {
-        found.extend(policy::take_misplaced(
-            "admission_inject",
-            inject,
-            &Feature::NAMES,
-        ));
-        for form in &FORMS {
-            let path = format!("admission_inject.{}", form.feature);
-            for section in objects(inject, form.feature.as_str()) {
-                found.extend(policy::take_misplaced(&path, section, form.keys));
-            }
-        }
-    }
-    found
-}
-
-fn objects<'n>(
-    entries: &'n mut [(String, Node)],
-    key: &str,
-) -> impl Iterator<Item = &'n mut Vec<(String, Node)>> {
-    entries
-        .iter_mut()
-        .filter_map(move |(name, node)| match node {
-            Node::Object(entries) if name.eq_ignore_ascii_case(key) => Some(entries),
-            _ => None,
-        })
-}
-
 impl ImageKey {
     const fn of(key: &'static str, language: Language) -> Self {
         Self {
@@ -248,89 +168,26 @@ impl ImageKey {
     }
 }
 
-pub(super) struct Lowering<'o> {
-    reader: Reader,
-    overrides: &'o EnvOverrides,
-}
+/// The names of the features that have a section.
+pub(super) const NAMES: [&str; FORMS.len()] = {
+    let mut names = [""; FORMS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = FORMS[at].feature.as_str();
+        at += 1;
+    }
+    names
+};
 
 impl Lowering<'_> {
-    fn config(&mut self, root: &Section<'_>, policy: Policy) -> Config {
-        let server_listen = self.setting(
-            root,
-            "server_listen",
-            env_overrides::SERVER_LISTEN,
-            parse_listen,
-        );
-        let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
-        for key in ["admission_inject_v2", "admission_mutate"] {
-            // Whoever comes from a version that has the section expects what it configures: that is an error. A
-            // section that is there and empty, as in shipped defaults, loses nothing.
-            match root.get(key) {
-                Some(section) if section.configures() => self.reader.report(Diagnostic::error(
-                    root.path(key),
-                    "this version doesn't handle the section, so nothing that it configures is injected",
-                )),
-                Some(_) => self.reader.report(Diagnostic::warning(
-                    root.path(key),
-                    "this version doesn't handle the section; ignored",
-                )),
-                None => {}
-            }
-        }
-        let inject = self
-            .reader
-            .object(root, "admission_inject", &Feature::NAMES);
+    /// The rules of the section.
+    pub(super) fn v1(&mut self, root: &Section<'_>) -> Vec<Rule> {
+        let inject = self.reader.object(root, KEY, &NAMES);
         let mut rules = Vec::new();
         for form in &FORMS {
             self.feature(&inject, form, &mut rules);
         }
-        let config = Config {
-            server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
-            log_level: log_level.unwrap_or_default(),
-            rules,
-            limits: self.limits(root),
-            policy,
-        };
-        for feature in Feature::ALL {
-            let forbidden = config.policy.of(feature).namespaces.is_none();
-            let selects = config.rules_of(feature).any(|rule| !rule.when.annotation);
-            if forbidden && selects {
-                self.reader.report(Diagnostic::warning(
-                    inject.path(feature.as_str()),
-                    format!(
-                        "its selectors are without effect: {}.{feature} allows no namespace",
-                        policy::KEY
-                    ),
-                ));
-            }
-        }
-        config
-    }
-
-    fn limits(&mut self, root: &Section<'_>) -> AdmissionLimits {
-        let section = self.reader.object(root, "admission_limits", LIMITS);
-        let mut limits = AdmissionLimits::default();
-        let keys = AdmissionLimits::KEYS;
-        for ((key, most), limit) in keys.into_iter().zip(limits.values()) {
-            let Some(node) = section.get(key) else {
-                continue;
-            };
-            let given = match node {
-                Node::Number(number) => number.as_u64().and_then(|n| usize::try_from(n).ok()),
-                _ => None,
-            };
-            match given.filter(|given| (1..=most).contains(given)) {
-                Some(given) => *limit = given,
-                None => self.reader.report(
-                    Diagnostic::error(
-                        section.path(key),
-                        format!("expected a whole number from 1 to {most}; using {limit}"),
-                    )
-                    .found(node.to_string()),
-                ),
-            }
-        }
-        limits
+        rules
     }
 
     /// The rules of one feature. Those that ask by annotation are there without an image as well: whoever asks is told
@@ -419,65 +276,6 @@ impl Lowering<'_> {
         Extra::Logfwd { sidecar_mode }
     }
 
-    fn container(
-        &mut self,
-        section: &Section<'_>,
-        replacements: &[envs::Replacement],
-    ) -> ContainerSettings {
-        ContainerSettings {
-            envs: envs::read(&mut self.reader, section, replacements, self.overrides),
-            resources: resources::read(&mut self.reader, section),
-            image_pull_policy: self.reader.choice(
-                section,
-                "image_pull_policy",
-                &PullPolicy::ALL,
-                PullPolicy::as_str,
-            ),
-            security_context: security_context::read(&mut self.reader, section),
-        }
-    }
-
-    /// One text from the document, and from the deprecated `variable` on top of it. `parse` may accept a text with a
-    /// remark; a text that it refuses leaves things as they are without it.
-    fn setting<T>(
-        &mut self,
-        section: &Section<'_>,
-        key: &str,
-        variable: &str,
-        parse: fn(&str) -> Parsed<T>,
-    ) -> Option<T> {
-        let path = section.path(key);
-        let mut value = None;
-        let written = self
-            .reader
-            .string(section, key)
-            .filter(|text| !text.is_empty());
-        if let Some(text) = written {
-            value = self.parsed(&path, parse(text));
-        }
-        if let Some(text) = self.overrides.get(variable)
-            && let Some(replaced) = self.parsed(variable, parse(text))
-        {
-            self.reader.report(env_overrides::used(variable, &path));
-            value = Some(replaced);
-        }
-        value
-    }
-
-    fn parsed<T>(&mut self, path: &str, result: Parsed<T>) -> Option<T> {
-        let (value, remark) = match result {
-            Ok((value, remark)) => (Some(value), remark),
-            Err(error) => (None, Some(error)),
-        };
-        if let Some(remark) = remark {
-            self.reader.report(Diagnostic {
-                path: path.to_owned(),
-                ..remark
-            });
-        }
-        value
-    }
-
     /// A list of entries with a pattern and a language, and where each stands. An entry that can't be used is left out: it
     /// must neither widen nor end the list.
     fn selectors<P>(
@@ -499,7 +297,7 @@ impl Lowering<'_> {
             let origin = Origin::new(&path);
             let entry = self.reader.section(path, entries, fields);
             let pattern = self.pattern(&entry, fields[0], &parse);
-            let language = self.language(&entry, words);
+            let language = self.language(&entry, words, "entry ignored");
             found.extend(
                 pattern
                     .zip(language)
@@ -532,84 +330,4 @@ impl Lowering<'_> {
             }
         }
     }
-
-    fn language(
-        &mut self,
-        entry: &Section<'_>,
-        languages: &[(&'static str, Language)],
-    ) -> Option<Language> {
-        let text = match entry.get("language") {
-            None => "",
-            Some(_) => self.reader.string(entry, "language")?,
-        };
-        let found = languages
-            .iter()
-            .find_map(|(word, language)| (*word == text).then_some(*language));
-        if found.is_none() {
-            let words = || languages.iter().map(|(word, _)| *word);
-            let expected = words().collect::<Vec<_>>().join(", ");
-            let error = Diagnostic::error(
-                entry.path("language"),
-                format!("expected one of {expected}; entry ignored"),
-            );
-            self.reader.report(if text.is_empty() {
-                error
-            } else {
-                error.found(text).suggest_like(text, words())
-            });
-        }
-        found
-    }
-}
-
-/// An address and port, or `:port` for all IPv4 addresses.
-fn parse_listen(text: &str) -> Parsed<SocketAddr> {
-    let port_only = text
-        .strip_prefix(':')
-        .and_then(|port| port.parse::<u16>().ok())
-        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-    let local = text
-        .strip_prefix("localhost:")
-        .and_then(|port| port.parse::<u16>().ok())
-        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    match port_only.or(local).or_else(|| text.parse().ok()) {
-        Some(address) => Ok((address, None)),
-        None => Err(Diagnostic::error(
-            "",
-            "expected an address and a port, such as 0.0.0.0:9543 or :9543; ignored",
-        )
-        .found(text)),
-    }
-}
-
-fn parse_level(text: &str) -> Parsed<LogLevel> {
-    match find_choice(text, &LogLevel::ALL, LogLevel::as_str) {
-        Ok(level) => Ok((level, None)),
-        Err(error) => Err(Diagnostic {
-            message: format!("{}; ignored", error.message),
-            ..error
-        }),
-    }
-}
-
-fn parse_image(text: &str) -> Parsed<Image> {
-    let image = Image::parse(text).map_err(|error| {
-        let diagnostic =
-            Diagnostic::error("", format!("{error}; the image is ignored")).found(text);
-        let trimmed = text.trim();
-        if trimmed != text && Image::parse(trimmed).is_ok() {
-            diagnostic.suggest(format!("write {trimmed}"))
-        } else {
-            diagnostic
-        }
-    })?;
-    let remark = (!image.has_tag_or_digest()).then(|| {
-        Diagnostic::warning(
-            "",
-            "the image has no tag, so each node may run another version",
-        )
-        .found(text)
-        .suggest(format!("write {text}:<version>"))
-    });
-    Ok((image, remark))
 }

@@ -1,0 +1,190 @@
+//! The document as a whole: the settings of the operator, and the rules of each form in their order of precedence.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::env_overrides::{self, EnvOverrides};
+use super::lowering::{Lowering, Parsed};
+use super::reader::{Reader, Section, find_choice};
+use super::rule::Feature;
+use super::tree::{self, ConfigError, Node};
+use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1};
+use crate::diagnostic::Diagnostic;
+
+const ROOT: &[&str] = &[
+    "server_listen",
+    "log_level",
+    v1::KEY,
+    policy::KEY,
+    "admission_limits",
+    "admission_inject_v2",
+    "admission_mutate",
+];
+const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
+
+/// See [`Config::load`].
+pub(super) fn load(
+    text: &str,
+    overrides: &EnvOverrides,
+) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
+    let mut reader = Reader::default();
+    let entries = if tree::strip_mark(text).trim().is_empty() {
+        reader.report(Diagnostic::warning(
+            "",
+            "the configuration is empty, so nothing is injected",
+        ));
+        Vec::new()
+    } else {
+        tree::parse(text)?
+    };
+    Ok(lower(reader, entries, overrides))
+}
+
+/// What a document without a word comes to.
+pub(super) fn empty() -> Config {
+    lower(Reader::default(), Vec::new(), &EnvOverrides::default()).0
+}
+
+fn lower(
+    mut reader: Reader,
+    mut entries: Vec<(String, Node)>,
+    overrides: &EnvOverrides,
+) -> (Config, Vec<Diagnostic>) {
+    let misplaced = take_misplaced_policies(&mut entries);
+    let root = reader.section(String::new(), &entries, ROOT);
+    let policy = policy::read(&mut reader, &root, misplaced);
+    let mut lowering = Lowering { reader, overrides };
+    let config = lowering.config(&root, policy);
+    (config, lowering.reader.diagnostics)
+}
+
+/// Policies that stand where nothing reads them, or under a misspelt key.
+fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
+    let mut found = policy::take_misplaced("", root, ROOT);
+    for inject in objects(root, v1::KEY) {
+        found.extend(policy::take_misplaced(v1::KEY, inject, &v1::NAMES));
+        for form in &v1::FORMS {
+            let path = format!("{}.{}", v1::KEY, form.feature);
+            for section in objects(inject, form.feature.as_str()) {
+                found.extend(policy::take_misplaced(&path, section, form.keys));
+            }
+        }
+    }
+    found
+}
+
+fn objects<'n>(
+    entries: &'n mut [(String, Node)],
+    key: &str,
+) -> impl Iterator<Item = &'n mut Vec<(String, Node)>> {
+    entries
+        .iter_mut()
+        .filter_map(move |(name, node)| match node {
+            Node::Object(entries) if name.eq_ignore_ascii_case(key) => Some(entries),
+            _ => None,
+        })
+}
+
+impl Lowering<'_> {
+    fn config(&mut self, root: &Section<'_>, policy: Policy) -> Config {
+        let server_listen = self.setting(
+            root,
+            "server_listen",
+            env_overrides::SERVER_LISTEN,
+            parse_listen,
+        );
+        let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
+        for key in ["admission_inject_v2", "admission_mutate"] {
+            // Whoever comes from a version that has the section expects what it configures: that is an error. A
+            // section that is there and empty, as in shipped defaults, loses nothing.
+            match root.get(key) {
+                Some(section) if section.configures() => self.reader.report(Diagnostic::error(
+                    root.path(key),
+                    "this version doesn't handle the section, so nothing that it configures is injected",
+                )),
+                Some(_) => self.reader.report(Diagnostic::warning(
+                    root.path(key),
+                    "this version doesn't handle the section; ignored",
+                )),
+                None => {}
+            }
+        }
+        let rules = self.v1(root);
+        let config = Config {
+            server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
+            log_level: log_level.unwrap_or_default(),
+            rules,
+            limits: self.limits(root),
+            policy,
+        };
+        for feature in Feature::ALL {
+            let forbidden = config.policy.of(feature).namespaces.is_none();
+            let selects = config.rules_of(feature).any(|rule| !rule.when.annotation);
+            if forbidden && selects {
+                self.reader.report(Diagnostic::warning(
+                    format!("{}.{feature}", v1::KEY),
+                    format!(
+                        "its selectors are without effect: {}.{feature} allows no namespace",
+                        policy::KEY
+                    ),
+                ));
+            }
+        }
+        config
+    }
+
+    fn limits(&mut self, root: &Section<'_>) -> AdmissionLimits {
+        let section = self.reader.object(root, "admission_limits", LIMITS);
+        let mut limits = AdmissionLimits::default();
+        let keys = AdmissionLimits::KEYS;
+        for ((key, most), limit) in keys.into_iter().zip(limits.values()) {
+            let Some(node) = section.get(key) else {
+                continue;
+            };
+            let given = match node {
+                Node::Number(number) => number.as_u64().and_then(|n| usize::try_from(n).ok()),
+                _ => None,
+            };
+            match given.filter(|given| (1..=most).contains(given)) {
+                Some(given) => *limit = given,
+                None => self.reader.report(
+                    Diagnostic::error(
+                        section.path(key),
+                        format!("expected a whole number from 1 to {most}; using {limit}"),
+                    )
+                    .found(node.to_string()),
+                ),
+            }
+        }
+        limits
+    }
+}
+
+/// An address and port, or `:port` for all IPv4 addresses.
+fn parse_listen(text: &str) -> Parsed<SocketAddr> {
+    let port_only = text
+        .strip_prefix(':')
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let local = text
+        .strip_prefix("localhost:")
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port_only.or(local).or_else(|| text.parse().ok()) {
+        Some(address) => Ok((address, None)),
+        None => Err(Diagnostic::error(
+            "",
+            "expected an address and a port, such as 0.0.0.0:9543 or :9543; ignored",
+        )
+        .found(text)),
+    }
+}
+
+fn parse_level(text: &str) -> Parsed<LogLevel> {
+    match find_choice(text, &LogLevel::ALL, LogLevel::as_str) {
+        Ok(level) => Ok((level, None)),
+        Err(error) => Err(Diagnostic {
+            message: format!("{}; ignored", error.message),
+            ..error
+        }),
+    }
+}
