@@ -7,6 +7,7 @@ mod document;
 mod emit;
 mod env_overrides;
 mod envs;
+mod log_configs;
 mod lowering;
 mod policy;
 mod reader;
@@ -16,6 +17,7 @@ mod rule;
 mod security_context;
 mod tree;
 mod v1;
+mod v2;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -24,9 +26,10 @@ use crate::diagnostic::Diagnostic;
 pub use crate::pod::limits::AdmissionLimits;
 pub use crate::pod::part::{ResourceList, SecurityContext};
 pub use env_overrides::EnvOverrides;
+pub use log_configs::LogConfigs;
 pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::Resources;
-pub use rule::{Extra, Feature, Language, Origin, Rule, When};
+pub use rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 pub use tree::ConfigError;
 
 /// The documented default configuration: images and variables for every feature, nothing injected without an annotation.

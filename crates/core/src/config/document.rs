@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::env_overrides::{self, EnvOverrides};
 use super::lowering::{Lowering, Parsed};
 use super::reader::{Reader, Section, find_choice};
-use super::rule::Feature;
+use super::rule::{Feature, Rule};
 use super::tree::{self, ConfigError, Node};
-use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1};
+use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2};
 use crate::diagnostic::Diagnostic;
 
 const ROOT: &[&str] = &[
@@ -16,7 +16,7 @@ const ROOT: &[&str] = &[
     v1::KEY,
     policy::KEY,
     "admission_limits",
-    "admission_inject_v2",
+    v2::KEY,
     "admission_mutate",
 ];
 const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
@@ -69,6 +69,14 @@ fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
             }
         }
     }
+    for inject in objects(root, v2::KEY) {
+        found.extend(policy::take_misplaced(v2::KEY, inject, &v2::NAMES));
+        for list in &v2::LISTS {
+            for (path, rule) in rules_of(inject, list.key) {
+                found.extend(policy::take_misplaced(&path, rule, list.keys));
+            }
+        }
+    }
     found
 }
 
@@ -84,6 +92,25 @@ fn objects<'n>(
         })
 }
 
+/// The rules of a list, and where each stands.
+fn rules_of<'n>(
+    section: &'n mut [(String, Node)],
+    key: &str,
+) -> impl Iterator<Item = (String, &'n mut Vec<(String, Node)>)> {
+    let path = format!("{}.{key}", v2::KEY);
+    let lists = section
+        .iter_mut()
+        .filter_map(move |(name, node)| match node {
+            Node::Array(items) if name.eq_ignore_ascii_case(key) => Some(items),
+            _ => None,
+        });
+    let items = lists.flat_map(|items| items.iter_mut().enumerate());
+    items.filter_map(move |(index, item)| match item {
+        Node::Object(entries) => Some((format!("{path}[{index}]"), entries)),
+        _ => None,
+    })
+}
+
 impl Lowering<'_> {
     fn config(&mut self, root: &Section<'_>, policy: Policy) -> Config {
         let server_listen = self.setting(
@@ -93,22 +120,8 @@ impl Lowering<'_> {
             parse_listen,
         );
         let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
-        for key in ["admission_inject_v2", "admission_mutate"] {
-            // Whoever comes from a version that has the section expects what it configures: that is an error. A
-            // section that is there and empty, as in shipped defaults, loses nothing.
-            match root.get(key) {
-                Some(section) if section.configures() => self.reader.report(Diagnostic::error(
-                    root.path(key),
-                    "this version doesn't handle the section, so nothing that it configures is injected",
-                )),
-                Some(_) => self.reader.report(Diagnostic::warning(
-                    root.path(key),
-                    "this version doesn't handle the section; ignored",
-                )),
-                None => {}
-            }
-        }
-        let rules = self.v1(root);
+        self.unhandled(root, "admission_mutate");
+        let rules = self.rules(root);
         let config = Config {
             server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
             log_level: log_level.unwrap_or_default(),
@@ -116,12 +129,57 @@ impl Lowering<'_> {
             limits: self.limits(root),
             policy,
         };
+        self.report_forbidden(&config);
+        config
+    }
+
+    /// The rules of all forms, those that win first: `admission_inject`, then `admission_inject_v2`.
+    fn rules(&mut self, root: &Section<'_>) -> Vec<Rule> {
+        let v1 = self.v1(root);
+        let v2 = self.v2(root);
+        let is_in_v2 = |feature: Feature| v2.iter().any(|rule| rule.feature == feature);
+        let both: Vec<&str> = Feature::ALL
+            .into_iter()
+            .filter(|feature| is_in_v2(*feature))
+            .filter(|feature| {
+                v1.iter()
+                    .any(|rule| rule.feature == *feature && rule.is_given())
+            })
+            .map(Feature::as_str)
+            .collect();
+        if !both.is_empty() {
+            self.reader.report(Diagnostic::warning(
+                v2::KEY,
+                format!(
+                    "{} configures {} as well, and is asked first",
+                    v1::KEY,
+                    both.join(", ")
+                ),
+            ));
+        }
+        // What v1 can't give must not keep v2 from giving it; it only says what is missing.
+        let (last, mut rules): (Vec<Rule>, Vec<Rule>) = v1
+            .into_iter()
+            .partition(|rule| rule.image.is_none() && is_in_v2(rule.feature));
+        rules.extend(v2);
+        rules.extend(last);
+        rules
+    }
+
+    /// Says which features no namespace may have although rules select pods for them.
+    fn report_forbidden(&mut self, config: &Config) {
         for feature in Feature::ALL {
-            let forbidden = config.policy.of(feature).namespaces.is_none();
-            let selects = config.rules_of(feature).any(|rule| !rule.when.annotation);
-            if forbidden && selects {
+            if !config.policy.of(feature).namespaces.is_none() {
+                continue;
+            }
+            let mut selecting = config.rules_of(feature).filter(|rule| {
+                !rule.when.annotation
+                    || !rule.when.namespaces.is_empty()
+                    || !rule.when.labels.is_empty()
+            });
+            if let Some(rule) = selecting.next() {
                 self.reader.report(Diagnostic::warning(
-                    format!("{}.{feature}", v1::KEY),
+                    rule.section.as_str(),
                     format!(
                         "its selectors are without effect: {}.{feature} allows no namespace",
                         policy::KEY
@@ -129,7 +187,6 @@ impl Lowering<'_> {
                 ));
             }
         }
-        config
     }
 
     fn limits(&mut self, root: &Section<'_>) -> AdmissionLimits {

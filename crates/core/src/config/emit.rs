@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rule::{Extra, Feature, Language, Rule};
-use super::v1::{FORMS, Form};
+use super::rule::{Extra, Feature, Form, Language, Rule, When};
 use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
     Resources, SecurityContext,
 };
+use super::{v1, v2};
+use crate::selector::{LabelSelector, NamespacePattern};
 
 /// See [`Config::to_json`].
 pub(super) fn to_json(config: &Config) -> String {
@@ -18,7 +19,7 @@ pub(super) fn to_json(config: &Config) -> String {
         policy,
         limits,
     } = config;
-    let features: Map<String, Value> = FORMS
+    let features: Map<String, Value> = v1::FORMS
         .iter()
         .map(|form| (form.feature.as_str().to_owned(), section(form, rules)))
         .collect();
@@ -28,13 +29,17 @@ pub(super) fn to_json(config: &Config) -> String {
     let limits: Map<String, Value> = limits
         .map(|((key, _), value)| ((*key).to_owned(), value.into()))
         .collect();
-    let document = json!({
+    let mut document = json!({
         "server_listen": server_listen.to_string(),
         "log_level": log_level.as_str(),
         "admission_inject": features,
         "admission_policy": admission_policy(policy),
         "admission_limits": limits,
     });
+    let lists = lists(rules);
+    if !lists.is_empty() {
+        document[v2::KEY] = lists.into();
+    }
     format!("{document:#}")
 }
 
@@ -54,10 +59,10 @@ fn admission_policy(policy: &Policy) -> Value {
 }
 
 /// The section of a feature that is lowered into its rules again.
-fn section(form: &Form, rules: &[Rule]) -> Value {
+fn section(form: &v1::Form, rules: &[Rule]) -> Value {
     let rules: Vec<&Rule> = rules
         .iter()
-        .filter(|rule| rule.feature == form.feature)
+        .filter(|rule| rule.feature == form.feature && rule.origin.form == Form::V1)
         .collect();
     let images = form.images.iter().filter_map(|image| {
         let mut of_language = rules.iter().filter(|rule| rule.language == image.language);
@@ -69,6 +74,53 @@ fn section(form: &Form, rules: &[Rule]) -> Value {
     let Some(rule) = rules.first() else {
         return Value::Object(section);
     };
+    settings(rule, &mut section);
+    if !form.words.is_empty() {
+        section.extend(selectors(&rules));
+    }
+    Value::Object(section)
+}
+
+/// The lists whose rules are lowered into these again, without those that have none.
+fn lists(rules: &[Rule]) -> Map<String, Value> {
+    let lists = v2::LISTS.iter().filter_map(|list| {
+        let of_list = rules
+            .iter()
+            .filter(|rule| rule.feature == list.feature && rule.origin.form == Form::V2);
+        let entries: Vec<Value> = of_list.map(entry).collect();
+        (!entries.is_empty()).then(|| (list.key.to_owned(), entries.into()))
+    });
+    lists.collect()
+}
+
+/// The entry of a list that is lowered into this rule again.
+fn entry(rule: &Rule) -> Value {
+    let mut entry = Map::new();
+    if !rule.origin.name().is_empty() {
+        entry.insert("name".into(), rule.origin.name().into());
+    }
+    let When {
+        annotation,
+        namespaces,
+        labels,
+    } = &rule.when;
+    let namespaces = namespaces.iter().map(NamespacePattern::as_str);
+    let labels = labels.iter().map(LabelSelector::as_str);
+    entry.insert("namespace_selectors".into(), Value::from_iter(namespaces));
+    entry.insert("label_selectors".into(), Value::from_iter(labels));
+    entry.insert("check_annotation".into(), (*annotation).into());
+    if let Some(language) = rule.language {
+        entry.insert("language".into(), language.as_str().into());
+    }
+    if let Some(image) = &rule.image {
+        entry.insert("image".into(), image.as_str().into());
+    }
+    settings(rule, &mut entry);
+    entry.into()
+}
+
+/// The settings of a rule's container, and those that only its feature has.
+fn settings(rule: &Rule, section: &mut Map<String, Value>) {
     let ContainerSettings {
         envs,
         resources: Resources { requests, limits },
@@ -87,16 +139,22 @@ fn section(form: &Form, rules: &[Rule]) -> Value {
     if let Some(block) = security_context.as_ref().and_then(block) {
         section.insert("security_context".into(), block);
     }
-    match rule.extra {
+    match &rule.extra {
         Extra::None => {}
-        Extra::Logfwd { sidecar_mode } => {
+        Extra::Logfwd {
+            sidecar_mode,
+            sources,
+        } => {
             section.insert("sidecar_mode".into(), sidecar_mode.as_str().into());
+            if let Some(sources) = sources {
+                if let Some(configs) = &sources.configs {
+                    section.insert("log_configs".into(), configs.as_json().into());
+                }
+                let paths = sources.volume_paths.iter().map(String::as_str);
+                section.insert("log_volume_paths".into(), Value::from_iter(paths));
+            }
         }
     }
-    if !form.words.is_empty() {
-        section.extend(selectors(&rules));
-    }
-    Value::Object(section)
 }
 
 fn env(variable: &EnvVar) -> (String, Value) {

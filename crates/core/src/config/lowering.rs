@@ -17,19 +17,38 @@ pub(super) struct Lowering<'o> {
 }
 
 impl Lowering<'_> {
+    /// Reports a part of the document that another version would handle.
+    pub(super) fn unhandled(&mut self, section: &Section<'_>, key: &str) {
+        // Whoever comes from a version that has the part expects what it configures: that is an error. A part that is
+        // there and empty, as in shipped defaults, loses nothing.
+        match section.get(key) {
+            Some(part) if part.configures() => self.reader.report(Diagnostic::error(
+                section.path(key),
+                "this version doesn't handle the section, so nothing that it configures is injected",
+            )),
+            Some(_) => self.reader.report(Diagnostic::warning(
+                section.path(key),
+                "this version doesn't handle the section; ignored",
+            )),
+            None => {}
+        }
+    }
+
     pub(super) fn container(
         &mut self,
         section: &Section<'_>,
         replacements: &[envs::Replacement],
+        default_pull_policy: PullPolicy,
     ) -> ContainerSettings {
         ContainerSettings {
             envs: envs::read(&mut self.reader, section, replacements, self.overrides),
             resources: resources::read(&mut self.reader, section),
-            image_pull_policy: self.reader.choice(
+            image_pull_policy: self.reader.choice_or(
                 section,
                 "image_pull_policy",
                 &PullPolicy::ALL,
                 PullPolicy::as_str,
+                default_pull_policy,
             ),
             security_context: security_context::read(&mut self.reader, section),
         }

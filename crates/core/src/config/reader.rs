@@ -17,8 +17,10 @@ const MOST_LOOKED_UP: usize = 100;
 /// An object of the document: its known fields and where it stands. Absent and `null` objects are empty sections.
 #[derive(Debug)]
 pub(super) struct Section<'n> {
-    path: String,
+    pub(super) path: String,
     fields: Vec<(&'static str, &'n Node)>,
+    /// Keys that aren't known.
+    pub(super) unknown: Vec<&'n str>,
 }
 
 impl Reader {
@@ -43,10 +45,12 @@ impl Reader {
         known: &'static [&'static str],
     ) -> Section<'n> {
         let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
+        let mut others = Vec::new();
         for (key, node) in entries {
             let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
                 let unknown = Diagnostic::warning(child(&path, key), "unknown key, ignored");
                 self.unknown_keys += 1;
+                others.push(key.as_str());
                 self.report(if self.unknown_keys <= MOST_LOOKED_UP {
                     unknown.suggest_like(key, known.iter().copied())
                 } else {
@@ -74,7 +78,11 @@ impl Reader {
                 None => fields.push((name, node)),
             }
         }
-        Section { path, fields }
+        Section {
+            path,
+            fields,
+            unknown: others,
+        }
     }
 
     /// The object at `key`, or an empty section if there is none.
@@ -126,7 +134,18 @@ impl Reader {
         all: &[T],
         name: fn(T) -> &'static str,
     ) -> T {
-        let fallback = T::default();
+        self.choice_or(parent, key, all, name, T::default())
+    }
+
+    /// The same, with a default of the key's own.
+    pub(super) fn choice_or<T: Copy>(
+        &mut self,
+        parent: &Section<'_>,
+        key: &str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+        fallback: T,
+    ) -> T {
         match self.string(parent, key) {
             None | Some("") => fallback,
             Some(word) => match find_choice(word, all, name) {
@@ -159,6 +178,7 @@ impl<'n> Section<'n> {
         Self {
             path,
             fields: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::log_configs::LogConfigs;
 use super::{ContainerSettings, SidecarMode};
 use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
@@ -57,9 +58,24 @@ pub struct Rule {
     pub extra: Extra,
 }
 
-/// Where a rule stands: a path in the configuration, such as `admission_inject.ddtrace`.
+/// Where a rule stands: a path in the configuration, such as `admission_inject.ddtrace`, and the rule's name if it has
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(Arc<str>);
+pub struct Origin {
+    pub(super) form: Form,
+    path: Arc<str>,
+    name: Arc<str>,
+}
+
+/// The form of document that a rule is written in, so that it is written in the same one again. Nothing but that may
+/// depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A section for each feature: `admission_inject`.
+    V1,
+    /// A list of rules for each feature: `admission_inject_v2`.
+    V2,
+}
 
 /// Which pods a rule fits: all conditions have to hold. A rule without any condition fits no pod, so that nothing is
 /// injected everywhere by leaving something out.
@@ -83,7 +99,19 @@ pub enum Extra {
     Logfwd {
         /// Which kind of container the sidecar becomes.
         sidecar_mode: SidecarMode,
+        /// What it collects besides what the pod's annotation says, which then needs to say nothing. `None` where the
+        /// annotation alone says it.
+        sources: Option<LogSources>,
     },
+}
+
+/// What the configuration has the log sidecar collect.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogSources {
+    /// What the sidecar is told to collect.
+    pub configs: Option<LogConfigs>,
+    /// Directories that it shares with the other containers, whatever it collects there.
+    pub volume_paths: Vec<String>,
 }
 
 impl Feature {
@@ -131,15 +159,40 @@ impl Language {
     }
 }
 
+impl Rule {
+    /// Whether its author has given it anything: an image or variables.
+    pub(super) fn is_given(&self) -> bool {
+        self.image.is_some() || !self.container.envs.is_empty()
+    }
+}
+
 impl Origin {
     /// A path in the configuration.
     pub fn new(path: &str) -> Self {
-        Self(path.into())
+        Self {
+            form: Form::V1,
+            path: path.into(),
+            name: "".into(),
+        }
+    }
+
+    /// The path of a rule that its author can give a name.
+    pub(super) fn named(path: &str, name: &str) -> Self {
+        Self {
+            form: Form::V2,
+            path: path.into(),
+            name: name.into(),
+        }
     }
 
     /// The path.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.path
+    }
+
+    /// The name that its author gave the rule; empty if there is none.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -175,8 +228,13 @@ impl fmt::Display for Feature {
     }
 }
 
+/// The path, with the name in brackets.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(&self.path)?;
+        if self.name.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.name)
     }
 }

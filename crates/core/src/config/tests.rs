@@ -4,6 +4,7 @@ mod diagnostics;
 mod laws;
 mod policy;
 mod security_context;
+mod v2;
 
 use expect_test::{Expect, expect};
 
@@ -41,7 +42,14 @@ fn check_with(text: &str, vars: &[(&str, &str)], expected: &Expect) {
 /// elsewhere once it is written again.
 fn meaning(mut config: Config) -> Config {
     for rule in &mut config.rules {
-        rule.origin = Origin::new("");
+        if rule.origin.form == rule::Form::V2 {
+            let placeless = Origin::named("", rule.origin.name());
+            rule.section = placeless.clone();
+            rule.origin = placeless;
+            rule.image_key = String::new();
+        } else {
+            rule.origin = Origin::new("");
+        }
     }
     config
 }

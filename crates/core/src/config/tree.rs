@@ -48,6 +48,18 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, Node)>, ConfigError> {
     }
 }
 
+/// Reads a list that stands in a text of the document.
+///
+/// # Errors
+/// A sentence about what it is instead.
+pub(super) fn parse_list(text: &str) -> Result<Vec<Node>, String> {
+    match serde_json::from_str(text) {
+        Ok(Node::Array(items)) => Ok(items),
+        Ok(other) => Err(format!("it holds {}", other.kind())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Without the byte order mark that some editors put at the start.
 pub(super) fn strip_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)

@@ -10,7 +10,7 @@ use super::lowering::{Lowering, parse_image};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, Origin, Rule, When};
 use super::tree::Node;
-use super::{SidecarMode, envs};
+use super::{PullPolicy, SidecarMode, envs};
 use crate::diagnostic::Diagnostic;
 use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
@@ -203,7 +203,8 @@ impl Lowering<'_> {
                 (image, parsed)
             })
             .collect();
-        let container = Arc::new(self.container(&section, form.replacements));
+        let container =
+            Arc::new(self.container(&section, form.replacements, PullPolicy::default()));
         let extra = (form.extra)(self, &section);
         let whole = Origin::new(&inject.path(form.feature.as_str()));
         let rule = |origin: Origin, language: Option<Language>, when: When| {
@@ -273,7 +274,10 @@ impl Lowering<'_> {
                 "without effect: a volume that is already mounted is always reused",
             ));
         }
-        Extra::Logfwd { sidecar_mode }
+        Extra::Logfwd {
+            sidecar_mode,
+            sources: None,
+        }
     }
 
     /// A list of entries with a pattern and a language, and where each stands. An entry that can't be used is left out: it

@@ -91,6 +91,13 @@ pub enum Note {
         /// Its value.
         value: String,
     },
+    /// An annotation whose value can't be used, where the configuration says enough without it.
+    AnnotationIgnored {
+        /// The annotation.
+        annotation: &'static str,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -155,7 +162,7 @@ impl Note {
     pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 12] = [
+    pub const CODES: [&str; 13] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -168,6 +175,7 @@ impl Note {
         "resources_fitted",
         "switch_unreadable",
         "more",
+        "annotation_ignored",
     ];
 
     /// The code of the note.
@@ -190,6 +198,7 @@ impl Note {
             Self::ResourcesFitted { .. } => 9,
             Self::SwitchUnreadable { .. } => 10,
             Self::More { .. } => 11,
+            Self::AnnotationIgnored { .. } => 12,
         }
     }
 
@@ -211,6 +220,7 @@ impl Note {
             | Self::UnknownAnnotation { .. }
             | Self::AnnotationOfOtherVersion { .. }
             | Self::SwitchUnreadable { .. }
+            | Self::AnnotationIgnored { .. }
             | Self::More { .. } => None,
         }
     }
@@ -253,6 +263,9 @@ impl Note {
                 "set resources of the feature in the operator's configuration to choose".to_owned()
             }
             Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
+            Self::AnnotationIgnored { annotation, .. } => {
+                format!("correct the value of {annotation}")
+            }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
     }
@@ -315,6 +328,10 @@ impl fmt::Display for Note {
                 f,
                 "LimitRange `{limit_range}` gives container `{container}` {changes}"
             ),
+            Self::AnnotationIgnored {
+                annotation,
+                problem,
+            } => write!(f, "{annotation} was ignored: {problem}"),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use datakit_operator_core::config::Language;
 use datakit_operator_core::inject::{
-    AskedBy, Decision, Injection, Miss, Missed, Note, Outcome, inject_pod, missed,
+    AskedBy, Decision, Injection, Miss, Missed, Note, Origin, Outcome, inject_pod, missed,
 };
 use serde_json::{Value, json};
 
@@ -415,7 +415,7 @@ fn decision_to_json((decision, missed): &(Decision, Option<Missed>)) -> Value {
         "language": decision.language,
         "outcome": decision.outcome.as_str(),
         "askedBy": asked_by,
-        "rule": decision.rule.as_ref().map(ToString::to_string),
+        "rule": decision.rule.as_ref().map(Origin::as_str),
         "reason": reason,
         "notes": notes,
         "missed": missed.as_ref().map(missed_to_json),

@@ -63,7 +63,6 @@ fn diagnostics_of_keys_and_kinds() {
             warning: Log_Level: keys are written in lower case; write `log_level`
             warning: log_levle: unknown key, ignored; did you mean `log_level`?
             error: server_listen: expected a string, not a number; ignored (found `7`)
-            warning: admission_inject_v2: this version doesn't handle the section; ignored
             warning: admission_mutate: this version doesn't handle the section; ignored
             warning: admission_inject.dtrace: unknown key, ignored; did you mean `ddtrace`?
             warning: admission_inject.ddtrace: the key appears more than once; the last one counts
@@ -79,11 +78,12 @@ fn diagnostics_of_keys_and_kinds() {
 #[test]
 fn a_section_of_another_version_that_configures_something_is_an_error() {
     check(
-        r#"{"admission_inject_v2":{"ddtraces":[{"name":"all"}]},
+        r#"{"admission_inject_v2":{"otels":[{"name":"all"}],"flameshots":[]},
             "admission_mutate":{"loggings":[{},null,{"namespace_selectors":[]}]}}"#,
         &expect![[r#"
-            error: admission_inject_v2: this version doesn't handle the section, so nothing that it configures is injected
             warning: admission_mutate: this version doesn't handle the section; ignored
+            warning: admission_inject_v2.flameshots: this version doesn't handle the section; ignored
+            error: admission_inject_v2.otels: this version doesn't handle the section, so nothing that it configures is injected
         "#]],
     );
 }
@@ -135,8 +135,13 @@ fn diagnostics_of_settings() {
     let (config, _) = load(
         r#"{"admission_inject":{"logfwd":{"sidecar_mode":"native","image_pull_policy":"Never"}}}"#,
     );
-    let sidecar_mode = SidecarMode::Native;
-    assert_eq!(logfwd(&config).extra, Extra::Logfwd { sidecar_mode });
+    assert_eq!(
+        logfwd(&config).extra,
+        Extra::Logfwd {
+            sidecar_mode: SidecarMode::Native,
+            sources: None,
+        }
+    );
     assert_eq!(
         logfwd(&config).container.image_pull_policy,
         PullPolicy::Never

@@ -129,6 +129,95 @@ fn policies() -> impl Strategy<Value = String> {
     (place, policy).prop_map(|(place, policy)| place.replace('@', &policy))
 }
 
+/// Documents with rules in lists: some of the values fit their keys, some don't.
+fn lists() -> impl Strategy<Value = String> {
+    const KEYS: [(&str, &[&str]); 13] = [
+        ("name", &["\"a b\"", "\"\"", "1"]),
+        (
+            "namespace_selectors",
+            &[
+                "[\"*\"]",
+                "[\"(\",\"^a$\",\"b\"]",
+                "[\"(\"]",
+                "[]",
+                "\"a\"",
+                "[1]",
+            ],
+        ),
+        (
+            "label_selectors",
+            &["[\"app=a*,x\"]", "[\"\",\"!a\"]", "[\"(\"]", "[]", "null"],
+        ),
+        ("check_annotation", &["true", "false", "\"true\"", "null"]),
+        (
+            "language",
+            &["\"java\"", "\"js\"", "\"golang\"", "\"\"", "\"ruby\""],
+        ),
+        ("image", &["\"a:1\"", "\"a b\"", "\"\""]),
+        (
+            "image_pull_policy",
+            &["\"Never\"", "\"never\"", "\"\"", "1"],
+        ),
+        (
+            "envs",
+            &[
+                "{\"B\":\"{fieldRef:metadata.uid}\",\"A\":\"$(B)\"}",
+                "{\"A\":1}",
+                "[]",
+            ],
+        ),
+        (
+            "resources",
+            &[
+                "{\"limits\":{\"ephemeral-storage\":\"1Gi\"}}",
+                "{\"limits\":{\"cpu\":\"x\"}}",
+                "{}",
+            ],
+        ),
+        ("security_context", &["{\"runAsUser\":1}", "{}", "[]"]),
+        (
+            "log_configs",
+            &[
+                "\"[{\\\"path\\\": \\\"/a/*\\\", \\\"x\\\": 1.0}]\"",
+                "\"[]\"",
+                "\"{\"",
+                "[]",
+            ],
+        ),
+        ("log_volume_paths", &["[\"/a\",\"b\",1]", "[]", "\"/a\""]),
+        ("sidecar_mode", &["\"native\"", "\"x\""]),
+    ];
+    let field = prop::sample::select(&KEYS[..]).prop_flat_map(|(key, values)| {
+        prop::sample::select(values).prop_map(move |value| (key, value.to_owned()))
+    });
+    // Enough of them have a selector.
+    let rule = (
+        prop::sample::select(&["*", "^a$", ""][..]),
+        prop::collection::vec(field, 0..8),
+    );
+    let rule = rule.prop_map(|(selector, mut fields)| {
+        if !selector.is_empty() && !fields.iter().any(|(key, _)| *key == "namespace_selectors") {
+            fields.push(("namespace_selectors", format!("[\"{selector}\"]")));
+        }
+        object(&fields)
+    });
+    let rule = prop_oneof![9 => rule, 1 => Just("null".to_owned())];
+    let list = prop::sample::select(&["ddtraces", "logfwds", "profilers"][..]);
+    let lists = prop::collection::vec((list, prop::collection::vec(rule, 0..4)), 0..4);
+    (lists, any::<bool>()).prop_map(|(lists, has_v1)| {
+        let lists: Vec<(&str, String)> = lists
+            .into_iter()
+            .map(|(list, rules)| (list, format!("[{}]", rules.join(","))))
+            .collect();
+        let v1 = if has_v1 {
+            r#""admission_inject":{"ddtrace":{"images":{"java_agent_image":"v:1"}}},"#
+        } else {
+            ""
+        };
+        format!(r#"{{{v1}"admission_inject_v2":{}}}"#, object(&lists))
+    })
+}
+
 fn object(entries: &[(&str, String)]) -> String {
     let entries: Vec<String> = entries
         .iter()
@@ -142,6 +231,25 @@ proptest! {
     fn writing_and_loading_again_changes_nothing(document in documents()) {
         let (config, _) = load(&document);
         prop_assert_eq!(meaning(load(&config.to_json()).0), meaning(config));
+    }
+
+    #[test]
+    fn rules_of_lists_are_written_and_loaded_again(document in lists()) {
+        let (config, _) = load(&document);
+        let (again, diagnostics) = load(&config.to_json());
+        prop_assert_eq!(meaning(again), meaning(config));
+        // What couldn't be used isn't written; what a rule lacks still is lacking.
+        for diagnostic in diagnostics.iter().filter(|found| found.severity == Severity::Error) {
+            prop_assert!(diagnostic.path.ends_with(".image"), "{diagnostic}");
+        }
+    }
+
+    #[test]
+    fn a_list_never_fits_every_pod_by_mistake(document in lists()) {
+        let (config, _) = load(&document);
+        for rule in config.rules.iter().filter(|rule| rule.origin.form == rule::Form::V2) {
+            prop_assert!(!rule.when.namespaces.is_empty() || !rule.when.labels.is_empty());
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 mod instances;
 mod mounts;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::config::{ContainerSettings, Extra, Feature, SidecarMode};
+use crate::config::{ContainerSettings, Extra, Feature, LogConfigs, LogSources, SidecarMode};
+use crate::json::Str;
 use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::{Container, Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
@@ -27,6 +29,8 @@ const CONTAINER: &str = "datakit-logfwd";
 const POD_INFO_VOLUME: &str = "datakit-pod-info";
 /// Variable with the instances of the annotation.
 const INSTANCES_VARIABLE: &str = "LOGFWD_JSON_CONFIG";
+/// Variable with what the configuration has the sidecar collect.
+const CONFIGS_VARIABLE: &str = "LOGFWD_LOG_CONFIGS";
 /// The first Kubernetes version whose API knows native sidecars without a feature gate.
 const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion {
     major: 1,
@@ -66,6 +70,16 @@ pub(super) const SPEC: Spec = Spec {
 struct Logfwd {
     settings: Settings,
     mode: SidecarMode,
+    /// What the configuration has it collect; without, the annotation has to say it.
+    sources: Option<Sources>,
+}
+
+/// What the configuration has the sidecar collect, ready to be written.
+#[derive(Debug)]
+struct Sources {
+    configs: Option<String>,
+    /// Patterns of files; a directory ends with a slash.
+    patterns: Vec<String>,
 }
 
 impl Room for Logfwd {
@@ -76,12 +90,13 @@ impl Room for Logfwd {
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<bool, Reason> {
-        // The annotation says what to collect.
-        let (_, value) = request.annotation.unwrap_or_default();
+        // The annotation says what to collect, whatever asks.
+        let value = draft.pod.annotation(INSTANCES).unwrap_or_default();
         let present = present(draft.pod)?;
         match present {
             Some(sidecar) => {
-                let instances = instances::read(value).unwrap_or_default();
+                let mut instances = instances::read(value).unwrap_or_default();
+                instances.paths.extend(self.patterns());
                 mounts::repair(draft, sidecar, &instances.paths, edits)?;
             }
             None => self.plan_sidecar(request, draft, value, edits, notes)?,
@@ -92,13 +107,51 @@ impl Room for Logfwd {
 
 impl Logfwd {
     fn new(container: &ContainerSettings, extra: &Extra) -> Self {
+        let (mode, sources) = match extra {
+            Extra::Logfwd {
+                sidecar_mode,
+                sources,
+            } => (*sidecar_mode, sources.as_ref().map(Sources::new)),
+            Extra::None => (SidecarMode::default(), None),
+        };
         Self {
             settings: Settings::new(container),
-            mode: match extra {
-                Extra::Logfwd { sidecar_mode } => *sidecar_mode,
-                Extra::None => SidecarMode::default(),
-            },
+            mode,
+            sources,
         }
+    }
+
+    /// What the annotation and the configuration have the sidecar collect together.
+    fn instances<'v>(
+        &'v self,
+        value: &'v str,
+        notes: &mut Vec<Note>,
+    ) -> Result<Instances<'v>, Reason> {
+        let mut instances = match instances::read(value) {
+            Ok(instances) => instances,
+            Err(problem) if self.sources.is_none() => {
+                return Err(Reason::InvalidAnnotation {
+                    annotation: INSTANCES,
+                    problem,
+                });
+            }
+            Err(problem) => {
+                if !value.is_empty() {
+                    notes.push(Note::AnnotationIgnored {
+                        annotation: INSTANCES,
+                        problem,
+                    });
+                }
+                Instances::default()
+            }
+        };
+        instances.paths.extend(self.patterns());
+        Ok(instances)
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = Str<'_>> {
+        let sources = self.sources.iter();
+        sources.flat_map(|sources| sources.patterns.iter().map(|path| path.as_str().into()))
     }
 
     fn plan_sidecar<'p>(
@@ -116,10 +169,7 @@ impl Logfwd {
             text,
             unknown_keys,
             ..
-        } = instances::read(value).map_err(|problem| Reason::InvalidAnnotation {
-            annotation: INSTANCES,
-            problem,
-        })?;
+        } = self.instances(value, notes)?;
         let image = request.configured_image()?;
         notes.extend(unknown_keys);
         let mut mounts = mounts::plan(draft, &paths, edits, notes)?;
@@ -128,16 +178,29 @@ impl Logfwd {
             source: NewVolumeSource::PodLabels,
         });
         mounts.push(NewMount::new(POD_INFO_VOLUME, POD_INFO_PATH).read_only());
-        let configured = self
+        let configs = self
+            .sources
+            .as_ref()
+            .and_then(|sources| sources.configs.as_deref());
+        let told = [
+            (INSTANCES_VARIABLE, (!text.is_empty()).then(|| text.into())),
+            (CONFIGS_VARIABLE, configs.map(Cow::Borrowed)),
+        ];
+        let told: Vec<_> = told
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let mut env: Vec<_> = self
             .settings
             .envs
             .iter()
-            .filter(|env| env.name != INSTANCES_VARIABLE);
-        let mut env: Vec<_> = configured.filter_map(|env| env.for_pod(pod)).collect();
-        env.push(NewEnv {
-            name: INSTANCES_VARIABLE,
-            value: NewEnvValue::Literal(text.into()),
-        });
+            .filter(|env| told.iter().all(|(name, _)| env.name != *name))
+            .filter_map(|env| env.for_pod(pod))
+            .collect();
+        env.extend(told.into_iter().map(|(name, value)| NewEnv {
+            name,
+            value: NewEnvValue::Literal(value),
+        }));
         let native = self.is_native(pod, request.context, notes);
         let sidecar = NewContainer {
             name: CONTAINER,
@@ -181,6 +244,27 @@ impl Logfwd {
             notes.push(Note::KeepsJobRunning { because });
         }
         false
+    }
+}
+
+impl Sources {
+    fn new(sources: &LogSources) -> Self {
+        let LogSources {
+            configs,
+            volume_paths,
+        } = sources;
+        let files = configs.iter().flat_map(LogConfigs::paths).cloned();
+        let directories = volume_paths.iter().map(|path| {
+            if path.ends_with('/') || path.contains(['*', '?', '[', '{']) {
+                path.clone()
+            } else {
+                format!("{path}/")
+            }
+        });
+        Self {
+            configs: configs.as_ref().map(|configs| configs.as_json().to_owned()),
+            patterns: files.chain(directories).collect(),
+        }
     }
 }
 

@@ -1,0 +1,364 @@
+//! Lowers the `admission_inject_v2` schema into rules: a list for each feature, an entry for each rule, in the order in
+//! which they are asked.
+//!
+//! A mistake in a condition never makes a rule fit more pods than its author meant: an entry that can't be used is left
+//! out of its list, and a rule whose condition can't be read is disabled.
+
+use std::sync::Arc;
+
+use super::lowering::{Lowering, parse_image};
+use super::reader::Section;
+use super::rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
+use super::tree::Node;
+use super::{PullPolicy, SidecarMode, log_configs};
+use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::selector::{LabelSelector, NamespacePattern};
+
+/// The key of the section in the document.
+pub(super) const KEY: &str = "admission_inject_v2";
+
+/// When a node pulls the image of a rule that doesn't say. Sections of `admission_inject` have another default.
+const PULL_POLICY: PullPolicy = PullPolicy::Always;
+
+/// The rules of one feature.
+pub(super) struct List {
+    pub(super) key: &'static str,
+    pub(super) feature: Feature,
+    pub(super) keys: &'static [&'static str],
+    /// The words for a language; none where the feature has no languages.
+    words: &'static [(&'static str, Language)],
+    /// Whether a rule that asks for the annotation can leave out its language, and then is for each.
+    is_for_any_language: bool,
+    /// Reads what no other feature has.
+    extra: fn(&mut Lowering<'_>, &Section<'_>) -> Extra,
+}
+
+/// The lists that are handled: one entry each.
+pub(super) static LISTS: [List; 3] = [
+    List {
+        key: "ddtraces",
+        feature: Feature::Ddtrace,
+        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
+        words: &[
+            ("java", Language::Java),
+            ("python", Language::Python),
+            ("nodejs", Language::Nodejs),
+            // An older name.
+            ("js", Language::Nodejs),
+        ],
+        is_for_any_language: false,
+        extra: |_, _| Extra::None,
+    },
+    List {
+        key: "logfwds",
+        feature: Feature::Logfwd,
+        keys: &keys::<4, { COMMON.len() + 4 }>(&[
+            "check_annotation",
+            "log_configs",
+            "log_volume_paths",
+            "sidecar_mode",
+        ]),
+        words: &[],
+        is_for_any_language: false,
+        extra: |lowering, entry| lowering.log_sources(entry),
+    },
+    List {
+        key: "profilers",
+        feature: Feature::Profiler,
+        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
+        words: &[
+            ("java", Language::Java),
+            ("python", Language::Python),
+            ("golang", Language::Golang),
+        ],
+        is_for_any_language: true,
+        extra: |_, _| Extra::None,
+    },
+];
+
+/// Lists of other versions, which this one doesn't handle.
+const OTHER_LISTS: [&str; 2] = ["flameshots", "otels"];
+
+/// What the section can have.
+pub(super) const NAMES: [&str; LISTS.len() + OTHER_LISTS.len()] = {
+    let mut names = [""; LISTS.len() + OTHER_LISTS.len()];
+    let mut at = 0;
+    while at < LISTS.len() {
+        names[at] = LISTS[at].key;
+        at += 1;
+    }
+    let mut other = 0;
+    while other < OTHER_LISTS.len() {
+        names[at + other] = OTHER_LISTS[other];
+        other += 1;
+    }
+    names
+};
+
+/// What every rule can have.
+const COMMON: [&str; 8] = [
+    "name",
+    "namespace_selectors",
+    "label_selectors",
+    "image",
+    "image_pull_policy",
+    "envs",
+    "resources",
+    "security_context",
+];
+
+/// Keys that say which pods a rule is for. An unknown key that may have been meant as one disables the rule.
+const CONDITIONS: [&str; 4] = [
+    "namespace_selectors",
+    "label_selectors",
+    "check_annotation",
+    "language",
+];
+const CONDITION_WORDS: [&str; 4] = ["namespace", "label", "annotation", "selector"];
+
+/// Keys that only other lists have, where they were always ignored.
+const OTHER_KEYS: [&str; 2] = ["language", "check_annotation"];
+
+/// `COMMON` and what only one feature has.
+const fn keys<const OWN: usize, const ALL: usize>(
+    own: &[&'static str; OWN],
+) -> [&'static str; ALL] {
+    let mut keys = [""; ALL];
+    let mut at = 0;
+    while at < COMMON.len() {
+        keys[at] = COMMON[at];
+        at += 1;
+    }
+    let mut more = 0;
+    while more < OWN {
+        keys[at + more] = own[more];
+        more += 1;
+    }
+    keys
+}
+
+impl List {
+    /// Whether an unknown key may have been meant to say which pods a rule is for. What belongs to another list isn't.
+    fn may_condition(&self, key: &str) -> bool {
+        if OTHER_KEYS
+            .iter()
+            .any(|other| other.eq_ignore_ascii_case(key))
+        {
+            return false;
+        }
+        let lower = key.to_ascii_lowercase();
+        CONDITION_WORDS.iter().any(|word| lower.contains(word))
+            || did_you_mean(key, self.keys.iter().copied())
+                .is_some_and(|meant| CONDITIONS.contains(&meant))
+    }
+}
+
+/// The rule can't be used, which has been reported.
+struct Disabled;
+
+impl Lowering<'_> {
+    /// The rules of the section.
+    pub(super) fn v2(&mut self, root: &Section<'_>) -> Vec<Rule> {
+        let section = self.reader.object(root, KEY, &NAMES);
+        for key in OTHER_LISTS {
+            self.unhandled(&section, key);
+        }
+        let mut rules = Vec::new();
+        for list in &LISTS {
+            let path = section.path(list.key);
+            let items = self.reader.array(&section, list.key);
+            for (index, item) in items.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                match item {
+                    Node::Object(entries) => {
+                        let entry = self.reader.section(path, entries, list.keys);
+                        self.entry(&entry, list, &mut rules);
+                    }
+                    Node::Null => self
+                        .reader
+                        .report(Diagnostic::warning(path, "the rule is null, and skipped")),
+                    other => self.reader.wrong_kind(&path, "an object", other),
+                }
+            }
+        }
+        rules
+    }
+
+    /// The rules that one entry comes to: one, or one for each language.
+    fn entry(&mut self, entry: &Section<'_>, list: &'static List, rules: &mut Vec<Rule>) {
+        // All of it is read, so that all that is wrong is reported at once.
+        let name = self.reader.string(entry, "name").unwrap_or_default();
+        let when = self.when(entry, list);
+        let languages = self.languages(entry, list);
+        let image = self.setting(entry, "image", "", parse_image);
+        let container = Arc::new(self.container(entry, &[], PULL_POLICY));
+        let extra = (list.extra)(self, entry);
+        let (Ok(when), Ok(languages)) = (when, languages) else {
+            return;
+        };
+        if image.is_none() {
+            self.reader.report(Diagnostic::error(
+                entry.path("image"),
+                "the rule has no image, so the pods that it fits get nothing",
+            ));
+        }
+        let origin = Origin::named(&entry.path, name);
+        rules.extend(languages.into_iter().map(|language| Rule {
+            origin: origin.clone(),
+            section: origin.clone(),
+            feature: list.feature,
+            language,
+            when: when.clone(),
+            image: image.clone(),
+            image_key: entry.path("image"),
+            container: Arc::clone(&container),
+            extra: extra.clone(),
+        }));
+    }
+
+    /// Which pods a rule fits.
+    fn when(&mut self, entry: &Section<'_>, list: &List) -> Result<When, Disabled> {
+        let namespaces = self.patterns(entry, "namespace_selectors", |text| {
+            NamespacePattern::parse(text).map_err(|error| error.to_string())
+        });
+        let labels = self.patterns(entry, "label_selectors", |text| {
+            LabelSelector::parse(text).map_err(|error| error.to_string())
+        });
+        let annotation = match entry.get("check_annotation") {
+            None => Ok(false),
+            Some(Node::Bool(value)) => Ok(*value),
+            Some(other) => {
+                self.reader.report(
+                    Diagnostic::error(
+                        entry.path("check_annotation"),
+                        format!(
+                            "expected true or false, not {}; the rule is disabled",
+                            other.kind()
+                        ),
+                    )
+                    .found(other.to_string()),
+                );
+                Err(Disabled)
+            }
+        };
+        let doubtful = entry.unknown.iter().find(|key| list.may_condition(key));
+        if let Some(key) = doubtful {
+            self.reader.report(Diagnostic::error(
+                &*entry.path,
+                format!("the rule is disabled: its unknown key `{key}` may have been meant to restrict it"),
+            ));
+            return Err(Disabled);
+        }
+        let when = When {
+            annotation: annotation?,
+            namespaces: namespaces?,
+            labels: labels?,
+        };
+        if when.namespaces.is_empty() && when.labels.is_empty() {
+            self.reader.report(
+                Diagnostic::warning(
+                    &*entry.path,
+                    "the rule is disabled: it has neither namespace_selectors nor label_selectors",
+                )
+                .suggest("write \"namespace_selectors\": [\"*\"] to mean every namespace"),
+            );
+            return Err(Disabled);
+        }
+        Ok(when)
+    }
+
+    /// A list of patterns, of which one has to fit. Those that can't be read are left out, but a list of which nothing is
+    /// left can't be fulfilled.
+    fn patterns<P>(
+        &mut self,
+        entry: &Section<'_>,
+        key: &str,
+        parse: impl Fn(&str) -> Result<P, String>,
+    ) -> Result<Vec<P>, Disabled> {
+        let path = entry.path(key);
+        let mut patterns = Vec::new();
+        match entry.get(key) {
+            None => return Ok(patterns),
+            Some(Node::Array(items)) if items.is_empty() => return Ok(patterns),
+            Some(_) => {}
+        }
+        for (index, item) in self.reader.array(entry, key).iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let Node::String(text) = item else {
+                self.reader.wrong_kind(&path, "a string", item);
+                continue;
+            };
+            match parse(text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(message) => {
+                    let error = Diagnostic::error(path, format!("{message}; entry ignored"));
+                    self.reader.report(if text.is_empty() {
+                        error
+                    } else {
+                        error.found(text)
+                    });
+                }
+            }
+        }
+        if patterns.is_empty() {
+            self.reader.report(Diagnostic::error(
+                path,
+                "the rule is disabled: none of the entries can be used",
+            ));
+            return Err(Disabled);
+        }
+        Ok(patterns)
+    }
+
+    fn languages(
+        &mut self,
+        entry: &Section<'_>,
+        list: &'static List,
+    ) -> Result<Vec<Option<Language>>, Disabled> {
+        if list.words.is_empty() {
+            return Ok(vec![None]);
+        }
+        let asks = matches!(entry.get("check_annotation"), Some(Node::Bool(true)));
+        if list.is_for_any_language && asks && entry.get("language").is_none() {
+            return Ok(list
+                .words
+                .iter()
+                .map(|(_, language)| Some(*language))
+                .collect());
+        }
+        let language = self.language(entry, list.words, "the rule is disabled");
+        language
+            .map(|language| vec![Some(language)])
+            .ok_or(Disabled)
+    }
+
+    fn log_sources(&mut self, entry: &Section<'_>) -> Extra {
+        let sidecar_mode = self.reader.choice(
+            entry,
+            "sidecar_mode",
+            &SidecarMode::ALL,
+            SidecarMode::as_str,
+        );
+        let configs = log_configs::read(&mut self.reader, entry, "log_configs");
+        let key = "log_volume_paths";
+        let list = entry.path(key);
+        let mut volume_paths = Vec::new();
+        for (index, item) in self.reader.array(entry, key).iter().enumerate() {
+            let path = format!("{list}[{index}]");
+            match item {
+                Node::String(text) if text.starts_with('/') => volume_paths.push(text.clone()),
+                Node::String(text) => self.reader.report(
+                    Diagnostic::error(path, "expected an absolute path; entry ignored").found(text),
+                ),
+                other => self.reader.wrong_kind(&path, "a string", other),
+            }
+        }
+        Extra::Logfwd {
+            sidecar_mode,
+            sources: Some(LogSources {
+                configs,
+                volume_paths,
+            }),
+        }
+    }
+}
