@@ -8,6 +8,7 @@ mod amounts;
 pub mod annotation;
 pub mod container;
 pub mod decision;
+mod environment;
 mod features;
 mod limits;
 pub mod miss;
@@ -39,7 +40,7 @@ pub use features::SPECS;
 pub use miss::{Condition, Miss, Missed};
 pub use note::Note;
 pub use reason::{PodSecurityRemedy, Reason};
-pub use spec::{Ask, ContainerPlace, Join, Marks, Spec, StartUp, Trace, VolumeMark};
+pub use spec::{Ask, ContainerPlace, Marks, Spec, StartUp, Trace, VolumeMark};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
 #[derive(Debug)]

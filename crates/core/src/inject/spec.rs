@@ -62,17 +62,12 @@ pub struct StartUp {
     pub original: &'static str,
     /// The value for a container that doesn't define the variable.
     pub bare: &'static str,
-    /// What joins `bare` and a value of the container's own.
-    pub join: Join,
-}
-
-/// Where a container's own value of a start-up variable stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Join {
-    /// In front; what follows it brings its own blank.
-    Behind,
-    /// At the end, with a colon between.
-    Before,
+    /// What stands in front of a value of the container's own.
+    pub before: &'static str,
+    /// What stands behind it.
+    pub behind: &'static str,
+    /// What separates the parts of a value: a blank, or a colon in lists of paths.
+    pub separator: char,
 }
 
 /// By what the parts of a feature are recognised in a pod.

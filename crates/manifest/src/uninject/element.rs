@@ -1,6 +1,5 @@
 //! List elements that injection may have added or changed, and what they may have been before.
 
-use datakit_operator_core::inject::Join;
 use serde_json::{Map, Value};
 
 use super::ours::{Ours, is_merged, list, start_ups};
@@ -294,9 +293,11 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
         normalise_env(&mut entry);
         added.contains(&&entry)
     };
-    // The start-up variable of the language that was asked for.
-    let start_up =
-        start_ups().find(|start_up| added.iter().any(|added| added["name"] == start_up.variable));
+    // The start-up variable of the library that was asked for; several have the same one.
+    let start_up = start_ups().find(|start_up| {
+        let mut added = added.iter();
+        added.any(|added| added["name"] == start_up.variable && added["value"] == start_up.bare)
+    });
     let env: Vec<&Value> = list(container, "env").collect();
     for (index, entry) in env.iter().enumerate() {
         let name = entry["name"].as_str().unwrap_or_default();
@@ -304,12 +305,8 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
         let mut wraps = false;
         if let Some(start_up) = start_up.filter(|start_up| start_up.variable == name) {
             let value = entry["value"].as_str().unwrap_or_default();
-            let own = match start_up.join {
-                Join::Before => value
-                    .strip_prefix(start_up.bare)
-                    .and_then(|own| own.strip_prefix(':')),
-                Join::Behind => value.strip_suffix(start_up.bare),
-            };
+            let own = value.strip_prefix(start_up.before);
+            let own = own.and_then(|own| own.strip_suffix(start_up.behind));
             wraps = own.is_some_and(|own| own == format!("$({})", start_up.original));
             match own.filter(|own| !own.is_empty()) {
                 _ if wraps => before.push(Before::Absent),

@@ -1,7 +1,5 @@
 //! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
-//! language's start-up variable ([`env`]).
-
-mod env;
+//! language's start-up variable ([`environment`](crate::inject::environment)).
 
 use std::sync::Arc;
 
@@ -13,13 +11,13 @@ use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
 use super::SIDECARS;
 use crate::inject::container::Settings;
+use crate::inject::environment::EnvPlanner;
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{
-    Ask, ContainerPlace, Join, Marks, Request, Room, Spec, StartUp, Trace, VolumeMark,
+    Ask, ContainerPlace, Marks, Request, Room, Spec, StartUp, Trace, VolumeMark,
 };
-use env::EnvPlanner;
 
 /// Name of the init container.
 const INIT_CONTAINER: &str = "datakit-lib-init";
@@ -28,6 +26,8 @@ const VOLUME: &str = "datakit-auto-instrument";
 /// Where every container finds it.
 const MOUNT_PATH: &str = "/datadog-lib";
 const COMMAND: &[&str] = &["sh", "copy-lib.sh", MOUNT_PATH];
+/// The variable whose values are merged instead of one winning.
+const TAGS: &str = "DD_TAGS";
 
 pub(super) const SPEC: Spec = Spec {
     feature: Feature::Ddtrace,
@@ -40,7 +40,9 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "JAVA_TOOL_OPTIONS",
                 original: "DATAKIT_ORIGINAL_JAVA_TOOL_OPTIONS",
                 bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
-                join: Join::Behind,
+                before: "",
+                behind: " -javaagent:/datadog-lib/dd-java-agent.jar",
+                separator: ' ',
             }),
         },
         Ask {
@@ -53,7 +55,9 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "NODE_OPTIONS",
                 original: "DATAKIT_ORIGINAL_NODE_OPTIONS",
                 bare: " --require=/datadog-lib/node_modules/dd-trace/init",
-                join: Join::Behind,
+                before: "",
+                behind: " --require=/datadog-lib/node_modules/dd-trace/init",
+                separator: ' ',
             }),
         },
         Ask {
@@ -63,7 +67,9 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "PYTHONPATH",
                 original: "DATAKIT_ORIGINAL_PYTHONPATH",
                 bare: "/datadog-lib/",
-                join: Join::Before,
+                before: "/datadog-lib/:",
+                behind: "",
+                separator: ':',
             }),
         },
     ],
@@ -74,7 +80,7 @@ pub(super) const SPEC: Spec = Spec {
         mount: (VOLUME, MOUNT_PATH),
         volumes: &[VolumeMark::new(VOLUME, "emptyDir")],
         told: None,
-        merged: Some(env::TAGS),
+        merged: Some(TAGS),
         once_shared: None,
         shares_processes: false,
     },
@@ -109,7 +115,7 @@ impl Ddtrace {
     fn new(container: &ContainerSettings) -> Self {
         let settings = Settings::new(container);
         Self {
-            env: EnvPlanner::new(&settings.envs),
+            env: EnvPlanner::new(&settings.envs, Some(TAGS)),
             settings,
         }
     }

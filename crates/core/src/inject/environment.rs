@@ -1,5 +1,5 @@
-//! The environment that ddtrace gives each container: the start-up variable of the language, the configured variables,
-//! and tags merged into the container's own `DD_TAGS`.
+//! The environment that a library gives each container that loads it: the start-up variable of the language, the
+//! configured variables, and tags merged into the container's own.
 //!
 //! A container may define the start-up variable itself. A literal is extended. A `valueFrom` is wrapped: the entry gets
 //! another name in place, and the variable follows it and refers to that name, because the kubelet expands `$(NAME)` from
@@ -13,13 +13,10 @@ use crate::pod::index::FEW;
 use crate::pod::part::{NewEnv, NewEnvValue};
 use crate::pod::view::{Container, EnvSource, EnvVar};
 
-use crate::inject::container::Env;
-use crate::inject::note::{self, Note};
-use crate::inject::reason::Reason;
-use crate::inject::spec::{Join, StartUp};
-
-/// The variable whose values are merged instead of one winning.
-pub(super) const TAGS: &str = "DD_TAGS";
+use super::container::Env;
+use super::note::{self, Note};
+use super::reason::Reason;
+use super::spec::StartUp;
 
 /// Plans the environment of containers.
 #[derive(Debug)]
@@ -56,8 +53,9 @@ struct Found {
 }
 
 impl EnvPlanner {
-    pub(crate) fn new(envs: &[Env]) -> Self {
-        let at = envs.iter().position(|env| env.name == TAGS);
+    /// Of the variable `merged` the values are merged instead of one winning.
+    pub(crate) fn new(envs: &[Env], merged: Option<&str>) -> Self {
+        let at = merged.and_then(|name| envs.iter().position(|env| env.name == name));
         let text = at.and_then(|at| Some((at, envs[at].literal()?)));
         Self {
             tags: text.map(|(at, text)| Tags {
@@ -192,34 +190,38 @@ impl StartUp {
     }
 
     fn joined(&self, value: &str) -> String {
-        match self.join {
-            _ if value.is_empty() => self.bare.to_owned(),
-            Join::Behind => format!("{value}{}", self.bare),
-            Join::Before => format!("{}:{value}", self.bare),
+        if value.is_empty() {
+            return self.bare.to_owned();
         }
+        format!("{}{value}{}", self.before, self.behind)
     }
 
     /// Whether a value has the library loaded already.
     fn loads(&self, value: &str) -> bool {
-        let option = self.bare.trim_start();
-        match self.join {
-            Join::Before => {
-                let directory = option.trim_end_matches('/');
-                value
-                    .split(':')
-                    .any(|part| part.trim_end_matches('/') == directory)
-            }
-            Join::Behind => {
-                let mut words = value.split_ascii_whitespace();
-                words.any(|word| {
-                    word == option
-                        || word
-                            .strip_prefix(option)
-                            .is_some_and(|rest| rest.starts_with('='))
-                })
-            }
+        if self.separator == ':' {
+            let parts: HashSet<&str> = directories(value).collect();
+            return directories(self.bare).all(|part| parts.contains(part));
         }
+        let option: Vec<&str> = self.bare.split_ascii_whitespace().collect();
+        let Some((last, first)) = option.split_last() else {
+            return false;
+        };
+        let words: Vec<&str> = value.split_ascii_whitespace().collect();
+        words.windows(option.len()).any(|words| {
+            // The last word may go on with arguments.
+            let (words, end) = words.split_at(first.len());
+            words == first
+                && end[0]
+                    .strip_prefix(*last)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
     }
+}
+
+/// The directories in a list of paths.
+pub(crate) fn directories(list: &str) -> impl Iterator<Item = &str> {
+    let directories = list.split(':').map(|part| part.trim_end_matches('/'));
+    directories.filter(|part| !part.is_empty())
 }
 
 impl Tags {
