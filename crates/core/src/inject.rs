@@ -40,7 +40,7 @@ pub use features::SPECS;
 pub use miss::{Condition, Miss, Missed};
 pub use note::Note;
 pub use reason::{PodSecurityRemedy, Reason};
-pub use spec::{Ask, ContainerPlace, Marks, Spec, StartUp, Trace, VolumeMark};
+pub use spec::{Ask, ContainerPlace, Marks, MountMark, Spec, StartUp, Trace, VolumeMark};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
 #[derive(Debug)]
@@ -133,10 +133,16 @@ impl Configured {
         draft: &mut Draft<'p, '_>,
         namespace: &str,
         context: &'p ReviewContext,
+        before: &[Decision],
     ) -> Decision {
         let pod = draft.pod;
         let Some(found) = request::choose(&self.rules, pod, namespace) else {
-            return Decision::not_requested(self.spec.feature);
+            return match request::asking(self.spec, pod) {
+                Some(annotation) if self.may(pod, namespace).is_ok() => {
+                    Decision::in_vain(self.spec.feature, annotation)
+                }
+                _ => Decision::not_requested(self.spec.feature),
+            };
         };
         let mut notes = request::lost(self.spec, &found, pod);
         let Found {
@@ -155,6 +161,7 @@ impl Configured {
         let mut edits = Edits::default();
         let kept = self
             .may(pod, namespace)
+            .and_then(|()| self.prevails(pod, before))
             .and_then(|()| prepared.room.plan(&request, draft, &mut edits, &mut notes))
             .and_then(|present| {
                 decision.notes = note::bounded(notes);
@@ -184,6 +191,34 @@ impl Configured {
             return Err(Reason::PodTooLarge(excess));
         }
         self.policy.allow_in(namespace)
+    }
+
+    /// Whether the pod gets this feature and not one that does the same. `before` are the decisions so far.
+    fn prevails(&self, pod: &Pod<'_>, before: &[Decision]) -> Result<(), Reason> {
+        let Some(rival) = self.spec.rival else {
+            return Ok(());
+        };
+        let other = &SPECS[rival as usize];
+        let asked = before.iter().find(|decision| decision.feature == rival);
+        let is_first = asked.is_none();
+        let [own, there] = [self.spec, other].map(|spec| {
+            let name = spec.marks.container;
+            pod.init_container(name).or(pod.container(name)).is_some()
+        });
+        let loses = match (own, there) {
+            (false, true) => true,
+            (true, true) => !is_first,
+            (true, false) => false,
+            (false, false) => asked.is_some_and(Decision::is_meant),
+        };
+        if !loses {
+            return Ok(());
+        }
+        Err(Reason::OtherFeature {
+            feature: rival,
+            switch: other.switch,
+            is_there: there,
+        })
     }
 
     /// Brings a plan within the rules of the pod's namespace, as far as they are known, and says what that changed.
@@ -249,11 +284,11 @@ pub fn inject<'a>(
     pod.too_large = pod.within(&engine.limits).err();
     let namespace = namespace_of(&pod, namespace);
     let mut draft = Draft::new(&pod, engine.limits);
-    let decisions: Vec<Decision> = engine
-        .features
-        .iter()
-        .map(|feature| feature.decide(&mut draft, namespace, context))
-        .collect();
+    let mut decisions = Vec::with_capacity(engine.features.len());
+    for feature in &engine.features {
+        let decision = feature.decide(&mut draft, namespace, context, &decisions);
+        decisions.push(decision);
+    }
     let patch = draft.render();
     Injection {
         patch,

@@ -16,7 +16,11 @@ use crate::{Verdict, sentence, unique};
 const TRACES: [(&str, &[&str]); 3] = [
     (
         "ddtrace",
-        &["datakit-auto-instrument", "DATAKIT_ORIGINAL", "-javaagent"],
+        &[
+            "datakit-auto-instrument",
+            "DATAKIT_ORIGINAL",
+            "-javaagent:/datadog-lib",
+        ],
     ),
     (
         "logfwd",

@@ -16,6 +16,8 @@ use crate::selector::{LabelSelector, NamespacePattern};
 pub enum Feature {
     /// The ddtrace library of a language.
     Ddtrace,
+    /// The OpenTelemetry auto-instrumentation of a language.
+    Otel,
     /// The log sidecar.
     Logfwd,
     /// The profiler sidecar.
@@ -116,7 +118,7 @@ pub struct LogSources {
 
 impl Feature {
     /// Every feature, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Ddtrace, Self::Logfwd, Self::Profiler];
+    pub const ALL: [Self; 4] = [Self::Ddtrace, Self::Otel, Self::Logfwd, Self::Profiler];
 
     /// Their names.
     pub const NAMES: [&'static str; Self::ALL.len()] = {
@@ -133,6 +135,7 @@ impl Feature {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ddtrace => "ddtrace",
+            Self::Otel => "otel",
             Self::Logfwd => "logfwd",
             Self::Profiler => "profiler",
         }

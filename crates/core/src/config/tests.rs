@@ -234,6 +234,15 @@ fn the_effective_configuration_is_spelled_out() {
               ],
               "drop_digest": false
             },
+            "otel": {
+              "namespaces": [
+                "*"
+              ],
+              "versions": [
+                "*"
+              ],
+              "drop_digest": false
+            },
             "logfwd": {
               "namespaces": [
                 "*"

@@ -65,17 +65,11 @@ const fn asking() -> usize {
 }
 
 /// Switches of features that this version doesn't have.
-const OTHER_SWITCHES: [&str; 2] = [
-    "admission.datakit/flameshot.enabled",
-    "admission.datakit/otel.enabled",
-];
+const OTHER_SWITCHES: [&str; 1] = ["admission.datakit/flameshot.enabled"];
 
 /// Annotations of other versions of the operator, which this one doesn't act on.
-const OTHER_VERSIONS: [&str; 6] = [
+const OTHER_VERSIONS: [&str; 3] = [
     "admission.datakit/php-lib.version",
-    "admission.datakit/otel-java-lib.version",
-    "admission.datakit/otel-nodejs-lib.version",
-    "admission.datakit/otel-python-lib.version",
     "admission.datakit/logfwd.log_configs",
     "admission.datakit/logfwd.volume_paths",
 ];

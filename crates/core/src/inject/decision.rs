@@ -93,6 +93,16 @@ impl Decision {
         }
     }
 
+    /// A decision about a feature that an annotation asks for although no rule lets it.
+    pub(crate) fn in_vain(feature: Feature, annotation: &'static str) -> Self {
+        let mut decision = Self {
+            asked_by: Some(AskedBy::Annotation(annotation)),
+            ..Self::not_requested(feature)
+        };
+        decision.skip(Reason::NoRule { annotation });
+        decision
+    }
+
     /// A decision about a feature that was asked for; what comes of it is still open.
     pub(crate) fn asked(rule: &Rule, asked_by: AskedBy) -> Self {
         Self {
@@ -109,6 +119,18 @@ impl Decision {
         self.outcome = Outcome::Skipped;
         self.reason = Some(reason);
         self.notes.clear();
+    }
+
+    /// Whether the pod is meant to have the feature, whatever came of it: somebody asked, and neither its author nor the
+    /// owner of the configuration takes it away.
+    pub(crate) fn is_meant(&self) -> bool {
+        let is_taken = matches!(
+            self.reason,
+            Some(
+                Reason::SwitchedOff { .. } | Reason::NotAllowedHere { .. } | Reason::NoRule { .. }
+            )
+        );
+        self.asked_by.is_some() && !is_taken
     }
 
     /// Whether the pod's author asked and did not get exactly that.

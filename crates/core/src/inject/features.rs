@@ -1,7 +1,9 @@
 //! One room a feature: nothing outside a room knows how its feature works, and nothing outside this table which there are.
 
 mod ddtrace;
+mod library;
 mod logfwd;
+mod otel;
 mod profiler;
 
 use crate::config::Feature;
@@ -9,7 +11,8 @@ use crate::config::Feature;
 use super::spec::{ContainerPlace, Spec};
 
 /// Every feature, in the order in which they run.
-pub static SPECS: [Spec; Feature::ALL.len()] = [ddtrace::SPEC, logfwd::SPEC, profiler::SPEC];
+pub static SPECS: [Spec; Feature::ALL.len()] =
+    [ddtrace::SPEC, otel::SPEC, logfwd::SPEC, profiler::SPEC];
 
 /// Sidecars that other versions of the operator add.
 const OTHER_SIDECARS: [&str; 1] = ["datakit-flameshot"];

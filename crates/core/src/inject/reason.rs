@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::config::Feature;
 use crate::namespace::PodSecurity;
 use crate::pod::limits::Excess;
 use crate::pod::verify::Violation;
@@ -124,6 +125,29 @@ pub enum Reason {
     Unverified(Violation),
     /// The pod, or the patch that it would take, is larger than allowed.
     PodTooLarge(Excess),
+    /// Another feature does the same, and a pod gets one of both.
+    OtherFeature {
+        /// The other feature.
+        feature: Feature,
+        /// The annotation that switches it off.
+        switch: &'static str,
+        /// Whether the pod has it, else it only asks for it.
+        is_there: bool,
+    },
+    /// An annotation asks, and no rule of the configuration gives the pod the feature.
+    NoRule {
+        /// The annotation.
+        annotation: &'static str,
+    },
+    /// A container loads another agent that does the same.
+    OtherAgent {
+        /// The container.
+        container: String,
+        /// How the agent is recognised.
+        agent: String,
+        /// The field or variable that says so.
+        place: String,
+    },
 }
 
 /// What helps where a Pod Security level forbids an addition.
@@ -139,7 +163,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 20] = [
+    pub const CODES: [&str; 23] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -160,6 +184,9 @@ impl Reason {
         "version_not_allowed",
         "unverified",
         "pod_too_large",
+        "other_feature",
+        "other_agent",
+        "no_rule",
     ];
 
     /// The code of the reason.
@@ -190,6 +217,9 @@ impl Reason {
             Self::VersionNotAllowed { .. } => 17,
             Self::Unverified(_) => 18,
             Self::PodTooLarge(_) => 19,
+            Self::OtherFeature { .. } => 20,
+            Self::OtherAgent { .. } => 21,
+            Self::NoRule { .. } => 22,
         }
     }
 
@@ -198,6 +228,7 @@ impl Reason {
         match self {
             Self::MountPathTaken { container, .. }
             | Self::OptionalReference { container, .. }
+            | Self::OtherAgent { container, .. }
             | Self::ReservedVariable { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
             Self::Unverified(violation) => violation.container(),
@@ -215,6 +246,8 @@ impl Reason {
             | Self::PodSecurity { .. }
             | Self::NewNamespace { .. }
             | Self::LimitRange { .. }
+            | Self::OtherFeature { .. }
+            | Self::NoRule { .. }
             | Self::PodTooLarge(_) => None,
         }
     }
@@ -273,6 +306,22 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
+            Self::OtherFeature {
+                feature,
+                is_there: true,
+                ..
+            } => format!("take {feature} out of the pod"),
+            Self::OtherFeature {
+                switch,
+                is_there: false,
+                ..
+            } => format!("set {switch} to \"false\""),
+            Self::NoRule { annotation } => format!(
+                "remove {annotation}, or ask the owner of the operator's configuration for a rule"
+            ),
+            Self::OtherAgent { agent, .. } => {
+                format!("remove {agent} from the container, or don't ask for a second one")
+            }
         }
     }
 }
@@ -355,6 +404,23 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::OtherFeature {
+                feature, is_there, ..
+            } => {
+                let verb = if *is_there { "has" } else { "asks for" };
+                write!(f, "the pod {verb} {feature}, and gets one of both")
+            }
+            Self::NoRule { annotation } => {
+                write!(f, "{annotation} asks, and no rule of the configuration fits the pod")
+            }
+            Self::OtherAgent {
+                container,
+                agent,
+                place,
+            } => write!(
+                f,
+                "container `{container}` has an agent of its own: {agent} in {place}"
+            ),
         }
     }
 }

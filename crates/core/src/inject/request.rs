@@ -110,6 +110,11 @@ fn given<'p>(pod: &'p Pod<'_>, ask: &Ask) -> Option<(&'static str, &'p str)> {
     Some(first)
 }
 
+/// An annotation of the pod that asks for the feature, in whichever language.
+pub(crate) fn asking(spec: &Spec, pod: &Pod<'_>) -> Option<&'static str> {
+    spec.annotations().find(|key| pod.annotation(key).is_some())
+}
+
 /// What is to be said of annotations that ask for other languages than the one that an annotation asked for: a pod gets one.
 pub(crate) fn lost(spec: &Spec, found: &Found<'_>, pod: &Pod<'_>) -> Vec<Note> {
     let (Some(_), Some(chosen)) = (found.annotation, found.prepared.rule.language) else {
@@ -162,7 +167,7 @@ fn failed<'p>(
     let in_namespace = when.namespaces.is_empty() || pattern_of(when, namespace).is_some();
     let with_labels = when.labels.is_empty() || label_of(when, pod).is_some();
     let asked = !when.annotation || given(pod, prepared.ask).is_some();
-    let other = spec.annotations().find(|key| pod.annotation(key).is_some());
+    let other = asking(spec, pod);
     let asked = (!asked).then_some(match other {
         Some(annotation) => Condition::Language { annotation },
         None => Condition::Annotation(prepared.ask.annotations),

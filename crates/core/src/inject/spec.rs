@@ -25,6 +25,9 @@ pub struct Spec {
     pub asks: &'static [Ask],
     /// Whether it does what namespaces forbid that enforce a Pod Security level, however it is configured.
     pub is_privileged: bool,
+    /// Another feature that does the same, so that a pod gets one of both: the one whose container it has, else the one
+    /// that runs first, if the pod asks for it.
+    pub rival: Option<Feature>,
     /// By what its parts are recognised in a pod.
     pub marks: Marks,
     /// Prepares the settings of rules for planning.
@@ -77,8 +80,8 @@ pub struct Marks {
     pub container: &'static str,
     /// Where it stands.
     pub place: ContainerPlace,
-    /// A volume that is mounted into this container, and the path.
-    pub mount: (&'static str, &'static str),
+    /// A volume that is mounted into this container.
+    pub mount: MountMark,
     /// Volumes whose names nobody else uses.
     pub volumes: &'static [VolumeMark],
     /// The variable of the container that repeats what the annotation says.
@@ -100,6 +103,15 @@ pub enum ContainerPlace {
     Beside,
     /// Beside them, or as a native sidecar among the init containers.
     BesideOrNative,
+}
+
+/// A volume in a feature's container.
+#[derive(Debug)]
+pub struct MountMark {
+    /// Its name.
+    pub volume: &'static str,
+    /// Where it can be mounted; anywhere if there is none.
+    pub paths: &'static [&'static str],
 }
 
 /// A volume that nobody but a feature adds.
@@ -175,6 +187,13 @@ impl Spec {
     /// What asks for the feature in a language.
     pub fn ask(&self, language: Option<Language>) -> Option<&'static Ask> {
         self.asks.iter().find(|ask| ask.language == language)
+    }
+}
+
+impl MountMark {
+    /// Whether a mount is this one.
+    pub fn is(&self, volume: &str, path: &str) -> bool {
+        volume == self.volume && (self.paths.is_empty() || self.paths.contains(&path))
     }
 }
 

@@ -259,12 +259,16 @@ pub(super) fn is_merged(variable: &str) -> bool {
 
 /// Indices of a feature's containers in one of the pod's lists, if it can be there.
 fn places(template: &Value, key: &str, spec: &Spec, can_be_there: bool) -> Vec<usize> {
-    let (volume, path) = spec.marks.mount;
+    fn text(value: &Value) -> &str {
+        value.as_str().unwrap_or_default()
+    }
     let is_ours = |container: &Value| {
         can_be_there
             && container["name"] == spec.marks.container
-            && list(container, "volumeMounts")
-                .any(|mount| mount["name"] == volume && mount["mountPath"] == path)
+            && list(container, "volumeMounts").any(|mount| {
+                let mark = &spec.marks.mount;
+                mark.is(text(&mount["name"]), text(&mount["mountPath"]))
+            })
     };
     list(&template["spec"], key)
         .enumerate()

@@ -90,13 +90,13 @@ fn what_is_no_policy_forbids_everything() {
 fn a_feature_whose_policy_is_not_understood_is_forbidden() {
     let policy = check_policy(
         r#"{"ddtrace":{"namespace":["dev-*"]},"logfwd":null,"profiler":{"namespaces":["qa"]},"profilers":{"namespaces":["dev"]},
-            "otel":{"namespaces":[]},"comment":"ours"}"#,
+            "logging":{"namespaces":[]},"comment":"ours"}"#,
         &expect![[r#"
             error: admission_policy.ddtrace.namespace: unknown key; ddtrace is forbidden until this is corrected; did you mean `namespaces`?
             error: admission_policy.logfwd: expected an object, not null; logfwd is forbidden until this is corrected (found `null`)
             error: admission_policy.profilers: unknown feature; profiler is forbidden until this is corrected; did you mean `profiler`?
-            warning: admission_policy.otel: this version doesn't have the feature; ignored
-            error: admission_policy.comment: unknown feature; ignored; the features are ddtrace, logfwd, profiler
+            warning: admission_policy.logging: this version doesn't have the feature; ignored
+            error: admission_policy.comment: unknown feature; ignored; the features are ddtrace, otel, logfwd, profiler
         "#]],
     );
     assert!(policy.of(Feature::Ddtrace).namespaces.is_none());

@@ -17,7 +17,9 @@ use crate::inject::container::Settings;
 use crate::inject::note::{NotNative, Note};
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
-use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
+use crate::inject::spec::{
+    Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
+};
 use instances::Instances;
 use mounts::{POD_INFO_PATH, VOLUME_PREFIX};
 
@@ -46,10 +48,14 @@ pub(super) const SPEC: Spec = Spec {
         trace: Trace::None,
     }],
     is_privileged: false,
+    rival: None,
     marks: Marks {
         container: CONTAINER,
         place: ContainerPlace::BesideOrNative,
-        mount: (POD_INFO_VOLUME, POD_INFO_PATH),
+        mount: MountMark {
+            volume: POD_INFO_VOLUME,
+            paths: &[POD_INFO_PATH],
+        },
         volumes: &[
             VolumeMark::new(POD_INFO_VOLUME, "downwardAPI"),
             VolumeMark {

@@ -18,7 +18,9 @@ use super::SIDECARS;
 use crate::inject::container::Settings;
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
-use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
+use crate::inject::spec::{
+    Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
+};
 
 /// Name of the sidecar.
 const CONTAINER: &str = "datakit-profiler";
@@ -60,10 +62,14 @@ pub(super) const SPEC: Spec = Spec {
         },
     ],
     is_privileged: true,
+    rival: None,
     marks: Marks {
         container: CONTAINER,
         place: ContainerPlace::Beside,
-        mount: (VOLUME, WORKING_DIR),
+        mount: MountMark {
+            volume: VOLUME,
+            paths: &[WORKING_DIR],
+        },
         volumes: &[
             VolumeMark::new(VOLUME, "emptyDir"),
             VolumeMark::new(TMP_VOLUMES[1], "emptyDir"),
