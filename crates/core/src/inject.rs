@@ -40,7 +40,9 @@ pub use features::SPECS;
 pub use miss::{Condition, Miss, Missed};
 pub use note::Note;
 pub use reason::{PodSecurityRemedy, Reason};
-pub use spec::{Ask, ContainerPlace, Marks, MountMark, Spec, StartUp, Trace, VolumeMark};
+pub use spec::{
+    Ask, ContainerPlace, MarkedValue, Marks, MountMark, Spec, StartUp, Trace, VolumeMark,
+};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
 #[derive(Debug)]

@@ -15,11 +15,13 @@ pub struct Patch {
     ops: usize,
 }
 
-/// The parts of a JSON Pointer (RFC 6901). Nothing we point at needs escaping.
+/// The parts of a JSON Pointer (RFC 6901).
 #[derive(Debug, Clone, Copy)]
 pub enum Part {
     /// Text that needs no escaping, with its leading slash.
     Fixed(&'static str),
+    /// A key that may need escaping.
+    Key(&'static str),
     /// A list index.
     Index(usize),
     /// The place behind the last element of a list.
@@ -86,6 +88,16 @@ impl Patch {
         for part in pointer {
             match part {
                 Part::Fixed(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Key(key) => {
+                    out.push(b'/');
+                    for byte in key.bytes() {
+                        match byte {
+                            b'~' => out.extend_from_slice(b"~0"),
+                            b'/' => out.extend_from_slice(b"~1"),
+                            other => out.push(other),
+                        }
+                    }
+                }
                 Part::Index(index) => {
                     out.push(b'/');
                     out.extend_from_slice(itoa::Buffer::new().format(*index).as_bytes());

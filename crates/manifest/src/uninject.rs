@@ -88,8 +88,10 @@ pub fn uninject(
     if !verified {
         elements.iter_mut().for_each(|element| element.choice = 0);
     }
+    let mut rest = without(template, &ours, &elements);
+    remove_annotations(&mut rest, &ours.annotations(template));
     Uninjected {
-        template: without(template, &ours, &elements),
+        template: rest,
         features: ours.features,
         verified,
     }
@@ -128,6 +130,22 @@ fn without(template: &Value, ours: &Ours, elements: &[Element]) -> Value {
         spec.shift_remove("shareProcessNamespace");
     }
     result
+}
+
+/// Takes out annotations, and the map if nothing is left in it.
+fn remove_annotations(template: &mut Value, keys: &[&str]) {
+    let metadata = template.get_mut("metadata").and_then(Value::as_object_mut);
+    let Some(metadata) = metadata.filter(|_| !keys.is_empty()) else {
+        return;
+    };
+    if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+        for key in keys {
+            annotations.shift_remove(*key);
+        }
+        if annotations.is_empty() {
+            metadata.shift_remove("annotations");
+        }
+    }
 }
 
 fn remove(object: &mut Map<String, Value>, key: &str, indices: &[usize]) {

@@ -13,7 +13,7 @@ use crate::review::{answered, body_of};
 use crate::{Verdict, sentence, unique};
 
 /// What a feature adds and nobody else has.
-const TRACES: [(&str, &[&str]); 3] = [
+const TRACES: [(&str, &[&str]); 5] = [
     (
         "ddtrace",
         &[
@@ -22,6 +22,8 @@ const TRACES: [(&str, &[&str]); 3] = [
             "-javaagent:/datadog-lib",
         ],
     ),
+    ("otel", &["otel-auto-instrument"]),
+    ("flameshot", &["flameshot-volume", "FLAMESHOT_PROCESSES"]),
     (
         "logfwd",
         &[
@@ -30,14 +32,7 @@ const TRACES: [(&str, &[&str]); 3] = [
             "datakit-pod-info",
         ],
     ),
-    (
-        "profiler",
-        &[
-            "datakit-profiler-volume",
-            "shareProcessNamespace",
-            "SYS_PTRACE",
-        ],
-    ),
+    ("profiler", &["datakit-profiler-volume", "SYS_ADMIN"]),
 ];
 
 /// The engine of the built-in configuration.

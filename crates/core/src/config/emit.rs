@@ -154,6 +154,16 @@ fn settings(rule: &Rule, section: &mut Map<String, Value>) {
                 section.insert("log_volume_paths".into(), Value::from_iter(paths));
             }
         }
+        Extra::Flameshot {
+            processes,
+            prometheus_annotations,
+        } => {
+            section.insert("processes".into(), processes.as_str().into());
+            section.insert(
+                "enable_prometheus_annotations".into(),
+                (*prometheus_annotations).into(),
+            );
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub struct AllowList {
 /// The key of the policy in the document.
 pub(super) const KEY: &str = "admission_policy";
 /// Features that other versions of the operator have.
-const OTHER_FEATURES: &[&str] = &["flameshot", "flameshots", "logging"];
+const OTHER_FEATURES: &[&str] = &["logging"];
 const KEYS: &[&str] = &["namespaces", "versions", "drop_digest"];
 
 impl Policy {

@@ -20,6 +20,8 @@ pub enum Feature {
     Otel,
     /// The log sidecar.
     Logfwd,
+    /// The sidecar that profiles processes that need much.
+    Flameshot,
     /// The profiler sidecar.
     Profiler,
 }
@@ -105,6 +107,13 @@ pub enum Extra {
         /// annotation alone says it.
         sources: Option<LogSources>,
     },
+    /// Of flameshot.
+    Flameshot {
+        /// What it watches for, a JSON array; without it the rule does nothing.
+        processes: String,
+        /// Whether Prometheus is told by annotations where its metrics are.
+        prometheus_annotations: bool,
+    },
 }
 
 /// What the configuration has the log sidecar collect.
@@ -118,7 +127,13 @@ pub struct LogSources {
 
 impl Feature {
     /// Every feature, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Ddtrace, Self::Otel, Self::Logfwd, Self::Profiler];
+    pub const ALL: [Self; 5] = [
+        Self::Ddtrace,
+        Self::Otel,
+        Self::Logfwd,
+        Self::Flameshot,
+        Self::Profiler,
+    ];
 
     /// Their names.
     pub const NAMES: [&'static str; Self::ALL.len()] = {
@@ -137,13 +152,15 @@ impl Feature {
             Self::Ddtrace => "ddtrace",
             Self::Otel => "otel",
             Self::Logfwd => "logfwd",
+            Self::Flameshot => "flameshot",
             Self::Profiler => "profiler",
         }
     }
 
-    /// Whether the value of an annotation chooses the version of the image. That of logfwd says what to collect.
+    /// Whether the value of an annotation chooses the version of the image. That of logfwd says what to collect, and
+    /// flameshot has none.
     pub const fn has_versions(self) -> bool {
-        !matches!(self, Self::Logfwd)
+        !matches!(self, Self::Logfwd | Self::Flameshot)
     }
 }
 

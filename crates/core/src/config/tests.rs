@@ -248,6 +248,11 @@ fn the_effective_configuration_is_spelled_out() {
                 "*"
               ]
             },
+            "flameshot": {
+              "namespaces": [
+                "*"
+              ]
+            },
             "profiler": {
               "namespaces": [
                 "*"

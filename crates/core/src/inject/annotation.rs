@@ -64,9 +64,6 @@ const fn asking() -> usize {
     count
 }
 
-/// Switches of features that this version doesn't have.
-const OTHER_SWITCHES: [&str; 1] = ["admission.datakit/flameshot.enabled"];
-
 /// Annotations of other versions of the operator, which this one doesn't act on.
 const OTHER_VERSIONS: [&str; 3] = [
     "admission.datakit/php-lib.version",
@@ -95,8 +92,6 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
                     }
                 });
             }
-        } else if OTHER_SWITCHES.contains(&key) {
-            // Nothing can be switched off or on that this version doesn't have.
         } else if OTHER_VERSIONS.contains(&key) {
             note::add(&mut notes, Note::OTHER_VERSION, || {
                 Note::AnnotationOfOtherVersion {

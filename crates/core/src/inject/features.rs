@@ -1,6 +1,7 @@
 //! One room a feature: nothing outside a room knows how its feature works, and nothing outside this table which there are.
 
 mod ddtrace;
+mod flameshot;
 mod library;
 mod logfwd;
 mod otel;
@@ -11,15 +12,17 @@ use crate::config::Feature;
 use super::spec::{ContainerPlace, Spec};
 
 /// Every feature, in the order in which they run.
-pub static SPECS: [Spec; Feature::ALL.len()] =
-    [ddtrace::SPEC, otel::SPEC, logfwd::SPEC, profiler::SPEC];
+pub static SPECS: [Spec; Feature::ALL.len()] = [
+    ddtrace::SPEC,
+    otel::SPEC,
+    logfwd::SPEC,
+    flameshot::SPEC,
+    profiler::SPEC,
+];
 
-/// Sidecars that other versions of the operator add.
-const OTHER_SIDECARS: [&str; 1] = ["datakit-flameshot"];
-
-/// Names of the sidecars that are added, by this version or another one. Other features treat them as ours.
-pub(crate) const SIDECARS: [&str; OTHER_SIDECARS.len() + sidecars()] = {
-    let mut names = [OTHER_SIDECARS[0]; OTHER_SIDECARS.len() + sidecars()];
+/// Names of the sidecars that are added. Other features treat them as ours.
+pub(crate) const SIDECARS: [&str; sidecars()] = {
+    let mut names = [""; sidecars()];
     let (mut at, mut feature) = (0, 0);
     while feature < SPECS.len() {
         if is_sidecar(&SPECS[feature]) {
@@ -59,7 +62,6 @@ mod tests {
             let is_init = spec.marks.place == ContainerPlace::Init;
             assert_eq!(SIDECARS.contains(&spec.marks.container), !is_init);
         }
-        assert!(SIDECARS.contains(&"datakit-flameshot"));
     }
 
     #[test]

@@ -26,18 +26,18 @@ pub enum Reason {
     WindowsPod,
     /// The object only shows a static pod, which changes don't reach.
     MirrorPod,
-    /// The profiler needs a shared process namespace, which excludes `hostPID`.
+    /// The sidecar needs a shared process namespace, which excludes `hostPID`.
     HostPid,
-    /// The profiler never ends, so it would keep a pod running that is meant to end.
+    /// The sidecar never ends, so it would keep a pod running that is meant to end.
     RestartPolicy {
         /// The pod's policy.
         policy: String,
     },
-    /// The profiler runs as root, which the pod's security context forbids or overrides.
+    /// The sidecar runs as root, which the pod's security context forbids or overrides.
     NonRootPod {
         /// The setting.
         setting: String,
-        /// The configuration key that would choose the profiler's user.
+        /// The configuration key that would choose the sidecar's user.
         key: String,
     },
     /// A container of the user's has a name that the operator reserves.
@@ -139,6 +139,22 @@ pub enum Reason {
         /// The annotation.
         annotation: &'static str,
     },
+    /// A setting that the feature can't do without is missing or can't be used for the pod.
+    UnusableSetting {
+        /// Its key in the configuration.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The pod uses the node's network, where a port of the sidecar would be the node's.
+    HostNetwork,
+    /// A container listens on the sidecar's port; all containers of a pod share one network.
+    PortTaken {
+        /// The container.
+        container: String,
+        /// The port.
+        port: u16,
+    },
     /// A container loads another agent that does the same.
     OtherAgent {
         /// The container.
@@ -163,7 +179,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 23] = [
+    pub const CODES: [&str; 26] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -187,6 +203,9 @@ impl Reason {
         "other_feature",
         "other_agent",
         "no_rule",
+        "unusable_setting",
+        "host_network",
+        "port_taken",
     ];
 
     /// The code of the reason.
@@ -220,6 +239,9 @@ impl Reason {
             Self::OtherFeature { .. } => 20,
             Self::OtherAgent { .. } => 21,
             Self::NoRule { .. } => 22,
+            Self::UnusableSetting { .. } => 23,
+            Self::HostNetwork => 24,
+            Self::PortTaken { .. } => 25,
         }
     }
 
@@ -229,6 +251,7 @@ impl Reason {
             Self::MountPathTaken { container, .. }
             | Self::OptionalReference { container, .. }
             | Self::OtherAgent { container, .. }
+            | Self::PortTaken { container, .. }
             | Self::ReservedVariable { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
             Self::Unverified(violation) => violation.container(),
@@ -248,6 +271,8 @@ impl Reason {
             | Self::LimitRange { .. }
             | Self::OtherFeature { .. }
             | Self::NoRule { .. }
+            | Self::UnusableSetting { .. }
+            | Self::HostNetwork
             | Self::PodTooLarge(_) => None,
         }
     }
@@ -261,7 +286,14 @@ impl Reason {
             }
             Self::WindowsPod => "remove the annotation from pods for Windows nodes".to_owned(),
             Self::MirrorPod => "annotate a workload instead of a static pod".to_owned(),
-            Self::HostPid => "remove hostPID or the profiler's annotation".to_owned(),
+            Self::HostPid => "remove hostPID, or don't ask for it".to_owned(),
+            Self::HostNetwork => "remove hostNetwork, or don't ask for it".to_owned(),
+            Self::UnusableSetting { key, .. } => {
+                format!("correct {key} in the operator's configuration")
+            }
+            Self::PortTaken { .. } => {
+                "let the container or the operator's configuration use another port".to_owned()
+            }
             Self::RestartPolicy { .. } => {
                 "profile a workload whose pods have restartPolicy Always".to_owned()
             }
@@ -348,9 +380,9 @@ impl fmt::Display for Reason {
             ),
             Self::RestartPolicy { policy } => write!(
                 f,
-                "restartPolicy is {policy} and a profiler beside the containers would keep the pod from ending"
+                "restartPolicy is {policy} and a sidecar beside the containers would keep the pod from ending"
             ),
-            Self::NonRootPod { setting, .. } => write!(f, "the profiler runs as root and the pod has {setting}"),
+            Self::NonRootPod { setting, .. } => write!(f, "the sidecar runs as root and the pod has {setting}"),
             Self::ReservedContainer { name } => {
                 write!(f, "a container of the pod has the reserved name `{name}`")
             }
@@ -409,6 +441,13 @@ impl fmt::Display for Reason {
             } => {
                 let verb = if *is_there { "has" } else { "asks for" };
                 write!(f, "the pod {verb} {feature}, and gets one of both")
+            }
+            Self::UnusableSetting { key, problem } => write!(f, "{key}: {problem}"),
+            Self::HostNetwork => f.write_str(
+                "the pod uses the node's network (hostNetwork), where its port would be taken from the node",
+            ),
+            Self::PortTaken { container, port } => {
+                write!(f, "container `{container}` has port {port}, which the sidecar needs")
             }
             Self::NoRule { annotation } => {
                 write!(f, "{annotation} asks, and no rule of the configuration fits the pod")

@@ -84,6 +84,8 @@ pub struct Marks {
     pub mount: MountMark,
     /// Volumes whose names nobody else uses.
     pub volumes: &'static [VolumeMark],
+    /// Annotations that are added to the pod, all of them or none.
+    pub annotations: &'static [(&'static str, MarkedValue)],
     /// The variable of the container that repeats what the annotation says.
     pub told: Option<&'static str>,
     /// A variable of the application's containers to whose own value the configured one is added.
@@ -92,6 +94,15 @@ pub struct Marks {
     pub once_shared: Option<&'static str>,
     /// Whether the pod's containers share one process namespace for it.
     pub shares_processes: bool,
+}
+
+/// The value of an annotation that is added to the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkedValue {
+    /// This text.
+    Text(&'static str),
+    /// The port of the container that is added.
+    Port,
 }
 
 /// Where a feature's container stands.

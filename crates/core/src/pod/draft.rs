@@ -7,15 +7,16 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use crate::json::write_string;
 use crate::patch::{Part, Patch};
 
 use super::FEW;
 use super::limits::{AdmissionLimits, Cost, Excess};
 use super::part::{
-    NewContainer, NewEnv, NewMount, NewVolume, NewVolumeSource, escaped, write_list,
+    NewAnnotation, NewContainer, NewEnv, NewMount, NewVolume, NewVolumeSource, escaped, write_list,
 };
 use super::path;
-use super::view::{Pod, VolumeKind};
+use super::view::{Annotations, Pod, VolumeKind};
 
 /// What an operation takes beside its value at most, with the longest pointer there is:
 /// `{"op":"replace","path":"/spec/containers/12345/volumeMounts/12345/value","value":},`.
@@ -41,6 +42,8 @@ pub struct Draft<'p, 'a> {
 /// Edits of a pod: the plan of one feature, or the sum of the accepted ones.
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'p> {
+    /// Annotations to add; the pod has none of these keys.
+    pub annotations: Vec<NewAnnotation<'p>>,
     /// Whether to set `spec.shareProcessNamespace`.
     pub share_process_namespace: bool,
     /// Volumes to append.
@@ -140,6 +143,7 @@ impl<'p, 'a> Draft<'p, 'a> {
     /// Takes over a verified plan.
     pub fn accept(&mut self, plan: Edits<'p>) {
         let edits = &mut self.edits;
+        edits.annotations.extend(plan.annotations);
         edits.share_process_namespace |= plan.share_process_namespace;
         edits.volumes.extend(plan.volumes);
         if edits.volumes.len() > MANY_VOLUMES {
@@ -314,6 +318,9 @@ impl<'p> Edits<'p> {
         if self.share_process_namespace {
             add(OPERATION);
         }
+        for annotation in &self.annotations {
+            add(OPERATION + 2 * escaped(annotation.key) + escaped(&annotation.value));
+        }
         for volume in &self.volumes {
             add(OPERATION + volume.at_most());
         }
@@ -342,6 +349,7 @@ impl<'p> Edits<'p> {
     /// Whether the plan changes nothing.
     pub fn is_empty(&self) -> bool {
         !self.share_process_namespace
+            && self.annotations.is_empty()
             && self.volumes.is_empty()
             && self.init_first.is_empty()
             && self.init_last.is_empty()
@@ -381,6 +389,7 @@ impl NewVolume<'_> {
 /// The minimal JSON Patch that makes edits of a pod.
 fn render(pod: &Pod<'_>, edits: &Edits<'_>) -> Patch {
     let mut patch = Patch::default();
+    render_annotations(pod, &edits.annotations, &mut patch);
     if edits.share_process_namespace {
         let pointer = [Part::Fixed("/spec/shareProcessNamespace")];
         match pod.share_process_namespace {
@@ -428,6 +437,37 @@ fn render(pod: &Pod<'_>, edits: &Edits<'_>) -> Patch {
         );
     }
     patch
+}
+
+fn render_annotations(pod: &Pod<'_>, annotations: &[NewAnnotation<'_>], patch: &mut Patch) {
+    const METADATA: Part = Part::Fixed("/metadata");
+    const ANNOTATIONS: Part = Part::Fixed("/annotations");
+    if annotations.is_empty() {
+        return;
+    }
+    let all = |out: &mut Vec<u8>| {
+        for (index, annotation) in annotations.iter().enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            write_string(out, annotation.key);
+            out.push(b':');
+            write_string(out, &annotation.value);
+        }
+        out.push(b'}');
+    };
+    match pod.has_annotations {
+        Annotations::WithoutMetadata => patch.add(&[METADATA], |out| {
+            out.extend_from_slice(b"{\"annotations\":");
+            all(out);
+            out.push(b'}');
+        }),
+        Annotations::Absent => patch.add(&[METADATA, ANNOTATIONS], all),
+        Annotations::Present => {
+            for annotation in annotations {
+                let pointer = [METADATA, ANNOTATIONS, Part::Key(annotation.key)];
+                patch.add(&pointer, |out| write_string(out, &annotation.value));
+            }
+        }
+    }
 }
 
 fn render_init_containers(pod: &Pod<'_>, edits: &Edits<'_>, patch: &mut Patch) {

@@ -23,6 +23,8 @@ pub struct NewContainer<'p> {
     pub image_pull_policy: &'static str,
     /// `command`; empty leaves the image's own.
     pub command: &'static [&'static str],
+    /// `ports`, of which at most one is added.
+    pub port: Option<NewPort>,
     /// `workingDir`; empty leaves the image's own.
     pub working_dir: &'static str,
     /// `env`
@@ -36,6 +38,24 @@ pub struct NewContainer<'p> {
     /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>).
     pub native_sidecar: bool,
+}
+
+/// A TCP port to add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewPort {
+    /// `name`
+    pub name: &'static str,
+    /// `containerPort`
+    pub number: u16,
+}
+
+/// An annotation of the pod to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAnnotation<'p> {
+    /// The key.
+    pub key: &'static str,
+    /// The value.
+    pub value: Cow<'p, str>,
 }
 
 /// An environment variable to add.
@@ -217,7 +237,9 @@ impl NewContainer<'_> {
         let resources = resources.map_or(0, |resources| resources.as_json().len());
         let security_context = self.security_context.as_deref();
         let security_context = security_context.map_or(0, |context| context.as_json().len());
-        256 + escaped(self.name)
+        let port = self.port.map_or(0, |port| 64 + escaped(port.name));
+        256 + port
+            + escaped(self.name)
             + escaped(&self.image)
             + escaped(self.image_pull_policy)
             + escaped(self.working_dir)
@@ -241,6 +263,13 @@ impl NewContainer<'_> {
         if !self.working_dir.is_empty() {
             out.extend_from_slice(b",\"workingDir\":");
             write_string(out, self.working_dir);
+        }
+        if let Some(port) = self.port {
+            out.extend_from_slice(b",\"ports\":[{\"name\":");
+            write_string(out, port.name);
+            out.extend_from_slice(b",\"containerPort\":");
+            out.extend_from_slice(itoa::Buffer::new().format(port.number).as_bytes());
+            out.extend_from_slice(b",\"protocol\":\"TCP\"}]");
         }
         if !self.env.is_empty() {
             out.extend_from_slice(b",\"env\":");

@@ -5,12 +5,15 @@ use crate::json::{Kind, Reader, Result, Str};
 use super::FEW;
 use super::limits::VIEW_BYTES;
 use super::view::{
-    Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourceSide, Resources, Security, Volume,
-    VolumeKind,
+    Annotations, Container, EnvSource, EnvVar, Mount, Owner, Pod, ResourceSide, Resources,
+    Security, Volume, VolumeKind,
 };
 
 /// Prefix of every annotation that the operator reads.
 const ANNOTATION_PREFIX: &str = "admission.datakit/";
+
+/// Prefix of annotations that say how Prometheus finds metrics.
+const PROMETHEUS_PREFIX: &str = "prometheus.io/";
 
 /// Set by the kubelet on the API objects of static pods
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>).
@@ -41,6 +44,9 @@ impl<'a> Pod<'a> {
     }
 
     fn read_metadata(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
+        if reader.kind()? != Kind::Null {
+            self.has_annotations = Annotations::Absent;
+        }
         reader.object(|reader, key| {
             match key {
                 "name" => self.name = text(reader)?,
@@ -58,6 +64,11 @@ impl<'a> Pod<'a> {
     fn read_annotations(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
         self.annotations.clear();
         self.mirror = false;
+        self.is_scraped = false;
+        self.has_annotations = match reader.kind()? {
+            Kind::Null => Annotations::Absent,
+            _ => Annotations::Present,
+        };
         reader.entries(|reader, key| {
             if key.starts_with(ANNOTATION_PREFIX) {
                 let value = text(reader)?;
@@ -65,6 +76,7 @@ impl<'a> Pod<'a> {
                 return Ok(());
             }
             self.mirror |= key == MIRROR_ANNOTATION;
+            self.is_scraped |= key.starts_with(PROMETHEUS_PREFIX);
             ignore(reader)
         })
     }
@@ -77,6 +89,7 @@ impl<'a> Pod<'a> {
             match key {
                 "restartPolicy" => self.restart_policy = text(reader)?,
                 "hostPID" => self.host_pid = flag(reader)?,
+                "hostNetwork" => self.host_network = flag(reader)?,
                 "hostUsers" => self.host_users = reader.bool()?,
                 "shareProcessNamespace" => self.share_process_namespace = reader.bool()?,
                 "os" => os = field(reader, "name")?,
@@ -125,6 +138,7 @@ fn container<'a>(
             "env" => container.env = list(reader, room, |reader, _| env_var(reader))?,
             "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
             "volumeDevices" => container.devices = list(reader, room, |reader, _| device(reader))?,
+            "ports" => container.tcp_ports = list(reader, room, |reader, _| tcp_port(reader))?,
             "resources" => container.resources = Resources::of(reader.skip()?),
             "restartPolicy" => container.restarts_always = text(reader)? == "Always",
             "securityContext" => {
@@ -137,6 +151,21 @@ fn container<'a>(
         Ok(())
     })?;
     Ok(container)
+}
+
+/// The number of a port; 0 if it isn't of TCP, which is what a port is that doesn't say.
+fn tcp_port(reader: &mut Reader<'_>) -> Result<i64> {
+    let mut number = 0;
+    let mut is_tcp = true;
+    reader.object(|reader, key| {
+        match key {
+            "containerPort" => number = reader.integer()?.unwrap_or_default(),
+            "protocol" => is_tcp = matches!(&*text(reader)?, "" | "TCP"),
+            _ => ignore(reader)?,
+        }
+        Ok(())
+    })?;
+    Ok(if is_tcp { number } else { 0 })
 }
 
 fn env_var<'a>(reader: &mut Reader<'a>) -> Result<EnvVar<'a>> {

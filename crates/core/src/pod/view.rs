@@ -22,12 +22,18 @@ pub struct Pod<'a> {
     pub(super) labels: Vec<(Str<'a>, Str<'a>)>,
     /// Those of `metadata.annotations` whose key begins with `admission.datakit/`.
     pub annotations: Vec<(Str<'a>, Str<'a>)>,
+    /// Whether there are annotations at all.
+    pub has_annotations: Annotations,
+    /// Whether some annotation says how Prometheus finds metrics: its key begins with `prometheus.io/`.
+    pub is_scraped: bool,
     /// Whether the kubelet made this object to show a static pod; changing it changes nothing that runs.
     pub mirror: bool,
     /// `spec.restartPolicy`; empty stands for the default, `Always`.
     pub restart_policy: Str<'a>,
     /// `spec.hostPID`
     pub host_pid: bool,
+    /// `spec.hostNetwork`
+    pub host_network: bool,
     /// `spec.hostUsers`; absent stands for true.
     pub host_users: Option<bool>,
     /// `spec.shareProcessNamespace`
@@ -54,6 +60,18 @@ pub struct Pod<'a> {
     pub(crate) too_large: Option<Excess>,
 }
 
+/// Whether there are annotations at all, which decides where new ones are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Annotations {
+    /// There is no `metadata`.
+    #[default]
+    WithoutMetadata,
+    /// There is `metadata` without `annotations`.
+    Absent,
+    /// There are some, or there is an empty map.
+    Present,
+}
+
 /// A workload that made the pod.
 #[derive(Debug, Clone, Default)]
 pub struct Owner<'a> {
@@ -78,6 +96,8 @@ pub struct Container<'a> {
     pub mounts: Vec<Mount<'a>>,
     /// `volumeDevices` as (volume name, device path).
     pub devices: Vec<(Str<'a>, Str<'a>)>,
+    /// `ports` of TCP; 0 stands for one of another protocol.
+    pub tcp_ports: Vec<i64>,
     /// `resources`
     pub resources: Resources<'a>,
     /// Whether its own `restartPolicy` is `Always`, which makes an init container a native sidecar.

@@ -1,7 +1,7 @@
 //! What in a template is certainly ours, by reserved names and shape.
 
 use datakit_operator_core::inject::{
-    Ask, ContainerPlace, Feature, SPECS, Spec, StartUp, Trace, annotation,
+    Ask, ContainerPlace, Feature, MarkedValue, SPECS, Spec, StartUp, Trace, annotation,
 };
 use serde_json::{Map, Value, json};
 
@@ -29,6 +29,8 @@ struct Found {
     told: String,
     /// A path that was shared with every container, as earlier versions did.
     shared: Option<&'static str>,
+    /// The port of the container, if it has one.
+    port: Option<String>,
 }
 
 impl Ours {
@@ -121,7 +123,8 @@ impl Ours {
     }
 
     /// The template with annotations that ask for the features that are there, should they have been removed or
-    /// switched off since. A feature that a selector asked for gets one as well, which has the same effect.
+    /// switched off since. A feature that a selector asked for gets one as well, which has the same effect. Those that
+    /// aren't there are switched off: a rule may ask for them by now.
     pub(super) fn asking(&self, template: &Value) -> Value {
         let mut asking = template.clone();
         let annotations = object_in(&mut asking, "metadata")
@@ -131,7 +134,11 @@ impl Ours {
         };
         annotations.shift_remove(annotation::ENABLED);
         for spec in &SPECS {
-            annotations.shift_remove(spec.switch);
+            if self.features.contains(&spec.feature) {
+                annotations.shift_remove(spec.switch);
+            } else {
+                annotations.insert(spec.switch.to_owned(), json!("false"));
+            }
         }
         for found in &self.found {
             // The template may ask for another language by now.
@@ -152,6 +159,26 @@ impl Ours {
             }
         }
         asking
+    }
+
+    /// The keys of annotations that were added to the template: all that a feature adds, with its values.
+    pub(super) fn annotations(&self, template: &Value) -> Vec<&'static str> {
+        let there = &template["metadata"]["annotations"];
+        let mut ours = Vec::new();
+        for found in &self.found {
+            let marked = found.spec.marks.annotations;
+            let is_ours = |(key, value): &(&'static str, MarkedValue)| match value {
+                MarkedValue::Text(text) => there[*key] == *text,
+                MarkedValue::Port => found
+                    .port
+                    .as_deref()
+                    .is_some_and(|port| there[*key] == port),
+            };
+            if marked.iter().all(is_ours) {
+                ours.extend(marked.iter().map(|(key, _)| *key));
+            }
+        }
+        ours
     }
 
     /// What the version that injected the template would have made of it, from what this version makes of it: what is in
@@ -239,6 +266,9 @@ impl Found {
             asks,
             told: told.unwrap_or_default(),
             shared,
+            port: own["ports"][0]["containerPort"]
+                .as_u64()
+                .map(|port| port.to_string()),
         }
     }
 }

@@ -85,6 +85,7 @@ pub(super) const SPEC: Spec = Spec {
             paths: &[MOUNT_PATH],
         },
         volumes: &[VolumeMark::new(VOLUME, "emptyDir")],
+        annotations: &[],
         told: None,
         merged: Some(TAGS),
         once_shared: None,

@@ -63,6 +63,7 @@ pub(super) const SPEC: Spec = Spec {
                 ..VolumeMark::new(VOLUME_PREFIX, "emptyDir")
             },
         ],
+        annotations: &[],
         told: Some(INSTANCES_VARIABLE),
         merged: None,
         once_shared: None,
@@ -118,7 +119,7 @@ impl Logfwd {
                 sidecar_mode,
                 sources,
             } => (*sidecar_mode, sources.as_ref().map(Sources::new)),
-            Extra::None => (SidecarMode::default(), None),
+            _ => (SidecarMode::default(), None),
         };
         Self {
             settings: Settings::new(container),

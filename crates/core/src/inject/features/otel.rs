@@ -92,6 +92,7 @@ pub(super) const SPEC: Spec = Spec {
             paths: &[JAVA_PATH, NODEJS_PATH, PYTHON_PATH],
         },
         volumes: &[VolumeMark::new(VOLUME, "emptyDir")],
+        annotations: &[],
         told: None,
         merged: None,
         once_shared: None,

@@ -75,6 +75,7 @@ pub(super) const SPEC: Spec = Spec {
             VolumeMark::new(TMP_VOLUMES[1], "emptyDir"),
             VolumeMark::new(TIMEZONE_VOLUMES[1], "hostPath"),
         ],
+        annotations: &[],
         told: None,
         merged: None,
         once_shared: Some(TIMEZONE),
@@ -181,7 +182,7 @@ impl Profiler {
             mounts,
             resources: self.settings.resources(pod),
             security_context: Some(Cow::Borrowed(&self.security_context)),
-            native_sidecar: false,
+            ..NewContainer::default()
         });
         Ok(())
     }
