@@ -10,6 +10,7 @@ mod envs;
 mod log_configs;
 mod lowering;
 mod policy;
+mod processes;
 mod reader;
 mod reference;
 mod resources;

@@ -10,7 +10,7 @@ use super::lowering::{Lowering, parse_image};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 use super::tree::Node;
-use super::{PullPolicy, SidecarMode, log_configs};
+use super::{PullPolicy, SidecarMode, log_configs, processes};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::selector::{LabelSelector, NamespacePattern};
 
@@ -33,8 +33,8 @@ pub(super) struct List {
     extra: fn(&mut Lowering<'_>, &Section<'_>) -> Extra,
 }
 
-/// The lists that are handled: one entry each.
-pub(super) static LISTS: [List; 3] = [
+/// The lists, in the order in which features run.
+pub(super) static LISTS: [List; 5] = [
     List {
         key: "ddtraces",
         feature: Feature::Ddtrace,
@@ -45,6 +45,18 @@ pub(super) static LISTS: [List; 3] = [
             ("nodejs", Language::Nodejs),
             // An older name.
             ("js", Language::Nodejs),
+        ],
+        is_for_any_language: false,
+        extra: |_, _| Extra::None,
+    },
+    List {
+        key: "otels",
+        feature: Feature::Otel,
+        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
+        words: &[
+            ("java", Language::Java),
+            ("python", Language::Python),
+            ("nodejs", Language::Nodejs),
         ],
         is_for_any_language: false,
         extra: |_, _| Extra::None,
@@ -63,6 +75,14 @@ pub(super) static LISTS: [List; 3] = [
         extra: |lowering, entry| lowering.log_sources(entry),
     },
     List {
+        key: "flameshots",
+        feature: Feature::Flameshot,
+        keys: &keys::<2, { COMMON.len() + 2 }>(&["processes", "enable_prometheus_annotations"]),
+        words: &[],
+        is_for_any_language: false,
+        extra: |lowering, entry| lowering.flameshot(entry),
+    },
+    List {
         key: "profilers",
         feature: Feature::Profiler,
         keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
@@ -76,21 +96,13 @@ pub(super) static LISTS: [List; 3] = [
     },
 ];
 
-/// Lists of other versions, which this one doesn't handle.
-const OTHER_LISTS: [&str; 2] = ["flameshots", "otels"];
-
 /// What the section can have.
-pub(super) const NAMES: [&str; LISTS.len() + OTHER_LISTS.len()] = {
-    let mut names = [""; LISTS.len() + OTHER_LISTS.len()];
+pub(super) const NAMES: [&str; LISTS.len()] = {
+    let mut names = [""; LISTS.len()];
     let mut at = 0;
     while at < LISTS.len() {
         names[at] = LISTS[at].key;
         at += 1;
-    }
-    let mut other = 0;
-    while other < OTHER_LISTS.len() {
-        names[at + other] = OTHER_LISTS[other];
-        other += 1;
     }
     names
 };
@@ -160,9 +172,6 @@ impl Lowering<'_> {
     /// The rules of the section.
     pub(super) fn v2(&mut self, root: &Section<'_>) -> Vec<Rule> {
         let section = self.reader.object(root, KEY, &NAMES);
-        for key in OTHER_LISTS {
-            self.unhandled(&section, key);
-        }
         let mut rules = Vec::new();
         for list in &LISTS {
             let path = section.path(list.key);
@@ -330,6 +339,23 @@ impl Lowering<'_> {
         language
             .map(|language| vec![Some(language)])
             .ok_or(Disabled)
+    }
+
+    fn flameshot(&mut self, entry: &Section<'_>) -> Extra {
+        let key = "enable_prometheus_annotations";
+        let prometheus_annotations = match entry.get(key) {
+            None => false,
+            Some(Node::Bool(value)) => *value,
+            Some(other) => {
+                self.reader
+                    .wrong_kind(&entry.path(key), "true or false", other);
+                false
+            }
+        };
+        Extra::Flameshot {
+            processes: processes::read(&mut self.reader, entry, "processes"),
+            prometheus_annotations,
+        }
     }
 
     fn log_sources(&mut self, entry: &Section<'_>) -> Extra {

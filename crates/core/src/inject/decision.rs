@@ -121,13 +121,16 @@ impl Decision {
         self.notes.clear();
     }
 
-    /// Whether the pod is meant to have the feature, whatever came of it: somebody asked, and neither its author nor the
-    /// owner of the configuration takes it away.
+    /// Whether the pod is meant to have the feature, whatever came of it: somebody asked, the configuration has it, and
+    /// neither its owner nor the pod's author takes it away.
     pub(crate) fn is_meant(&self) -> bool {
         let is_taken = matches!(
             self.reason,
             Some(
-                Reason::SwitchedOff { .. } | Reason::NotAllowedHere { .. } | Reason::NoRule { .. }
+                Reason::SwitchedOff { .. }
+                    | Reason::NotAllowedHere { .. }
+                    | Reason::ImageNotConfigured { .. }
+                    | Reason::NoRule { .. }
             )
         );
         self.asked_by.is_some() && !is_taken

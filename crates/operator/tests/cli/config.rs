@@ -42,13 +42,10 @@ fn every_finding_has_a_line() {
 
 #[test]
 fn what_this_build_ignores_is_an_error() {
-    let later = r#"{"admission_inject_v2": {"flameshots": [{"image": "a:1"}]}}"#;
+    let later = r#"{"admission_mutate": {"loggings": [{"config": "[]"}]}}"#;
     let ran = run(&["check-config", "-"], later);
     assert_eq!(ran.code, 2);
-    for part in [
-        "error: admission_inject_v2.flameshots: ",
-        "nothing is injected",
-    ] {
+    for part in ["error: admission_mutate: ", "nothing is injected"] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 }

@@ -175,7 +175,7 @@ fn json_for_machines() {
                     "code": "host_pid",
                     "container": null,
                     "message": "the pod uses the node's process namespace (hostPID), which can't be shared with a sidecar",
-                    "remedy": "remove hostPID or the profiler's annotation"
+                    "remedy": "remove hostPID, or don't ask for it"
                   },
                   "notes": [],
                   "missed": null

@@ -78,12 +78,17 @@ fn diagnostics_of_keys_and_kinds() {
 #[test]
 fn a_section_of_another_version_that_configures_something_is_an_error() {
     check(
-        r#"{"admission_inject_v2":{"otels":[{"name":"all"}],"flameshots":[]},
+        r#"{"admission_inject_v2":{"otels":[],"loggings":[]},
             "admission_mutate":{"loggings":[{},null,{"namespace_selectors":[]}]}}"#,
         &expect![[r#"
             warning: admission_mutate: this version doesn't handle the section; ignored
-            warning: admission_inject_v2.flameshots: this version doesn't handle the section; ignored
-            error: admission_inject_v2.otels: this version doesn't handle the section, so nothing that it configures is injected
+            warning: admission_inject_v2.loggings: unknown key, ignored
+        "#]],
+    );
+    check(
+        r#"{"admission_mutate":{"loggings":[{"config":"[]"}]}}"#,
+        &expect![[r#"
+            error: admission_mutate: this version doesn't handle the section, so nothing that it configures is injected
         "#]],
     );
 }

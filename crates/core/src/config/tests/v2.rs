@@ -326,3 +326,81 @@ fn rules_are_written_as_they_were_meant() {
         }"#]]
     .assert_eq(&format!("{written:#}"));
 }
+
+#[test]
+fn rules_for_opentelemetry_name_a_language_that_it_has() {
+    check_rules(
+        &list(
+            "otels",
+            r#"{"namespace_selectors":["*"],"language":"java","image":"a:1"},
+               {"namespace_selectors":["*"],"language":"nodejs","image":"a:1","check_annotation":true},
+               {"namespace_selectors":["*"],"language":"php","image":"a:1"},
+               {"namespace_selectors":["*"],"check_annotation":true,"image":"a:1"}"#,
+        ),
+        &expect![[r#"
+            admission_inject_v2.otels[0]: otel java ["*"] [] a:1 Always
+            admission_inject_v2.otels[1]: otel nodejs ["*"] [] annotation a:1 Always
+        "#]],
+        &expect![[r#"
+            error: admission_inject_v2.otels[2].language: expected one of java, python, nodejs; the rule is disabled (found `php`)
+            error: admission_inject_v2.otels[3].language: expected one of java, python, nodejs; the rule is disabled
+        "#]],
+    );
+}
+
+#[test]
+fn a_rule_for_flameshot_says_what_it_needs() {
+    let envs = r#""envs":{"FLAMESHOT_PROFILING_PATH":"/p","FLAMESHOT_HTTP_LOCAL_PORT":"1"}"#;
+    let rule = |more: &str| format!(r#"{{"namespace_selectors":["*"],"image":"a:1",{more}}}"#);
+    let rules = [
+        rule(&format!(
+            r#"{envs},"processes":"[{{\"service\":\"s\"}}]","enable_prometheus_annotations":true"#
+        )),
+        rule(&format!(
+            r#"{envs},"processes":"{{}}","enable_prometheus_annotations":"yes""#
+        )),
+        rule(&format!(r#"{envs},"processes":["java"]"#)),
+        rule(r#""processes":"[]","check_annotation":true"#),
+    ];
+    let text = list("flameshots", &rules.join(","));
+    check_rules(&text, &expect![[r#"
+        admission_inject_v2.flameshots[0]: flameshot - ["*"] [] a:1 Always
+        admission_inject_v2.flameshots[1]: flameshot - ["*"] [] a:1 Always
+        admission_inject_v2.flameshots[2]: flameshot - ["*"] [] a:1 Always
+        admission_inject_v2.flameshots[3]: flameshot - ["*"] [] a:1 Always
+    "#]], &expect![[r#"
+        error: admission_inject_v2.flameshots[1].enable_prometheus_annotations: expected true or false, not a string; ignored (found `"yes"`)
+        error: admission_inject_v2.flameshots[1].processes: expected a JSON array in the text: it holds an object; ignored (found `{}`)
+        error: admission_inject_v2.flameshots[2].processes: expected a string, not an array; ignored (found `["java"]`)
+        warning: admission_inject_v2.flameshots[2].processes: there is nothing to watch for, so the pods that the rule fits get nothing
+        warning: admission_inject_v2.flameshots[3].check_annotation: unknown key, ignored
+        error: admission_inject_v2.flameshots[3].envs: FLAMESHOT_PROFILING_PATH is missing, so the pods that the rule fits get nothing
+        error: admission_inject_v2.flameshots[3].envs: FLAMESHOT_HTTP_LOCAL_PORT is missing, so the pods that the rule fits get nothing
+    "#]]);
+    let config = load(&text).0;
+    let extra: Vec<_> = config
+        .rules_of(Feature::Flameshot)
+        .map(|rule| &rule.extra)
+        .collect();
+    expect![[r#"
+        [
+            Flameshot {
+                processes: "[{\"service\":\"s\"}]",
+                prometheus_annotations: true,
+            },
+            Flameshot {
+                processes: "",
+                prometheus_annotations: false,
+            },
+            Flameshot {
+                processes: "",
+                prometheus_annotations: false,
+            },
+            Flameshot {
+                processes: "[]",
+                prometheus_annotations: false,
+            },
+        ]
+    "#]].assert_debug_eq(&extra);
+    assert_eq!(load(&config.to_json()).0, config);
+}
