@@ -1,7 +1,9 @@
 //! A review costs what its size allows, and what would become too large is left out with a reason.
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, Note, Outcome, Reason, ReviewContext, inject_pod};
+use datakit_operator_core::inject::{
+    Engine, Feature, Note, Outcome, Reason, ReviewContext, inject_pod,
+};
 use datakit_operator_core::pod::limits::{Limit, STORED_BYTES};
 use datakit_operator_core::review::{Answer, longest_answer, review, warnings};
 use serde_json::{Value, json};
@@ -62,10 +64,10 @@ fn check(limits: Value, pod: &Value, expected: [&str; 3]) {
     let text = pod.to_string();
     let injection = inject_pod(&text, Some("default"), &engine, &ReviewContext::default()).unwrap();
     // These features are what the pods ask for.
-    let found: Vec<&str> = injection
-        .decisions
+    let asked = [Feature::Ddtrace, Feature::Logfwd, Feature::Profiler];
+    let found: Vec<&str> = asked
         .iter()
-        .take(expected.len())
+        .map(|feature| &injection.decisions[*feature as usize])
         .map(|decision| match &decision.reason {
             Some(Reason::PodTooLarge(excess)) => {
                 assert!(excess.found > excess.most || excess.limit == Limit::ViewBytes);
@@ -219,7 +221,7 @@ fn notes_of_one_kind_are_counted_once_there_are_many() {
         &ReviewContext::default(),
     )
     .unwrap();
-    let notes = &injection.decisions[1].notes;
+    let notes = &injection.decisions[Feature::Logfwd as usize].notes;
     assert_eq!(notes.len(), 21);
     let more = Note::More {
         kind: "not_shared",
@@ -245,6 +247,6 @@ fn a_path_that_is_too_long_is_skipped() {
         &ReviewContext::default(),
     )
     .unwrap();
-    let note = injection.decisions[1].notes[0].to_string();
+    let note = injection.decisions[Feature::Logfwd as usize].notes[0].to_string();
     assert!(note.ends_with("no path can be that long"), "{note}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, Reason, ReviewContext, inject_pod};
+use datakit_operator_core::inject::{Engine, Feature, Reason, ReviewContext, inject_pod};
 use datakit_operator_core::namespace::{Namespace, Namespaces};
 use serde_json::json;
 
@@ -22,12 +22,12 @@ fn check(namespaces: Namespaces, want: [&str; 2]) {
     });
     let pod = pod.to_string();
     let injection = inject_pod(&pod, Some("shop"), &Engine::new(&config), &context).unwrap();
-    let said = |feature: usize| {
-        let decision = &injection.decisions[feature];
+    let said = |feature: Feature| {
+        let decision = &injection.decisions[feature as usize];
         let reason = decision.reason.as_ref().map(Reason::as_str);
         reason.unwrap_or(decision.outcome.as_str())
     };
-    assert_eq!([said(0), said(2)], want);
+    assert_eq!([said(Feature::Ddtrace), said(Feature::Profiler)], want);
 }
 
 #[test]

@@ -363,12 +363,15 @@ fn a_rule_for_flameshot_says_what_it_needs() {
         rule(r#""processes":"[]","check_annotation":true"#),
     ];
     let text = list("flameshots", &rules.join(","));
-    check_rules(&text, &expect![[r#"
+    check_rules(
+        &text,
+        &expect![[r#"
         admission_inject_v2.flameshots[0]: flameshot - ["*"] [] a:1 Always
         admission_inject_v2.flameshots[1]: flameshot - ["*"] [] a:1 Always
         admission_inject_v2.flameshots[2]: flameshot - ["*"] [] a:1 Always
         admission_inject_v2.flameshots[3]: flameshot - ["*"] [] a:1 Always
-    "#]], &expect![[r#"
+    "#]],
+        &expect![[r#"
         error: admission_inject_v2.flameshots[1].enable_prometheus_annotations: expected true or false, not a string; ignored (found `"yes"`)
         error: admission_inject_v2.flameshots[1].processes: expected a JSON array in the text: it holds an object; ignored (found `{}`)
         error: admission_inject_v2.flameshots[2].processes: expected a string, not an array; ignored (found `["java"]`)
@@ -376,7 +379,8 @@ fn a_rule_for_flameshot_says_what_it_needs() {
         warning: admission_inject_v2.flameshots[3].check_annotation: unknown key, ignored
         error: admission_inject_v2.flameshots[3].envs: FLAMESHOT_PROFILING_PATH is missing, so the pods that the rule fits get nothing
         error: admission_inject_v2.flameshots[3].envs: FLAMESHOT_HTTP_LOCAL_PORT is missing, so the pods that the rule fits get nothing
-    "#]]);
+    "#]],
+    );
     let config = load(&text).0;
     let extra: Vec<_> = config
         .rules_of(Feature::Flameshot)
@@ -401,6 +405,7 @@ fn a_rule_for_flameshot_says_what_it_needs() {
                 prometheus_annotations: false,
             },
         ]
-    "#]].assert_debug_eq(&extra);
+    "#]]
+    .assert_debug_eq(&extra);
     assert_eq!(load(&config.to_json()).0, config);
 }
