@@ -161,9 +161,12 @@ impl Config {
         document::load(text, overrides)
     }
 
-    /// Whether no feature can be injected, because none has an image.
+    /// Whether no feature can be injected, because none has an image and no rule tells the agent anything.
     pub fn injects_nothing(&self) -> bool {
-        self.rules.iter().all(|rule| rule.image.is_none())
+        let tells = |rule: &Rule| matches!(rule.extra, Extra::Logging(Some(_)));
+        self.rules
+            .iter()
+            .all(|rule| rule.image.is_none() && !tells(rule))
     }
 
     /// The rules of one feature, those that win first.

@@ -11,7 +11,9 @@ mod ours;
 
 use datakit_operator_core::config::{Config, Policy};
 use datakit_operator_core::image::Image;
-use datakit_operator_core::inject::{Engine, Feature, ReviewContext, inject_pod};
+use datakit_operator_core::inject::{
+    Engine, Feature, MarkedValue, ReviewContext, SPECS, inject_pod,
+};
 use datakit_operator_core::version::KubernetesVersion;
 use serde_json::{Map, Value, json};
 
@@ -53,7 +55,9 @@ pub fn uninject(
     engine: &Engine,
     context: &ReviewContext,
 ) -> Uninjected {
-    let ours = Ours::find(template);
+    let (bare, annotated) =
+        without_annotations(template, |bare| injected(bare, namespace, engine, context));
+    let ours = Ours::find(template, &annotated);
     if ours.features.is_empty() {
         return Uninjected {
             template: template.clone(),
@@ -75,13 +79,13 @@ pub fn uninject(
     let mut elements = element::find(
         template,
         &ours,
-        &inject(&ours.bare(template)).unwrap_or_default(),
+        &inject(&ours.bare(&bare)).unwrap_or_default(),
     );
     let verified = [true, false].into_iter().any(|ordered| {
         elements.iter_mut().for_each(|element| element.choice = 0);
         let wanted = normal_spec(template, &ours, ordered);
         settle(&mut elements, &wanted, |elements| {
-            let again = inject(&without(template, &ours, elements))?;
+            let again = inject(&without(&bare, &ours, elements))?;
             Some(normal_spec(&again, &ours, ordered))
         })
     });
@@ -95,6 +99,45 @@ pub fn uninject(
         features: ours.features,
         verified,
     }
+}
+
+/// The template without the annotations that injection adds, and the features that add them: those whose value injecting
+/// again gives.
+fn without_annotations(
+    template: &Value,
+    inject: impl Fn(&Value) -> Option<Value>,
+) -> (Value, Vec<Feature>) {
+    let mut bare = template.clone();
+    let mut features = Vec::new();
+    let configured = SPECS.iter().flat_map(|spec| {
+        let marks = spec.marks.annotations.iter();
+        let marks = marks.filter(|(_, value)| matches!(value, MarkedValue::Configured));
+        marks.map(move |(key, _)| (spec.feature, *key))
+    });
+    for (feature, key) in configured {
+        let mut tried = bare.clone();
+        let Some(metadata) = tried.get_mut("metadata").and_then(Value::as_object_mut) else {
+            continue;
+        };
+        let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        else {
+            continue;
+        };
+        let Some(value) = annotations.shift_remove(key) else {
+            continue;
+        };
+        if annotations.is_empty() {
+            metadata.shift_remove("annotations");
+        }
+        let again = inject(&tried).unwrap_or_default();
+        if again["metadata"]["annotations"][key] == value {
+            bare = tried;
+            features.push(feature);
+        }
+    }
+    (bare, features)
 }
 
 /// The template after injection; none if it is no pod.

@@ -17,7 +17,7 @@ const ROOT: &[&str] = &[
     policy::KEY,
     "admission_limits",
     v2::KEY,
-    "admission_mutate",
+    v2::MUTATE,
 ];
 const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
 
@@ -120,7 +120,6 @@ impl Lowering<'_> {
             parse_listen,
         );
         let log_level = self.setting(root, "log_level", env_overrides::LOG_LEVEL, parse_level);
-        self.unhandled(root, "admission_mutate");
         let rules = self.rules(root);
         let config = Config {
             server_listen: server_listen.unwrap_or(DEFAULT_LISTEN),
@@ -163,6 +162,7 @@ impl Lowering<'_> {
             .partition(|rule| rule.image.is_none() && is_in_v2(rule.feature));
         rules.extend(v2);
         rules.extend(last);
+        rules.extend(self.loggings(root));
         rules
     }
 

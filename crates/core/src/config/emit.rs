@@ -7,7 +7,7 @@ use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
     Resources, SecurityContext,
 };
-use super::{v1, v2};
+use super::{LogConfigs, v1, v2};
 use crate::selector::{LabelSelector, NamespacePattern};
 
 /// See [`Config::to_json`].
@@ -39,6 +39,10 @@ pub(super) fn to_json(config: &Config) -> String {
     let lists = lists(rules);
     if !lists.is_empty() {
         document[v2::KEY] = lists.into();
+    }
+    let loggings: Vec<Value> = rules.iter().filter_map(logging).collect();
+    if !loggings.is_empty() {
+        document[v2::MUTATE] = json!({ v2::LOGGINGS: loggings });
     }
     format!("{document:#}")
 }
@@ -99,16 +103,8 @@ fn entry(rule: &Rule) -> Value {
     if !rule.origin.name().is_empty() {
         entry.insert("name".into(), rule.origin.name().into());
     }
-    let When {
-        annotation,
-        namespaces,
-        labels,
-    } = &rule.when;
-    let namespaces = namespaces.iter().map(NamespacePattern::as_str);
-    let labels = labels.iter().map(LabelSelector::as_str);
-    entry.insert("namespace_selectors".into(), Value::from_iter(namespaces));
-    entry.insert("label_selectors".into(), Value::from_iter(labels));
-    entry.insert("check_annotation".into(), (*annotation).into());
+    selector_lists(&rule.when, &mut entry);
+    entry.insert("check_annotation".into(), rule.when.annotation.into());
     if let Some(language) = rule.language {
         entry.insert("language".into(), language.as_str().into());
     }
@@ -117,6 +113,25 @@ fn entry(rule: &Rule) -> Value {
     }
     settings(rule, &mut entry);
     entry.into()
+}
+
+/// The entry of `loggings` that is lowered into this rule again, if it is one.
+fn logging(rule: &Rule) -> Option<Value> {
+    let Extra::Logging(configs) = &rule.extra else {
+        return None;
+    };
+    let mut entry = Map::new();
+    selector_lists(&rule.when, &mut entry);
+    let config = configs.as_ref().map_or("", LogConfigs::as_json);
+    entry.insert("config".into(), config.into());
+    Some(entry.into())
+}
+
+fn selector_lists(when: &When, entry: &mut Map<String, Value>) {
+    let namespaces = when.namespaces.iter().map(NamespacePattern::as_str);
+    let labels = when.labels.iter().map(LabelSelector::as_str);
+    entry.insert("namespace_selectors".into(), Value::from_iter(namespaces));
+    entry.insert("label_selectors".into(), Value::from_iter(labels));
 }
 
 /// The settings of a rule's container, and those that only its feature has.
@@ -140,7 +155,7 @@ fn settings(rule: &Rule, section: &mut Map<String, Value>) {
         section.insert("security_context".into(), block);
     }
     match &rule.extra {
-        Extra::None => {}
+        Extra::None | Extra::Logging(_) => {}
         Extra::Logfwd {
             sidecar_mode,
             sources,

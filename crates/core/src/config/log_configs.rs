@@ -14,7 +14,8 @@ pub struct LogConfigs {
 }
 
 /// The longest text that one environment variable can hold and a program still be started: 128 KiB with the variable's
-/// name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
+/// name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>). All annotations of a pod together may
+/// have twice as much.
 const LONGEST: usize = 128 * 1024 - "LOGFWD_LOG_CONFIGS=\0".len();
 
 /// What an entry can say, and of which kind its value is.
@@ -34,6 +35,15 @@ const KEYS: [(&str, Kind); 13] = [
     ("tags", Kind::Texts),
 ];
 
+/// Who reads the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadBy {
+    /// The log sidecar, by a variable: it takes each entry with a path for files.
+    Sidecar,
+    /// The agent, by an annotation that has the text as it is written: only entries of type `file` are files.
+    Agent,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
@@ -43,7 +53,7 @@ enum Kind {
 }
 
 impl LogConfigs {
-    /// The list as compact JSON.
+    /// The list as JSON, in the form that its reader gets.
     pub fn as_json(&self) -> &str {
         &self.text
     }
@@ -55,7 +65,12 @@ impl LogConfigs {
 }
 
 /// Reads the list at a key; it is left out as a whole where it can't be read.
-pub(super) fn read(reader: &mut Reader, section: &Section<'_>, key: &str) -> Option<LogConfigs> {
+pub(super) fn read(
+    reader: &mut Reader,
+    section: &Section<'_>,
+    key: &str,
+    read_by: ReadBy,
+) -> Option<LogConfigs> {
     let text = reader.string(section, key)?;
     if text.is_empty() {
         return None;
@@ -75,22 +90,36 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>, key: &str) -> Opt
         }
     };
     let errors = reader.errors();
-    let mut paths = Vec::new();
+    let mut paths: Vec<String> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let place = format!("{path}[{index}]");
         match item {
-            Node::Object(entries) => paths.extend(entry(reader, &place, entries)),
+            Node::Object(entries) => {
+                let Some(path) = entry(reader, &place, entries, read_by) else {
+                    continue;
+                };
+                if read_by == ReadBy::Agent && paths.contains(&path) {
+                    reader.report(
+                        Diagnostic::warning(
+                            child(&place, "path"),
+                            "the path is listed twice, for which the agent takes nothing of the list",
+                        )
+                        .found(path.as_str()),
+                    );
+                }
+                paths.push(path);
+            }
             other => reader.wrong_kind(&place, "an object", other),
         }
     }
-    let text = Node::Array(items).to_string();
+    let text = match read_by {
+        ReadBy::Sidecar => Node::Array(items).to_string(),
+        ReadBy::Agent => text.to_owned(),
+    };
     if text.len() > LONGEST {
         reader.report(Diagnostic::error(
             path.as_str(),
-            format!(
-                "has {} bytes, and an environment variable holds {LONGEST}",
-                text.len()
-            ),
+            format!("has {} bytes, and may have {LONGEST}", text.len()),
         ));
     }
     if reader.errors() > errors {
@@ -104,8 +133,14 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>, key: &str) -> Opt
 }
 
 /// Checks one entry and returns the path that it collects.
-fn entry(reader: &mut Reader, place: &str, entries: &[(String, Node)]) -> Option<String> {
+fn entry(
+    reader: &mut Reader,
+    place: &str,
+    entries: &[(String, Node)],
+    read_by: ReadBy,
+) -> Option<String> {
     let mut disabled = false;
+    let mut is_file = read_by == ReadBy::Sidecar;
     let mut path = None;
     for (key, node) in entries {
         let known = KEYS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
@@ -123,6 +158,7 @@ fn entry(reader: &mut Reader, place: &str, entries: &[(String, Node)]) -> Option
             (_, Node::Null) => {}
             (Kind::Bool, Node::Bool(value)) => disabled |= *name == "disable" && *value,
             (Kind::Text, Node::String(text)) if *name == "path" => path = Some(text.clone()),
+            (Kind::Text, Node::String(text)) if *name == "type" => is_file |= text == "file",
             (Kind::Text, Node::String(_)) | (Kind::Number, Node::Number(_)) => {}
             (Kind::Texts, Node::Object(tags)) => {
                 for (tag, value) in tags {
@@ -134,7 +170,7 @@ fn entry(reader: &mut Reader, place: &str, entries: &[(String, Node)]) -> Option
             (kind, other) => reader.wrong_kind(&child(place, key), kind.as_str(), other),
         }
     }
-    path.filter(|path| !disabled && !path.is_empty())
+    path.filter(|path| is_file && !disabled && !path.is_empty())
 }
 
 impl Kind {

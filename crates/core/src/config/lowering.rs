@@ -17,23 +17,6 @@ pub(super) struct Lowering<'o> {
 }
 
 impl Lowering<'_> {
-    /// Reports a part of the document that another version would handle.
-    pub(super) fn unhandled(&mut self, section: &Section<'_>, key: &str) {
-        // Whoever comes from a version that has the part expects what it configures: that is an error. A part that is
-        // there and empty, as in shipped defaults, loses nothing.
-        match section.get(key) {
-            Some(part) if part.configures() => self.reader.report(Diagnostic::error(
-                section.path(key),
-                "this version doesn't handle the section, so nothing that it configures is injected",
-            )),
-            Some(_) => self.reader.report(Diagnostic::warning(
-                section.path(key),
-                "this version doesn't handle the section; ignored",
-            )),
-            None => {}
-        }
-    }
-
     pub(super) fn container(
         &mut self,
         section: &Section<'_>,

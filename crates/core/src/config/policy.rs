@@ -34,8 +34,6 @@ pub struct AllowList {
 
 /// The key of the policy in the document.
 pub(super) const KEY: &str = "admission_policy";
-/// Features that other versions of the operator have.
-const OTHER_FEATURES: &[&str] = &["logging"];
 const KEYS: &[&str] = &["namespaces", "versions", "drop_digest"];
 
 impl Policy {
@@ -176,13 +174,7 @@ fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) ->
         let meant = Feature::ALL
             .into_iter()
             .find(|feature| meant == Some(feature.as_str()));
-        let other = OTHER_FEATURES
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(key));
         reader.report(match meant {
-            _ if other => {
-                Diagnostic::warning(path, "this version doesn't have the feature; ignored")
-            }
             Some(meant) => {
                 *policy.of_mut(meant) = FeaturePolicy::forbidding();
                 Diagnostic::error(

@@ -24,6 +24,8 @@ pub enum Feature {
     Flameshot,
     /// The profiler sidecar.
     Profiler,
+    /// What the agent collects of the pod.
+    Logging,
 }
 
 /// Languages that a feature can be made for. Which of them a feature has is its own matter.
@@ -77,7 +79,7 @@ pub struct Origin {
 pub(super) enum Form {
     /// A section for each feature: `admission_inject`.
     V1,
-    /// A list of rules for each feature: `admission_inject_v2`.
+    /// A list of rules for each feature: `admission_inject_v2`, or `admission_mutate`.
     V2,
 }
 
@@ -114,6 +116,8 @@ pub enum Extra {
         /// Whether Prometheus is told by annotations where its metrics are.
         prometheus_annotations: bool,
     },
+    /// What the agent is told to collect; `None` where pods that the rule fits are left as they are.
+    Logging(Option<LogConfigs>),
 }
 
 /// What the configuration has the log sidecar collect.
@@ -127,12 +131,13 @@ pub struct LogSources {
 
 impl Feature {
     /// Every feature, in the order in which they run.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ddtrace,
         Self::Otel,
         Self::Logfwd,
         Self::Flameshot,
         Self::Profiler,
+        Self::Logging,
     ];
 
     /// Their names.
@@ -154,13 +159,14 @@ impl Feature {
             Self::Logfwd => "logfwd",
             Self::Flameshot => "flameshot",
             Self::Profiler => "profiler",
+            Self::Logging => "logging",
         }
     }
 
     /// Whether the value of an annotation chooses the version of the image. That of logfwd says what to collect, and
-    /// flameshot has none.
+    /// flameshot and logging have none.
     pub const fn has_versions(self) -> bool {
-        !matches!(self, Self::Logfwd | Self::Flameshot)
+        !matches!(self, Self::Logfwd | Self::Flameshot | Self::Logging)
     }
 }
 

@@ -261,6 +261,11 @@ fn the_effective_configuration_is_spelled_out() {
                 "*"
               ],
               "drop_digest": false
+            },
+            "logging": {
+              "namespaces": [
+                "*"
+              ]
             }
           },
           "admission_limits": {

@@ -102,16 +102,6 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> ConfigError {
 }
 
 impl Node {
-    /// Whether there is any value in it, at any depth.
-    pub(super) fn configures(&self) -> bool {
-        match self {
-            Node::Null => false,
-            Node::Bool(_) | Node::Number(_) | Node::String(_) => true,
-            Node::Array(items) => items.iter().any(Node::configures),
-            Node::Object(entries) => entries.iter().any(|(_, value)| value.configures()),
-        }
-    }
-
     /// The kind of value, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {

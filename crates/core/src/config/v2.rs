@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use super::log_configs::{self, ReadBy};
 use super::lowering::{Lowering, parse_image};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 use super::tree::Node;
-use super::{PullPolicy, SidecarMode, log_configs, processes};
+use super::{ContainerSettings, PullPolicy, SidecarMode, processes};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::selector::{LabelSelector, NamespacePattern};
 
@@ -95,6 +96,20 @@ pub(super) static LISTS: [List; 5] = [
         extra: |_, _| Extra::None,
     },
 ];
+
+/// The key in the document of what isn't injected into pods, but said on them.
+pub(super) const MUTATE: &str = "admission_mutate";
+/// The key of its only list.
+pub(super) const LOGGINGS: &str = "loggings";
+/// The list, whose rules have no container and therefore other keys than the rest.
+static LOGGING_LIST: List = List {
+    key: LOGGINGS,
+    feature: Feature::Logging,
+    keys: &["namespace_selectors", "label_selectors", "config"],
+    words: &[],
+    is_for_any_language: false,
+    extra: |_, _| Extra::None,
+};
 
 /// What the section can have.
 pub(super) const NAMES: [&str; LISTS.len()] = {
@@ -358,6 +373,65 @@ impl Lowering<'_> {
         }
     }
 
+    /// The rules of [`MUTATE`].
+    pub(super) fn loggings(&mut self, root: &Section<'_>) -> Vec<Rule> {
+        let section = self.reader.object(root, MUTATE, &[LOGGINGS]);
+        let path = section.path(LOGGINGS);
+        let mut rules = Vec::new();
+        for (index, item) in self.reader.array(&section, LOGGINGS).iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match item {
+                Node::Object(entries) => {
+                    let entry = self.reader.section(path, entries, LOGGING_LIST.keys);
+                    rules.extend(self.logging(&entry));
+                }
+                Node::Null => self
+                    .reader
+                    .report(Diagnostic::warning(path, "the rule is null, and skipped")),
+                other => self.reader.wrong_kind(&path, "an object", other),
+            }
+        }
+        rules
+    }
+
+    fn logging(&mut self, entry: &Section<'_>) -> Option<Rule> {
+        let when = self.when(entry, &LOGGING_LIST);
+        let errors = self.reader.errors();
+        let configs = log_configs::read(&mut self.reader, entry, "config", ReadBy::Agent);
+        let when = when.ok()?;
+        for (key, is_missing) in [
+            ("namespace_selectors", when.namespaces.is_empty()),
+            ("label_selectors", when.labels.is_empty()),
+        ] {
+            if is_missing {
+                self.reader.report(
+                    Diagnostic::warning(
+                        &*entry.path,
+                        format!("the rule is disabled: it needs {key} as well"),
+                    )
+                    .suggest("namespaces `*` and a label selector such as `!none` fit every pod"),
+                );
+                return None;
+            }
+        }
+        // A list that can't be read is no list that was left out on purpose.
+        if self.reader.errors() > errors {
+            return None;
+        }
+        let origin = Origin::named(&entry.path, "");
+        Some(Rule {
+            origin: origin.clone(),
+            section: origin,
+            feature: Feature::Logging,
+            language: None,
+            when,
+            image: None,
+            image_key: String::new(),
+            container: Arc::new(ContainerSettings::default()),
+            extra: Extra::Logging(configs),
+        })
+    }
+
     fn log_sources(&mut self, entry: &Section<'_>) -> Extra {
         let sidecar_mode = self.reader.choice(
             entry,
@@ -365,7 +439,7 @@ impl Lowering<'_> {
             &SidecarMode::ALL,
             SidecarMode::as_str,
         );
-        let configs = log_configs::read(&mut self.reader, entry, "log_configs");
+        let configs = log_configs::read(&mut self.reader, entry, "log_configs", ReadBy::Sidecar);
         let key = "log_volume_paths";
         let list = entry.path(key);
         let mut volume_paths = Vec::new();

@@ -4,6 +4,7 @@ mod ddtrace;
 mod flameshot;
 mod library;
 mod logfwd;
+mod logging;
 mod otel;
 mod profiler;
 
@@ -18,6 +19,7 @@ pub static SPECS: [Spec; Feature::ALL.len()] = [
     logfwd::SPEC,
     flameshot::SPEC,
     profiler::SPEC,
+    logging::SPEC,
 ];
 
 /// Names of the sidecars that are added. Other features treat them as ours.
@@ -35,7 +37,10 @@ pub(crate) const SIDECARS: [&str; sidecars()] = {
 };
 
 const fn is_sidecar(spec: &Spec) -> bool {
-    !matches!(spec.marks.place, ContainerPlace::Init)
+    !matches!(
+        spec.marks.place,
+        ContainerPlace::Init | ContainerPlace::Nowhere
+    )
 }
 
 const fn sidecars() -> usize {
@@ -59,8 +64,7 @@ mod tests {
     #[test]
     fn sidecars_of_all_features_are_known() {
         for spec in &SPECS {
-            let is_init = spec.marks.place == ContainerPlace::Init;
-            assert_eq!(SIDECARS.contains(&spec.marks.container), !is_init);
+            assert_eq!(SIDECARS.contains(&spec.marks.container), is_sidecar(spec));
         }
     }
 

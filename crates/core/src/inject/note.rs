@@ -98,6 +98,11 @@ pub enum Note {
         /// What is wrong with it, and where.
         problem: String,
     },
+    /// The agent collects the files of a volume once for each container that has it.
+    CollectedForEach {
+        /// How many containers of the application there are.
+        count: usize,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -162,7 +167,7 @@ impl Note {
     pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 13] = [
+    pub const CODES: [&str; 14] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -176,6 +181,7 @@ impl Note {
         "switch_unreadable",
         "more",
         "annotation_ignored",
+        "collected_for_each",
     ];
 
     /// The code of the note.
@@ -199,6 +205,7 @@ impl Note {
             Self::SwitchUnreadable { .. } => 10,
             Self::More { .. } => 11,
             Self::AnnotationIgnored { .. } => 12,
+            Self::CollectedForEach { .. } => 13,
         }
     }
 
@@ -221,6 +228,7 @@ impl Note {
             | Self::AnnotationOfOtherVersion { .. }
             | Self::SwitchUnreadable { .. }
             | Self::AnnotationIgnored { .. }
+            | Self::CollectedForEach { .. }
             | Self::More { .. } => None,
         }
     }
@@ -265,6 +273,10 @@ impl Note {
             Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
             Self::AnnotationIgnored { annotation, .. } => {
                 format!("correct the value of {annotation}")
+            }
+            Self::CollectedForEach { .. } => {
+                "use logfwd, or annotate the container that writes with datakit/<container>.logs"
+                    .to_owned()
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -332,6 +344,10 @@ impl fmt::Display for Note {
                 annotation,
                 problem,
             } => write!(f, "{annotation} was ignored: {problem}"),
+            Self::CollectedForEach { count } => write!(
+                f,
+                "the pod has {count} containers, and the agent collects the files once for each"
+            ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,

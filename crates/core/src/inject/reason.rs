@@ -121,6 +121,13 @@ pub enum Reason {
         /// The bound, and why it can't be kept.
         problem: String,
     },
+    /// The rule says of such pods that they get nothing.
+    NothingConfigured {
+        /// The configuration key that says what pods get.
+        key: String,
+    },
+    /// The pod itself tells the agent what to collect.
+    ToldByThePod,
     /// The edits would have made the pod invalid.
     Unverified(Violation),
     /// The pod, or the patch that it would take, is larger than allowed.
@@ -179,7 +186,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 26] = [
+    pub const CODES: [&str; 28] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -206,6 +213,8 @@ impl Reason {
         "unusable_setting",
         "host_network",
         "port_taken",
+        "nothing_configured",
+        "told_by_the_pod",
     ];
 
     /// The code of the reason.
@@ -242,6 +251,8 @@ impl Reason {
             Self::UnusableSetting { .. } => 23,
             Self::HostNetwork => 24,
             Self::PortTaken { .. } => 25,
+            Self::NothingConfigured { .. } => 26,
+            Self::ToldByThePod => 27,
         }
     }
 
@@ -273,6 +284,8 @@ impl Reason {
             | Self::NoRule { .. }
             | Self::UnusableSetting { .. }
             | Self::HostNetwork
+            | Self::NothingConfigured { .. }
+            | Self::ToldByThePod
             | Self::PodTooLarge(_) => None,
         }
     }
@@ -335,6 +348,13 @@ impl Reason {
             Self::NewNamespace { .. } => "create the pod again".to_owned(),
             Self::LimitRange { .. } => {
                 "change it, or resources of the feature in the operator's configuration".to_owned()
+            }
+            Self::NothingConfigured { key } => {
+                format!("set {key} in the operator's configuration if it should")
+            }
+            Self::ToldByThePod => {
+                "remove the pod's annotations datakit/logs and datakit/<container>.logs to leave it to the rule"
+                    .to_owned()
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
@@ -434,6 +454,10 @@ impl fmt::Display for Reason {
                 limit_range,
                 problem,
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
+            Self::NothingConfigured { key } => {
+                write!(f, "the rule gives such pods nothing ({key} is empty)")
+            }
+            Self::ToldByThePod => f.write_str("an annotation of the pod tells the agent what to collect"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
             Self::OtherFeature {

@@ -76,7 +76,7 @@ pub struct StartUp {
 /// By what the parts of a feature are recognised in a pod.
 #[derive(Debug)]
 pub struct Marks {
-    /// The name of the container that is added.
+    /// The name of the container that is added; empty where there is none.
     pub container: &'static str,
     /// Where it stands.
     pub place: ContainerPlace,
@@ -103,6 +103,8 @@ pub enum MarkedValue {
     Text(&'static str),
     /// The port of the container that is added.
     Port,
+    /// What the rule says: what injecting again gives.
+    Configured,
 }
 
 /// Where a feature's container stands.
@@ -114,6 +116,8 @@ pub enum ContainerPlace {
     Beside,
     /// Beside them, or as a native sidecar among the init containers.
     BesideOrNative,
+    /// It has none.
+    Nowhere,
 }
 
 /// A volume in a feature's container.

@@ -12,6 +12,12 @@ use super::view::{
 /// Prefix of every annotation that the operator reads.
 const ANNOTATION_PREFIX: &str = "admission.datakit/";
 
+/// By which the agent is told what to collect.
+const LOGS_ANNOTATION: &str = "datakit/logs";
+/// Of annotations that tell it so for one container.
+const AGENT_PREFIX: &str = "datakit/";
+const LOGS_SUFFIX: &str = ".logs";
+
 /// Prefix of annotations that say how Prometheus finds metrics.
 const PROMETHEUS_PREFIX: &str = "prometheus.io/";
 
@@ -65,6 +71,8 @@ impl<'a> Pod<'a> {
         self.annotations.clear();
         self.mirror = false;
         self.is_scraped = false;
+        self.logs = None;
+        self.logs_of_a_container = false;
         self.has_annotations = match reader.kind()? {
             Kind::Null => Annotations::Absent,
             _ => Annotations::Present,
@@ -75,6 +83,11 @@ impl<'a> Pod<'a> {
                 room.push(&mut self.annotations, (key, value));
                 return Ok(());
             }
+            if key == LOGS_ANNOTATION {
+                self.logs = Some(text(reader)?);
+                return Ok(());
+            }
+            self.logs_of_a_container |= key.starts_with(AGENT_PREFIX) && key.ends_with(LOGS_SUFFIX);
             self.mirror |= key == MIRROR_ANNOTATION;
             self.is_scraped |= key.starts_with(PROMETHEUS_PREFIX);
             ignore(reader)

@@ -24,6 +24,10 @@ pub struct Pod<'a> {
     pub annotations: Vec<(Str<'a>, Str<'a>)>,
     /// Whether there are annotations at all.
     pub has_annotations: Annotations,
+    /// The annotation by which the agent is told what to collect of all containers, `datakit/logs`.
+    pub logs: Option<Str<'a>>,
+    /// Whether it is told so for a single container: `datakit/<container>.logs`.
+    pub logs_of_a_container: bool,
     /// Whether some annotation says how Prometheus finds metrics: its key begins with `prometheus.io/`.
     pub is_scraped: bool,
     /// Whether the kubelet made this object to show a static pod; changing it changes nothing that runs.

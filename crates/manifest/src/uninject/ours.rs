@@ -34,7 +34,8 @@ struct Found {
 }
 
 impl Ours {
-    pub(super) fn find(template: &Value) -> Self {
+    /// What is ours in a template. `annotated` are features that have left an annotation of ours.
+    pub(super) fn find(template: &Value, annotated: &[Feature]) -> Self {
         let mut ours = Self {
             features: Vec::new(),
             containers: Vec::new(),
@@ -47,6 +48,13 @@ impl Ours {
                 ContainerPlace::Init => (false, true),
                 ContainerPlace::Beside => (true, false),
                 ContainerPlace::BesideOrNative => (true, true),
+                ContainerPlace::Nowhere => {
+                    if annotated.contains(&spec.feature) {
+                        ours.features.push(spec.feature);
+                        ours.found.push(Found::new(spec, &Value::Null, template));
+                    }
+                    continue;
+                }
             };
             let beside = places(template, "containers", spec, beside);
             let init = places(template, "initContainers", spec, init);
@@ -169,6 +177,8 @@ impl Ours {
             let marked = found.spec.marks.annotations;
             let is_ours = |(key, value): &(&'static str, MarkedValue)| match value {
                 MarkedValue::Text(text) => there[*key] == *text,
+                // Else the feature wouldn't be there.
+                MarkedValue::Configured => true,
                 MarkedValue::Port => found
                     .port
                     .as_deref()

@@ -50,7 +50,7 @@ With `-o json`, the object has these keys:
                  apiVersion, kind, namespace, name: of the object; path: JSON pointer to the template in the document
                  decisions[]; notes[]: as in decisions, about the annotations themselves
                  remarks[]: texts about the template as a whole, those of notes[] among them
-  decisions[]    feature: ddtrace, otel, logfwd, flameshot or profiler; language: or null
+  decisions[]    feature: ddtrace, otel, logfwd, flameshot, profiler or logging; language: or null
                  outcome: injected, repaired, already_injected, skipped or not_requested
                  askedBy: null, or kind (annotation, label_selector, namespace_pattern) and value
                  rule: null, or where in the configuration the rule stands that asked

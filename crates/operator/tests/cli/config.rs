@@ -41,11 +41,15 @@ fn every_finding_has_a_line() {
 }
 
 #[test]
-fn what_this_build_ignores_is_an_error() {
-    let later = r#"{"admission_mutate": {"loggings": [{"config": "[]"}]}}"#;
-    let ran = run(&["check-config", "-"], later);
+fn a_rule_that_is_disabled_by_a_mistake_is_an_error() {
+    let rules =
+        r#"{"admission_inject_v2": {"logfwds": [{"namespace_selectors": ["("], "image": "a:1"}]}}"#;
+    let ran = run(&["check-config", "-"], rules);
     assert_eq!(ran.code, 2);
-    for part in ["error: admission_mutate: ", "nothing is injected"] {
+    for part in [
+        "error: admission_inject_v2.logfwds[0].namespace_selectors",
+        "the rule is disabled",
+    ] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 }
@@ -71,6 +75,7 @@ fn a_policy_is_checked_and_shown() {
             "ddtrace": {"namespaces": ["*"], "versions": ["v1.*"], "drop_digest": false},
             "logfwd": {"namespaces": ["*"]},
             "profiler": {"namespaces": [], "versions": [], "drop_digest": false},
+            "logging": {"namespaces": ["*"]},
         })
     );
 }

@@ -43,6 +43,7 @@ fn a_table_for_people() {
                                             admission.datakit/            process namespace (hostPID),  profiler's annotation
                                             java-profiler.version, rule   which can't be shared with a
                                             admission_inject.profiler     sidecar
+            logging          not requested
         "#]],
     );
     check(
@@ -69,6 +70,7 @@ fn a_table_for_people() {
                               sidecar
               what to change  remove hostPID or the profiler's
                               annotation
+            logging: not requested
         "#]],
     );
 }
@@ -86,6 +88,7 @@ fn nothing_asked_for() {
         ddtrace   not requested
         logfwd    not requested
         profiler  not requested
+        logging   not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&ran.stdout);
@@ -179,6 +182,19 @@ fn json_for_machines() {
                   },
                   "notes": [],
                   "missed": null
+                },
+                {
+                  "feature": "logging",
+                  "language": null,
+                  "outcome": "not_requested",
+                  "askedBy": null,
+                  "rule": null,
+                  "reason": null,
+                  "notes": [],
+                  "missed": {
+                    "rules": [],
+                    "more": 0
+                  }
                 }
               ],
               "notes": [],
@@ -228,6 +244,7 @@ fn the_rules_that_do_not_apply_are_told() {
                   no match       rule admission_inject.ddtrace.enabled_namespaces[0]      python: namespace `dev` does not match `^prod$`
         logfwd    not requested
         profiler  not requested
+        logging   not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&explained(&["-n", "dev"]));
@@ -241,6 +258,7 @@ fn the_rules_that_do_not_apply_are_told() {
                                                                                                                        configuration
         logfwd            not requested
         profiler          not requested
+        logging           not requested
     "#]].assert_eq(&explained(&["-n", "prod"]));
     let json = explained(&["-n", "dev", "-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
@@ -362,6 +380,7 @@ fn a_policy_is_told_with_whom_to_ask() {
                                         rule                                                admission_policy.
                                         admission_inject.                                   profiler.namespaces
                                         profiler
+        logging          not requested
     "#]].assert_eq(&explained(&["-n", "prod"]));
     let json = explained(&["-n", "dev-1", "-o", "json"]);
     assert!(json.contains(r#""code": "version_not_allowed""#), "{json}");

@@ -240,6 +240,7 @@ fn a_directory_is_read_in_order_and_summed_up() {
           ddtrace   1 injected
           logfwd    1 not requested
           profiler  1 not requested
+          logging   1 not requested
           2 errors
     "#]].assert_eq(&stderr);
 }
@@ -283,16 +284,18 @@ spec:
         {"source":"-","document":1,"object":"","apiVersion":"","kind":"Deployment","namespace":null,"name":"d","patch":[]}
     "#]],
         expect![[r#"
-        -:1: Deployment/d: ddtrace (python) skipped: no image is configured (admission_inject.ddtrace.images.python_agent_image); set admission_inject.ddtrace.images.python_agent_image in the operator's configuration
-        -:1: Deployment/d: logfwd not requested
-        -:1: Deployment/d: profiler not requested
-        -:1: Deployment/d: annotation admission.datakit/logfwd.instance has no meaning; did you mean `admission.datakit/logfwd.instances`?
-        -:1: Deployment/d: annotation admission.datakit/java-lib.version stands on the Deployment itself, where it has no effect; move it to spec.template.metadata.annotations
-        1 file, 1 document, 1 pod template
-          ddtrace   1 skipped
-          logfwd    1 not requested
-          profiler  1 not requested
-    "#]],
+            -:1: Deployment/d: ddtrace (python) skipped: no image is configured (admission_inject.ddtrace.images.python_agent_image); set admission_inject.ddtrace.images.python_agent_image in the operator's configuration
+            -:1: Deployment/d: logfwd not requested
+            -:1: Deployment/d: profiler not requested
+            -:1: Deployment/d: logging not requested
+            -:1: Deployment/d: annotation admission.datakit/logfwd.instance has no meaning; did you mean `admission.datakit/logfwd.instances`?
+            -:1: Deployment/d: annotation admission.datakit/java-lib.version stands on the Deployment itself, where it has no effect; move it to spec.template.metadata.annotations
+            1 file, 1 document, 1 pod template
+              ddtrace   1 skipped
+              logfwd    1 not requested
+              profiler  1 not requested
+              logging   1 not requested
+        "#]],
     );
 }
 

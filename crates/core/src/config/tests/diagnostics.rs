@@ -63,7 +63,6 @@ fn diagnostics_of_keys_and_kinds() {
             warning: Log_Level: keys are written in lower case; write `log_level`
             warning: log_levle: unknown key, ignored; did you mean `log_level`?
             error: server_listen: expected a string, not a number; ignored (found `7`)
-            warning: admission_mutate: this version doesn't handle the section; ignored
             warning: admission_inject.dtrace: unknown key, ignored; did you mean `ddtrace`?
             warning: admission_inject.ddtrace: the key appears more than once; the last one counts
             warning: admission_inject["a key\n"]: unknown key, ignored
@@ -76,19 +75,11 @@ fn diagnostics_of_keys_and_kinds() {
 }
 
 #[test]
-fn a_section_of_another_version_that_configures_something_is_an_error() {
+fn a_list_of_another_section_is_unknown() {
     check(
-        r#"{"admission_inject_v2":{"otels":[],"loggings":[]},
-            "admission_mutate":{"loggings":[{},null,{"namespace_selectors":[]}]}}"#,
+        r#"{"admission_inject_v2":{"otels":[],"loggings":[]}}"#,
         &expect![[r#"
-            warning: admission_mutate: this version doesn't handle the section; ignored
             warning: admission_inject_v2.loggings: unknown key, ignored
-        "#]],
-    );
-    check(
-        r#"{"admission_mutate":{"loggings":[{"config":"[]"}]}}"#,
-        &expect![[r#"
-            error: admission_mutate: this version doesn't handle the section, so nothing that it configures is injected
         "#]],
     );
 }

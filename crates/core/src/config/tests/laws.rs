@@ -209,12 +209,27 @@ fn lists() -> impl Strategy<Value = String> {
             .into_iter()
             .map(|(list, rules)| (list, format!("[{}]", rules.join(","))))
             .collect();
+        let loggings = lists
+            .iter()
+            .filter(|(list, _)| *list == "logfwds")
+            .map(|(_, rules)| rules);
+        let loggings: String = loggings
+            .map(|rules| {
+                format!(
+                    r#""admission_mutate":{{"loggings":{}}},"#,
+                    rules.replace("log_configs", "config")
+                )
+            })
+            .collect();
         let v1 = if has_v1 {
             r#""admission_inject":{"ddtrace":{"images":{"java_agent_image":"v:1"}}},"#
         } else {
             ""
         };
-        format!(r#"{{{v1}"admission_inject_v2":{}}}"#, object(&lists))
+        format!(
+            r#"{{{v1}{loggings}"admission_inject_v2":{}}}"#,
+            object(&lists)
+        )
     })
 }
 

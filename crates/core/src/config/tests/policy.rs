@@ -95,8 +95,7 @@ fn a_feature_whose_policy_is_not_understood_is_forbidden() {
             error: admission_policy.ddtrace.namespace: unknown key; ddtrace is forbidden until this is corrected; did you mean `namespaces`?
             error: admission_policy.logfwd: expected an object, not null; logfwd is forbidden until this is corrected (found `null`)
             error: admission_policy.profilers: unknown feature; profiler is forbidden until this is corrected; did you mean `profiler`?
-            warning: admission_policy.logging: this version doesn't have the feature; ignored
-            error: admission_policy.comment: unknown feature; ignored; the features are ddtrace, otel, logfwd, flameshot, profiler
+            error: admission_policy.comment: unknown feature; ignored; the features are ddtrace, otel, logfwd, flameshot, profiler, logging
         "#]],
     );
     assert!(policy.of(Feature::Ddtrace).namespaces.is_none());

@@ -409,3 +409,64 @@ fn a_rule_for_flameshot_says_what_it_needs() {
     .assert_debug_eq(&extra);
     assert_eq!(load(&config.to_json()).0, config);
 }
+
+/// As in the versions that this form comes from, a rule of `loggings` needs both kinds of selectors.
+#[test]
+fn what_the_agent_is_told() {
+    let text = r#"{"admission_mutate":{"loggings":[
+        {"namespace_selectors":["*"],"label_selectors":["!none"],
+         "config":" [{\"type\":\"file\",\"path\":\"/a/*\"},{\"path\":\"/no/type\"},{\"type\":\"stdout\",\"path\":\"\"},{\"type\":\"file\",\"path\":\"/off\",\"disable\":true}]"},
+        {"namespace_selectors":["a"],"label_selectors":["b"],"config":""},
+        {"namespace_selectors":["a"],"config":"[]"},
+        {"label_selectors":["b"],"config":"[]"},
+        {"namespace_selectors":["("],"label_selectors":["b"],"config":"[]"},
+        {"namespace_selectors":["a"],"label_selectors":["b"],"config":"{}"},
+        {"namespace_selectors":["a"],"label_selectors":["b"],"configs":"[]",
+         "config":"[{\"type\":\"file\",\"path\":\"/a\"},{\"type\":\"file\",\"path\":\"/a\"}]"},
+        {"namespace_selectors":[],"label_selectors":[],"config":""},
+        null]}}"#;
+    check(
+        text,
+        &expect![[r#"
+        warning: admission_mutate.loggings[2]: the rule is disabled: it needs label_selectors as well; namespaces `*` and a label selector such as `!none` fit every pod
+        warning: admission_mutate.loggings[3]: the rule is disabled: it needs namespace_selectors as well; namespaces `*` and a label selector such as `!none` fit every pod
+        error: admission_mutate.loggings[4].namespace_selectors[0]: the namespace pattern isn't a regular expression: unclosed group; entry ignored (found `(`)
+        error: admission_mutate.loggings[4].namespace_selectors: the rule is disabled: none of the entries can be used
+        error: admission_mutate.loggings[5].config: expected a JSON array in the text: it holds an object; ignored (found `{}`)
+        warning: admission_mutate.loggings[6].configs: unknown key, ignored; did you mean `config`?
+        warning: admission_mutate.loggings[6].config[1].path: the path is listed twice, for which the agent takes nothing of the list (found `/a`)
+        warning: admission_mutate.loggings[7]: the rule is disabled: it has neither namespace_selectors nor label_selectors; write "namespace_selectors": ["*"] to mean every namespace
+        warning: admission_mutate.loggings[8]: the rule is null, and skipped
+    "#]],
+    );
+    let (config, _) = load(text);
+    let told: Vec<_> = config
+        .rules_of(Feature::Logging)
+        .map(|rule| match &rule.extra {
+            Extra::Logging(configs) => (
+                rule.origin.as_str(),
+                configs.as_ref().map(LogConfigs::paths),
+            ),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let files = |path: &str| vec![path.to_owned()];
+    assert_eq!(
+        told,
+        [
+            ("admission_mutate.loggings[0]", Some(&*files("/a/*"))),
+            ("admission_mutate.loggings[1]", None),
+            (
+                "admission_mutate.loggings[6]",
+                Some(&*[files("/a"), files("/a")].concat())
+            ),
+        ]
+    );
+    let first = config.rules_of(Feature::Logging).next().unwrap();
+    let Extra::Logging(Some(configs)) = &first.extra else {
+        panic!("{:?}", first.extra);
+    };
+    // The annotation has the text as it was written.
+    assert!(configs.as_json().starts_with(" [{"));
+    assert!(!config.injects_nothing());
+}

@@ -190,12 +190,13 @@ impl Flameshot {
         if self.prometheus && !pod.is_scraped {
             edits
                 .annotations
-                .extend(ANNOTATIONS.iter().map(|(key, value)| NewAnnotation {
-                    key,
-                    value: match value {
+                .extend(ANNOTATIONS.iter().filter_map(|(key, value)| {
+                    let value = match value {
                         MarkedValue::Text(text) => Cow::Borrowed(*text),
                         MarkedValue::Port => Cow::Owned(reach.port.to_string()),
-                    },
+                        MarkedValue::Configured => return None,
+                    };
+                    Some(NewAnnotation { key, value })
                 }));
         }
         edits.sidecars.push(NewContainer {

@@ -1,7 +1,7 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
 mod instances;
-mod mounts;
+pub(super) mod mounts;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl Logfwd {
         } = self.instances(value, notes)?;
         let image = request.configured_image()?;
         notes.extend(unknown_keys);
-        let mut mounts = mounts::plan(draft, &paths, edits, notes)?;
+        let mut mounts = mounts::plan(draft, &paths, VOLUME_PREFIX, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,

@@ -51,13 +51,15 @@ enum Source {
     New,
 }
 
-/// Plans the volumes and mounts of the pod's own containers, and returns the mounts of the sidecar.
+/// Plans the volumes and mounts of the pod's own containers, and returns the mounts of the sidecar. New volumes are named
+/// by `prefix` and a number.
 ///
 /// # Errors
 /// The limit that a mount of every directory in every container exceeds.
 pub(crate) fn plan<'p>(
     draft: &Draft<'p, '_>,
     patterns: &[Str<'_>],
+    prefix: &str,
     edits: &mut Edits<'p>,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<NewMount<'p>>, Reason> {
@@ -87,7 +89,7 @@ pub(crate) fn plan<'p>(
             // One volume further up holds this directory too.
             Source::New if new.above(directory).next().is_some() => continue,
             Source::New => {
-                let name = free_name(draft, *index);
+                let name = free_name(draft, prefix, *index);
                 edits.volumes.push(NewVolume {
                     name: name.clone().into(),
                     source: NewVolumeSource::EmptyDir,
@@ -322,8 +324,8 @@ fn place_in_volume(cover: &MountView<'_>, directory: &str) -> String {
 }
 
 /// The documented name, unless the pod has a volume of that name for something else.
-fn free_name(draft: &Draft<'_, '_>, index: usize) -> String {
-    let documented = format!("{VOLUME_PREFIX}{index}");
+fn free_name(draft: &Draft<'_, '_>, prefix: &str, index: usize) -> String {
+    let documented = format!("{prefix}{index}");
     let others = (1..).map(|n| format!("{documented}-{n}"));
     let mut names = std::iter::once(documented.clone()).chain(others);
     names
