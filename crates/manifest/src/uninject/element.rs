@@ -174,7 +174,6 @@ pub(super) fn find(template: &Value, ours: &Ours, probe: &Value) -> Vec<Element>
         .iter()
         .flat_map(|container| list(container, "volumeMounts"))
         .collect();
-    let is_shared = |mount: &Value| shared.iter().any(|shared| same_mount(shared, mount));
     let reserved: Vec<&Value> = list(spec, "volumes")
         .filter(|volume| ours.is_volume(volume))
         .map(|volume| &volume["name"])
@@ -184,6 +183,18 @@ pub(super) fn find(template: &Value, ours: &Ours, probe: &Value) -> Vec<Element>
         .flat_map(|key| list(spec, key))
         .filter(|container| !own.iter().any(|own| std::ptr::eq(*own, *container)))
         .collect();
+    // A feature without a container mounts volumes of its own into all, or one of the user's into those that lack it.
+    let is_spread = |mount: &Value| {
+        let has = |user: &&&Value| list(user, "volumeMounts").any(|other| same_mount(other, mount));
+        ours.is_without_container()
+            && if reserved.contains(&&mount["name"]) {
+                same_mount(mount, mount)
+            } else {
+                users.iter().filter(has).count() > 1
+            }
+    };
+    let is_shared =
+        |mount: &Value| shared.iter().any(|shared| same_mount(shared, mount)) || is_spread(mount);
     let used_otherwise = |name: &Value| {
         let mut mounts = users.iter().flat_map(|user| list(user, "volumeMounts"));
         mounts.any(|mount| mount["name"] == *name && !is_shared(mount))

@@ -79,6 +79,12 @@ impl Ours {
         self.found.iter().map(|found| found.spec)
     }
 
+    /// Whether a feature is there that has no container.
+    pub(super) fn is_without_container(&self) -> bool {
+        self.specs()
+            .any(|spec| spec.marks.place == ContainerPlace::Nowhere)
+    }
+
     /// Whether a container with this name is ours.
     pub(super) fn is_name(&self, name: &str) -> bool {
         self.specs().any(|spec| spec.marks.container == name)
