@@ -90,7 +90,7 @@ impl Room for Logging {
                 value: configs.as_json().into(),
             });
         }
-        let patterns: Vec<Str<'_>> = configs.paths().iter().map(|path| path.into()).collect();
+        let patterns: Vec<Str<'_>> = configs.paths().iter().map(Into::into).collect();
         mounts::plan(draft, &patterns, VOLUME_PREFIX, edits, notes)?;
         let own = pod.containers.iter();
         let own = own.filter(|container| !SIDECARS.contains(&container.name.as_ref()));
