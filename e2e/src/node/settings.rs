@@ -10,8 +10,8 @@ use super::{ADDRESS, NAME, SOCKET, images};
 use crate::plane::Plane;
 use crate::process::Process;
 
-/// The control group of all pods; `e2e/node/enter` removes it.
-pub(super) const GROUP: &str = "/datakit-operator-node";
+/// The control group of containers, as it is called where there are no others.
+pub(super) const GROUP: &str = ":/k8s.io/";
 
 pub(super) fn containerd(plane: &Plane, programs: &Path) -> Result<Process> {
     let directory = plane.directory();
@@ -69,7 +69,7 @@ pub(super) fn kubelet(plane: &Plane, programs: &Path) -> Result<Process> {
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
-        "cgroupDriver": "cgroupfs", "cgroupRoot": GROUP, "cgroupsPerQOS": false,
+        "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [], "failCgroupV1": false,
         "failSwapOn": false, "localStorageCapacityIsolation": false,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

@@ -4,6 +4,7 @@ use anyhow::Result;
 use datakit_operator_e2e::collector::Collector;
 use datakit_operator_e2e::kubectl::kubectl;
 use datakit_operator_e2e::node::{ADDRESS, Node, Pod};
+use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -100,8 +101,12 @@ async fn run_on_when_the_kubelet_is_started_again() -> Result<()> {
     collector.until("of-steady").await?;
 
     node.restart_kubelet().await?;
-    node.until_ready().await?;
-    pod.exec("app", &["sh", "-c", "echo afterwards >>/var/log/app/a.log"])?;
+    let command = ["sh", "-c", "echo afterwards >>/var/log/app/a.log"];
+    wait::until("the kubelet again", || async {
+        let done = pod.exec("app", &command);
+        done.map_err(|error| format!("{error:#}"))
+    })
+    .await?;
     collector.until("afterwards").await?;
     let after = pod.until_ready().await?;
     let ids = |pod: &Value| {
