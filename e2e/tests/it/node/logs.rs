@@ -52,6 +52,16 @@ async fn of_every_kind_of_volume_arrive() -> Result<()> {
     shared["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
     shared["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "data", "mountPath": "/data"}]);
+    // Where it is mounted by a part of it, so it is in the sidecar.
+    let mut part = pod(
+        &collector,
+        "part",
+        "/data/logs/*.log",
+        &say("/data/logs/a.log", "of-part"),
+    );
+    part["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+    part["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data/logs", "subPath": "logs-of-app"}]);
     // A path that differs from pod to pod.
     let script = "mkdir -p /var/log/named/$POD_NAME; echo of-named >/var/log/named/$POD_NAME/a.log; sleep 1000000";
     let named = pod(
@@ -62,12 +72,13 @@ async fn of_every_kind_of_volume_arrive() -> Result<()> {
     );
 
     let mut pods = Vec::new();
-    for pod in [plain, shared, named] {
+    for pod in [plain, shared, part, named] {
         pods.push(Pod::create(&running.namespace, &pod).await?);
     }
     for (name, file) in [
         ("plain", "/var/log/app/a.log"),
         ("shared", "/data/logs/deep/down/a.log"),
+        ("part", "/data/logs/a.log"),
         ("named", "/var/log/named/named/a.log"),
     ] {
         let report = collector.until(&format!("of-{name}")).await?;
@@ -76,7 +87,7 @@ async fn of_every_kind_of_volume_arrive() -> Result<()> {
         assert_eq!(report["tags"]["test"], "logs");
     }
     let reports = collector.reports();
-    assert_eq!(reports.len(), 3, "{reports:#?}");
+    assert_eq!(reports.len(), 4, "{reports:#?}");
     for pod in pods {
         pod.delete().await?;
     }

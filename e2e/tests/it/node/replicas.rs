@@ -22,6 +22,8 @@ const NAME: &str = "site";
 const REPOSITORY: &str = "e2e.example/datakit-operator";
 /// A pod is created this often.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long pods are created at the end.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 /// How long a replica may take to say whether it is there.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -78,6 +80,11 @@ async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
     until_injected(&site.pods).await?;
     let tally = traffic.finish("a restart of the node").await?;
     tally.missed_only_when_dead()?;
+
+    // All is as before.
+    let traffic = Traffic::start(&site.pods);
+    tokio::time::sleep(AFTERWARDS).await;
+    traffic.finish("the time afterwards").await?.none_missed()?;
     site.helm("uninstall", &Value::Null)
 }
 
