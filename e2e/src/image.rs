@@ -54,7 +54,8 @@ impl Image {
         &self.reference
     }
 
-    /// Sets a field of the configuration, such as `Entrypoint`, `Cmd`, `Env`, `WorkingDir` or `User`.
+    /// Sets a field of the configuration, such as `Entrypoint`, `Cmd`, `Env`, `WorkingDir` or
+    /// `User`.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.config[field] = value.into();
@@ -84,14 +85,16 @@ impl Image {
         self
     }
 
-    /// Adds a file, or a directory with all in it, as it is on this machine. Neither devices nor sockets are taken.
+    /// Adds a file, or a directory with all in it, as it is on this machine. Neither devices nor
+    /// sockets are taken.
     pub fn copy(mut self, from: &Path, to: &str) -> Result<Self> {
         self.take(from, to.trim_matches('/'))
             .with_context(|| format!("failed to take `{}` into an image", from.display()))?;
         Ok(self)
     }
 
-    /// Adds the program and the shared libraries that it can't start without, where it looks for them.
+    /// Adds the program and the shared libraries that it can't start without, where it looks for
+    /// them.
     pub fn program(self, program: &Path, to: &str) -> Result<Self> {
         let printed = std::process::Command::new("ldd").arg(program).output()?;
         let mut image = self.copy(program, to)?;
@@ -311,7 +314,8 @@ fn pad(out: &mut impl Write, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// A header as POSIX has it, with GNU's way of telling long names. Everything is owned by root, at the beginning of time.
+/// A header as POSIX has it, with GNU's way of telling long names. Everything is owned by root, at
+/// the beginning of time.
 fn write_header(
     out: &mut impl Write,
     path: &str,

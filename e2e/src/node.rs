@@ -1,7 +1,7 @@
 //! A whole Kubernetes node: pods that are scheduled run in containers, and Services lead to them.
 //!
-//! It needs the namespaces that `e2e/node/enter` makes, and stays within them. Everything is at the usual places of a node
-//! where only this run sees them, else in the folder of the run.
+//! It needs the namespaces that `e2e/node/enter` makes, and stays within them. Everything is at the
+//! usual places of a node where only this run sees them, else in the folder of the run.
 
 pub mod images;
 mod network;
@@ -46,7 +46,8 @@ pub struct Node {
     /// References of the images that the runtime has.
     images: Mutex<BTreeSet<String>>,
     parts: Mutex<Parts>,
-    /// Held for reading by who needs a node that stays as it is, and for writing by who disturbs it.
+    /// Held for reading by who needs a node that stays as it is, and for writing by who disturbs
+    /// it.
     peace: RwLock<()>,
 }
 
@@ -130,7 +131,8 @@ impl Node {
         Ok(())
     }
 
-    /// Ends the node as a power failure does, with all that runs on it, and starts it again. What was in memory is gone.
+    /// Ends the node as a power failure does, with all that runs on it, and starts it again. What
+    /// was in memory is gone.
     pub async fn restart(&self) -> Result<()> {
         let mut parts = self.parts.lock().await;
         end(&mut parts.kubelet).await?;

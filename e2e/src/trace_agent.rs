@@ -90,7 +90,8 @@ fn serve(connection: TcpStream, heard: &Mutex<Heard>) -> Result<()> {
     Ok(())
 }
 
-/// Libraries ask what the agent knows, and send in one of those forms; some send in the one they like best all the same.
+/// Libraries ask what the agent knows, and send in one of those forms; some send in the one they
+/// like best all the same.
 fn answer(path: &str, body: &[u8]) -> (String, Value, Vec<Value>) {
     let spans = match path {
         "/info" => {
@@ -118,8 +119,8 @@ fn of_traces(traces: &Value) -> impl Iterator<Item = &Value> {
     traces.filter_map(Value::as_array).flatten()
 }
 
-/// Spans of the form 0.5, as they are in the form 0.4: there a span is a list of twelve values, and each text a number, by which it
-/// is found in a list at the beginning.
+/// Spans of the form 0.5, as they are in the form 0.4: there a span is a list of twelve values, and
+/// each text a number, by which it is found in a list at the beginning.
 fn in_words(body: &Value) -> Result<Vec<Value>> {
     const FIELDS: [&str; 12] = [
         "service",

@@ -1,8 +1,10 @@
-//! A stand-in for the log sidecar: it reads its settings where the public one does, follows the files, and reports each line.
+//! A stand-in for the log sidecar: it reads its settings where the public one does, follows the
+//! files, and reports each line.
 //!
-//! Of the variables `LOGFWD_JSON_CONFIG` has the instances, all of them count, and it may be a single one; where to report to is
-//! `LOGFWD_DATAKIT_HOST` and `_PORT` if both are set, else the first `datakit_addr`. Without any it says so and ends well, as
-//! the public one does from 1.86 on. A report is a line of JSON over TCP.
+//! Of the variables `LOGFWD_JSON_CONFIG` has the instances, all of them count, and it may be a
+//! single one; where to report to is `LOGFWD_DATAKIT_HOST` and `_PORT` if both are set, else the
+//! first `datakit_addr`. Without any it says so and ends well, as the public one does from 1.86 on.
+//! A report is a line of JSON over TCP.
 
 #![allow(clippy::print_stdout, reason = "it is a program of its own")]
 

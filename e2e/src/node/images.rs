@@ -68,8 +68,8 @@ impl Contents {
         image
     }
 
-    /// A stand-in for the image that brings a tracing library: it copies all that it has when it is told where to, by a script
-    /// in the directory it starts in, and is not root.
+    /// A stand-in for the image that brings a tracing library: it copies all that it has when it is
+    /// told where to, by a script in the directory it starts in, and is not root.
     pub fn library(&self, language: &str) -> Result<Image> {
         let script = "#!/bin/sh\nexec cp -r lib/. \"$1/\"\n";
         let mut image = self
@@ -94,8 +94,8 @@ impl Contents {
             .with("Entrypoint", json!(["/usr/local/bin/logfwd"])))
     }
 
-    /// A stand-in for the image of Python's profiler: its script, which is found by the path, samples each Python program that it
-    /// sees and prints what was found.
+    /// A stand-in for the image of Python's profiler: its script, which is found by the path,
+    /// samples each Python program that it sees and prints what was found.
     pub fn python_profiler(&self) -> Result<Image> {
         let script = r#"
 for process in /proc/[0-9]*; do

@@ -9,7 +9,8 @@ use super::run;
 
 /// Pods of the node have addresses of this network.
 pub(super) const PODS: &str = "10.88.1.0/24";
-/// Services have addresses of this one. kube-proxy sends them elsewhere, but only what has a way to go.
+/// Services have addresses of this one. kube-proxy sends them elsewhere, but only what has a way to
+/// go.
 const SERVICES: &str = "10.96.0.0/16";
 const BRIDGE: &str = "node0";
 

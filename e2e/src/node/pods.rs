@@ -9,7 +9,8 @@ use crate::cluster::{Mode, Namespace, refusal};
 use crate::kubectl::kubectl;
 use crate::wait;
 
-/// How long a program may take to start or to end. A Java program with its tracing library keeps a core busy for a while.
+/// How long a program may take to start or to end. A Java program with its tracing library keeps a
+/// core busy for a while.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A pod that was created on a node.

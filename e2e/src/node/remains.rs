@@ -6,11 +6,12 @@ use anyhow::Result;
 
 use super::run;
 
-/// How the runtime's shims are called, as far as the kernel keeps names. One outlives the runtime for each pod.
+/// How the runtime's shims are called, as far as the kernel keeps names. One outlives the runtime
+/// for each pod.
 const SHIM: &str = "containerd-shim";
 
-/// Ends all containers, and takes away what a node that starts again wouldn't find: mounts, network namespaces, the runtime's
-/// state. `directory` is the folder of this run.
+/// Ends all containers, and takes away what a node that starts again wouldn't find: mounts, network
+/// namespaces, the runtime's state. `directory` is the folder of this run.
 ///
 /// Processes are those of this run's own namespace, so shims are its own.
 pub(super) fn clear(directory: &Path) -> Result<()> {

@@ -1,4 +1,5 @@
-//! How the programs of a node are started. `e2e/node/README.md` says why each setting is what it is.
+//! How the programs of a node are started. `e2e/node/README.md` says why each setting is what it
+//! is.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Injected pods run, work and end on a whole node. `e2e/run node::` runs these, and nothing else does: they need namespaces of
-//! their own.
+//! Injected pods run, work and end on a whole node. `e2e/run node::` runs these, and nothing else
+//! does: they need namespaces of their own.
 
 mod jobs;
 mod logs;

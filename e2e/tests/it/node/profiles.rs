@@ -44,7 +44,8 @@ async fn show(
         .import(&profiler(running.node.contents())?)
         .await?;
     let annotation = format!("admission.datakit/{language}-profiler.version");
-    // The tool that attaches to a JVM does so as its user; all that reads a program from outside has to be root.
+    // The tool that attaches to a JVM does so as its user; all that reads a program from outside
+    // has to be root.
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "app", "annotations": {annotation: ""}},

@@ -165,7 +165,8 @@ impl Site {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Waits until the Deployment has two available pods of its newest template, and no others are left.
+    /// Waits until the Deployment has two available pods of its newest template, and no others are
+    /// left.
     async fn until_rolled_out(&self) -> Result<()> {
         let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
         wait::until_within(PATIENCE, "the Deployment", || async {
@@ -219,7 +220,8 @@ impl Site {
     }
 }
 
-/// Ends one replica's process, and returns its id. In this namespace there are no others of its name in containers.
+/// Ends one replica's process, and returns its id. In this namespace there are no others of its
+/// name in containers.
 fn kill_one_replica() -> Result<String> {
     for entry in std::fs::read_dir("/proc")? {
         let path = entry?.path();
@@ -323,7 +325,8 @@ async fn create(pods: Namespace, stopped: Arc<AtomicBool>) -> Tally {
     tally
 }
 
-/// The replicas that kube-proxy leads to at this moment; an error when there is none, or one that takes no connections.
+/// The replicas that kube-proxy leads to at this moment; an error when there is none, or one that
+/// takes no connections.
 fn where_it_leads() -> Result<Vec<SocketAddr>, String> {
     let rules = Command::new("nft")
         .args(["list", "table", "ip", "kube-proxy"])

@@ -62,8 +62,8 @@ async fn of_python_arrive() -> Result<()> {
     .await
 }
 
-/// In a namespace that enforces the restricted profile, with a root that can't be written to, two containers of different users,
-/// whose start-up variables come from a ConfigMap and a Secret.
+/// In a namespace that enforces the restricted profile, with a root that can't be written to, two
+/// containers of different users, whose start-up variables come from a ConfigMap and a Secret.
 async fn arrive(program: &Program) -> Result<()> {
     let language = program.language;
     let name = format!("traces-{language}");
@@ -169,7 +169,8 @@ async fn arrive(program: &Program) -> Result<()> {
     pod.delete().await
 }
 
-/// What the pod says of itself comes before what is configured, and both are there, with variables replaced.
+/// What the pod says of itself comes before what is configured, and both are there, with variables
+/// replaced.
 fn is_tagged(tags: &Value) -> bool {
     [
         ("team", "red"),
