@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::pod::hiding::What;
 use crate::version::KubernetesVersion;
 
 /// So many notes of one kind are kept. A pod can give rise to as many as it has entries, and nobody
@@ -91,6 +92,20 @@ pub enum Note {
         /// Its value.
         value: String,
     },
+    /// A container doesn't mount a volume of the pod's own that others share with the sidecar.
+    NotMounted {
+        /// The container.
+        container: String,
+        /// The volume.
+        volume: String,
+        /// Where the others have it.
+        path: String,
+    },
+    /// A new volume hides what the image has there, which only its author knows.
+    MayHide {
+        /// The directory.
+        directory: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -122,14 +137,16 @@ pub enum PathProblem {
         /// Where.
         path: String,
     },
-    /// A volume would hide the program or working directory of a container.
+    /// A volume would hide something that a container runs or reads.
     Hides {
         /// The container.
         container: String,
         /// The directory of the volume.
         directory: String,
         /// What it would hide.
-        what: &'static str,
+        what: What,
+        /// Where that is.
+        path: String,
     },
 }
 
@@ -153,9 +170,11 @@ impl Note {
     pub(crate) const UNKNOWN_ANNOTATION: &'static str = Self::CODES[7];
     pub(crate) const OTHER_VERSION: &'static str = Self::CODES[8];
     pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
+    pub(crate) const NOT_MOUNTED: &'static str = Self::CODES[12];
+    pub(crate) const MAY_HIDE: &'static str = Self::CODES[13];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 12] = [
+    pub const CODES: [&str; 14] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -168,6 +187,8 @@ impl Note {
         "resources_fitted",
         "switch_unreadable",
         "more",
+        "not_mounted",
+        "may_hide",
     ];
 
     /// The code of the note.
@@ -190,6 +211,8 @@ impl Note {
             Self::ResourcesFitted { .. } => 9,
             Self::SwitchUnreadable { .. } => 10,
             Self::More { .. } => 11,
+            Self::NotMounted { .. } => 12,
+            Self::MayHide { .. } => 13,
         }
     }
 
@@ -197,6 +220,7 @@ impl Note {
     pub fn container(&self) -> Option<&str> {
         match self {
             Self::NotShared { container, .. }
+            | Self::NotMounted { container, .. }
             | Self::TagLeftOut { container, .. }
             | Self::LogPathSkipped {
                 problem: PathProblem::Taken { container, .. } | PathProblem::Hides { container, .. },
@@ -211,6 +235,7 @@ impl Note {
             | Self::UnknownAnnotation { .. }
             | Self::AnnotationOfOtherVersion { .. }
             | Self::SwitchUnreadable { .. }
+            | Self::MayHide { .. }
             | Self::More { .. } => None,
         }
     }
@@ -253,6 +278,13 @@ impl Note {
                 "set resources of the feature in the operator's configuration to choose".to_owned()
             }
             Self::SwitchUnreadable { .. } => "use \"true\" or \"false\"".to_owned(),
+            Self::NotMounted { volume, path, .. } => {
+                format!("mount `{volume}` at {path} there as well if it should")
+            }
+            Self::MayHide { .. } => {
+                "log to a directory of its own, such as /var/log/app, or mount an emptyDir there yourself"
+                    .to_owned()
+            }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
     }
@@ -314,6 +346,18 @@ impl fmt::Display for Note {
             } => write!(
                 f,
                 "LimitRange `{limit_range}` gives container `{container}` {changes}"
+            ),
+            Self::NotMounted {
+                container,
+                volume,
+                path,
+            } => write!(
+                f,
+                "container `{container}` does not mount volume `{volume}`, so the sidecar does not see its {path}"
+            ),
+            Self::MayHide { directory } => write!(
+                f,
+                "the new volume at {directory} hides what the images have there"
             ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
@@ -380,11 +424,10 @@ impl fmt::Display for PathProblem {
                 container,
                 directory,
                 what,
+                path,
             } => {
-                write!(
-                    f,
-                    "a volume at {directory} would hide the {what} of container `{container}`"
-                )
+                let what = what.describe(path, container);
+                write!(f, "a volume at {directory} would hide {what}")
             }
         }
     }

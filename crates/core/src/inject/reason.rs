@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::namespace::PodSecurity;
+use crate::pod::hiding::What;
 use crate::pod::limits::Excess;
 use crate::pod::verify::Violation;
 
@@ -124,6 +125,15 @@ pub enum Reason {
     Unverified(Violation),
     /// The pod, or the patch that it would take, is larger than allowed.
     PodTooLarge(Excess),
+    /// A volume that the feature can't do without would hide something that a container runs or reads.
+    WouldHide {
+        /// The container.
+        container: String,
+        /// What it would hide.
+        what: What,
+        /// Where that is.
+        path: String,
+    },
 }
 
 /// What helps where a Pod Security level forbids an addition.
@@ -139,7 +149,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 20] = [
+    pub const CODES: [&str; 21] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -160,6 +170,7 @@ impl Reason {
         "version_not_allowed",
         "unverified",
         "pod_too_large",
+        "would_hide",
     ];
 
     /// The code of the reason.
@@ -190,6 +201,7 @@ impl Reason {
             Self::VersionNotAllowed { .. } => 17,
             Self::Unverified(_) => 18,
             Self::PodTooLarge(_) => 19,
+            Self::WouldHide { .. } => 20,
         }
     }
 
@@ -198,7 +210,8 @@ impl Reason {
         match self {
             Self::MountPathTaken { container, .. }
             | Self::OptionalReference { container, .. }
-            | Self::ReservedVariable { container, .. } => Some(container),
+            | Self::ReservedVariable { container, .. }
+            | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
             Self::Unverified(violation) => violation.container(),
             Self::SwitchedOff { .. }
@@ -273,6 +286,7 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
+            Self::WouldHide { .. } => "keep it in another directory".to_owned(),
         }
     }
 }
@@ -355,6 +369,11 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::WouldHide {
+                container,
+                what,
+                path,
+            } => write!(f, "its volume would hide {}", what.describe(path, container)),
         }
     }
 }

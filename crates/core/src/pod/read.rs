@@ -120,7 +120,12 @@ fn container<'a>(
     reader.object(|reader, key| {
         match key {
             "name" => container.name = text(reader)?,
-            "command" => container.program = first(reader)?,
+            "command" => container.runs.command = reader.skip()?,
+            "args" => container.runs.args = reader.skip()?,
+            "livenessProbe" => container.runs.probes[0] = reader.skip()?,
+            "readinessProbe" => container.runs.probes[1] = reader.skip()?,
+            "startupProbe" => container.runs.probes[2] = reader.skip()?,
+            "lifecycle" => container.runs.lifecycle = reader.skip()?,
             "workingDir" => container.working_dir = text(reader)?,
             "env" => container.env = list(reader, room, |reader, _| env_var(reader))?,
             "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
@@ -382,19 +387,6 @@ fn list<'a, T>(
         Ok(())
     })?;
     Ok(items)
-}
-
-/// The first element of a list of strings.
-fn first<'a>(reader: &mut Reader<'a>) -> Result<Str<'a>> {
-    let mut first = Str::default();
-    reader.array(|reader, index| {
-        if index == 0 {
-            first = text(reader)?;
-            return Ok(());
-        }
-        ignore(reader)
-    })?;
-    Ok(first)
 }
 
 /// Labels, sorted where there are many.

@@ -6,6 +6,7 @@ use crate::json::Str;
 
 use super::FEW;
 use super::limits::{AdmissionLimits, Excess, Limit, VIEW_BYTES};
+use super::runs::Runs;
 
 /// A pod, or the pod template of a workload, as its author wrote it.
 #[derive(Debug, Clone, Default)]
@@ -68,8 +69,8 @@ pub struct Owner<'a> {
 pub struct Container<'a> {
     /// `name`
     pub name: Str<'a>,
-    /// The first word of `command`; empty where the image says what runs.
-    pub program: Str<'a>,
+    /// What it says that it runs; nothing where the image says so.
+    pub runs: Runs<'a>,
     /// `workingDir`
     pub working_dir: Str<'a>,
     /// `env` in its order; a later entry of the same name overrides an earlier one.

@@ -1,5 +1,6 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
+mod directory;
 mod instances;
 mod mounts;
 
@@ -16,8 +17,9 @@ use crate::inject::note::{NotNative, Note};
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
+use directory::POD_INFO_PATH;
 use instances::Instances;
-use mounts::{POD_INFO_PATH, VOLUME_PREFIX};
+use mounts::VOLUME_PREFIX;
 
 /// Asks for log forwarding; the value is a JSON array of instances.
 const INSTANCES: &str = "admission.datakit/logfwd.instances";
@@ -122,7 +124,8 @@ impl Logfwd {
         })?;
         let image = request.configured_image()?;
         notes.extend(unknown_keys);
-        let mut mounts = mounts::plan(draft, &paths, edits, notes)?;
+        let native = self.is_native(pod, request.context, notes);
+        let mut mounts = mounts::plan(draft, &paths, native, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,
@@ -138,7 +141,6 @@ impl Logfwd {
             name: INSTANCES_VARIABLE,
             value: NewEnvValue::Literal(text.into()),
         });
-        let native = self.is_native(pod, request.context, notes);
         let sidecar = NewContainer {
             name: CONTAINER,
             image: image.as_str().into(),
