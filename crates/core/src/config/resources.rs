@@ -16,7 +16,7 @@ pub struct Resources {
 }
 
 /// The resources that can be configured, in the order in which they are written.
-const RESOURCES: [&str; 2] = ["cpu", "memory"];
+const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 impl Default for Resources {
     /// Requests 100m and 64Mi, limits 500m and 512Mi.

@@ -106,6 +106,18 @@ pub enum Note {
         /// The directory.
         directory: String,
     },
+    /// What is added to a Guaranteed pod gets requests equal to its limits.
+    QosKept {
+        /// The added container.
+        container: &'static str,
+        /// What it got.
+        amounts: String,
+    },
+    /// The configuration chooses resources, which a BestEffort pod doesn't stay one with.
+    QosChanged {
+        /// The added container.
+        container: &'static str,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -174,7 +186,7 @@ impl Note {
     pub(crate) const MAY_HIDE: &'static str = Self::CODES[13];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 14] = [
+    pub const CODES: [&str; 16] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -189,6 +201,8 @@ impl Note {
         "more",
         "not_mounted",
         "may_hide",
+        "qos_kept",
+        "qos_changed",
     ];
 
     /// The code of the note.
@@ -213,6 +227,8 @@ impl Note {
             Self::More { .. } => 11,
             Self::NotMounted { .. } => 12,
             Self::MayHide { .. } => 13,
+            Self::QosKept { .. } => 14,
+            Self::QosChanged { .. } => 15,
         }
     }
 
@@ -226,7 +242,9 @@ impl Note {
                 problem: PathProblem::Taken { container, .. } | PathProblem::Hides { container, .. },
                 ..
             } => Some(container),
-            Self::ResourcesFitted { container, .. } => Some(container),
+            Self::ResourcesFitted { container, .. }
+            | Self::QosKept { container, .. }
+            | Self::QosChanged { container } => Some(container),
             Self::LogPathSkipped { .. }
             | Self::VersionIgnored { .. }
             | Self::LanguageIgnored { .. }
@@ -284,6 +302,13 @@ impl Note {
             Self::MayHide { .. } => {
                 "log to a directory of its own, such as /var/log/app, or mount an emptyDir there yourself"
                     .to_owned()
+            }
+            Self::QosKept { .. } => {
+                "set resources of the feature in the operator's configuration to choose the amounts"
+                    .to_owned()
+            }
+            Self::QosChanged { .. } => {
+                "leave resources of the feature out of the operator's configuration".to_owned()
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -358,6 +383,14 @@ impl fmt::Display for Note {
             Self::MayHide { directory } => write!(
                 f,
                 "the new volume at {directory} hides what the images have there"
+            ),
+            Self::QosKept { container, amounts } => write!(
+                f,
+                "the pod is Guaranteed and stays so: container `{container}` has requests equal to its limits, {amounts}"
+            ),
+            Self::QosChanged { container } => write!(
+                f,
+                "the pod was BestEffort and is Burstable with the configured resources of container `{container}`"
             ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(

@@ -134,6 +134,13 @@ pub enum Reason {
         /// Where that is.
         path: String,
     },
+    /// The pod's containers together have too little memory for an init container that may have no more.
+    PodTooSmall {
+        /// What they have.
+        memory: String,
+        /// The added container.
+        container: &'static str,
+    },
 }
 
 /// What helps where a Pod Security level forbids an addition.
@@ -149,7 +156,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 21] = [
+    pub const CODES: [&str; 22] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -171,6 +178,7 @@ impl Reason {
         "unverified",
         "pod_too_large",
         "would_hide",
+        "pod_too_small",
     ];
 
     /// The code of the reason.
@@ -202,6 +210,7 @@ impl Reason {
             Self::Unverified(_) => 18,
             Self::PodTooLarge(_) => 19,
             Self::WouldHide { .. } => 20,
+            Self::PodTooSmall { .. } => 21,
         }
     }
 
@@ -213,6 +222,7 @@ impl Reason {
             | Self::ReservedVariable { container, .. }
             | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
+            Self::PodTooSmall { container, .. } => Some(container),
             Self::Unverified(violation) => violation.container(),
             Self::SwitchedOff { .. }
             | Self::ImageNotConfigured { .. }
@@ -286,6 +296,7 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
+            Self::PodTooSmall { .. } => "raise limits.memory of the pod's containers".to_owned(),
             Self::WouldHide { .. } => "keep it in another directory".to_owned(),
         }
     }
@@ -369,6 +380,10 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::PodTooSmall { memory, container } => write!(
+                f,
+                "the pod's containers may have {memory} of memory together, which is too little to start `{container}`"
+            ),
             Self::WouldHide {
                 container,
                 what,

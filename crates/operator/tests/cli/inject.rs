@@ -43,44 +43,37 @@ fn a_pod_is_injected_and_the_rest_stays() {
         POD,
         0,
         expect![[r#"
-        kind: Pod # keep me
-        metadata:
-          name: web
-          annotations:
-            admission.datakit/java-lib.version: v1 # and me
-        spec:
-          containers:
-          - name: web
-            env:
-            - name: JAVA_TOOL_OPTIONS
-              value: " -javaagent:/datadog-lib/dd-java-agent.jar"
-            - name: A
-              value: "1"
-            volumeMounts:
-            - name: datakit-auto-instrument
-              mountPath: /datadog-lib
-          volumes:
-          - name: datakit-auto-instrument
-            emptyDir: {}
-          initContainers:
-          - name: datakit-lib-init
-            image: lib:v1
-            command:
-            - sh
-            - copy-lib.sh
-            - /datadog-lib
-            resources:
-              requests:
-                cpu: 100m
-                memory: 64Mi
-              limits:
-                cpu: 500m
-                memory: 512Mi
-            volumeMounts:
-            - name: datakit-auto-instrument
-              mountPath: /datadog-lib
-            imagePullPolicy: IfNotPresent
-    "#]],
+            kind: Pod # keep me
+            metadata:
+              name: web
+              annotations:
+                admission.datakit/java-lib.version: v1 # and me
+            spec:
+              containers:
+              - name: web
+                env:
+                - name: JAVA_TOOL_OPTIONS
+                  value: " -javaagent:/datadog-lib/dd-java-agent.jar"
+                - name: A
+                  value: "1"
+                volumeMounts:
+                - name: datakit-auto-instrument
+                  mountPath: /datadog-lib
+              volumes:
+              - name: datakit-auto-instrument
+                emptyDir: {}
+              initContainers:
+              - name: datakit-lib-init
+                image: lib:v1
+                command:
+                - sh
+                - copy-lib.sh
+                - /datadog-lib
+                volumeMounts:
+                - name: datakit-auto-instrument
+                  mountPath: /datadog-lib
+                imagePullPolicy: IfNotPresent
+        "#]],
         expect![[r#"
         -:1: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
     "#]],
@@ -116,7 +109,7 @@ fn a_broken_document_does_not_keep_the_others() {
         -:7: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
     "#]].assert_eq(&ran.stderr);
     expect![[r#"
-        {"source":"-","document":4,"object":"","apiVersion":"","kind":"Pod","namespace":null,"name":"web","patch":[{"op":"add","path":"/spec/volumes","value":[{"name":"datakit-auto-instrument","emptyDir":{}}]},{"op":"add","path":"/spec/initContainers","value":[{"name":"datakit-lib-init","image":"lib:v1","command":["sh","copy-lib.sh","/datadog-lib"],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"cpu":"500m","memory":"512Mi"}},"volumeMounts":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}],"imagePullPolicy":"IfNotPresent"}]},{"op":"add","path":"/spec/containers/0/env","value":[{"name":"JAVA_TOOL_OPTIONS","value":" -javaagent:/datadog-lib/dd-java-agent.jar"},{"name":"A","value":"1"}]},{"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}]}]}
+        {"source":"-","document":4,"object":"","apiVersion":"","kind":"Pod","namespace":null,"name":"web","patch":[{"op":"add","path":"/spec/volumes","value":[{"name":"datakit-auto-instrument","emptyDir":{}}]},{"op":"add","path":"/spec/initContainers","value":[{"name":"datakit-lib-init","image":"lib:v1","command":["sh","copy-lib.sh","/datadog-lib"],"volumeMounts":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}],"imagePullPolicy":"IfNotPresent"}]},{"op":"add","path":"/spec/containers/0/env","value":[{"name":"JAVA_TOOL_OPTIONS","value":" -javaagent:/datadog-lib/dd-java-agent.jar"},{"name":"A","value":"1"}]},{"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}]}]}
     "#]].assert_eq(&ran.stdout);
     let ran = inject(&[], &text);
     assert!(
