@@ -307,7 +307,7 @@ fn keep_any_rules(name: &str, draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result
 
 /// Whether anything can be added to the pod at all.
 pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
-    if pod.windows {
+    if pod.nodes.are_windows() {
         return Err(Reason::WindowsPod);
     }
     if pod.mirror {

@@ -10,6 +10,7 @@ pub mod index;
 pub mod limits;
 pub mod logs;
 pub mod mentions;
+pub mod nodes;
 pub mod part;
 pub mod path;
 mod read;

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::namespace::PodSecurity;
 use crate::pod::hiding::What;
 use crate::pod::limits::Excess;
+use crate::pod::nodes::Managed;
 use crate::pod::verify::Violation;
 
 /// Why a feature that was asked for was not injected.
@@ -134,6 +135,11 @@ pub enum Reason {
         /// Where that is.
         path: String,
     },
+    /// The pod is for nodes without a host that it may touch, which a profiler needs.
+    ManagedNodes {
+        /// What they are.
+        nodes: Managed,
+    },
     /// The pod's containers together have too little memory for an init container that may have no more.
     PodTooSmall {
         /// What they have.
@@ -156,7 +162,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 22] = [
+    pub const CODES: [&str; 23] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -179,6 +185,7 @@ impl Reason {
         "pod_too_large",
         "would_hide",
         "pod_too_small",
+        "managed_nodes",
     ];
 
     /// The code of the reason.
@@ -211,6 +218,7 @@ impl Reason {
             Self::PodTooLarge(_) => 19,
             Self::WouldHide { .. } => 20,
             Self::PodTooSmall { .. } => 21,
+            Self::ManagedNodes { .. } => 22,
         }
     }
 
@@ -228,6 +236,7 @@ impl Reason {
             | Self::ImageNotConfigured { .. }
             | Self::WindowsPod
             | Self::MirrorPod
+            | Self::ManagedNodes { .. }
             | Self::HostPid
             | Self::RestartPolicy { .. }
             | Self::NonRootPod { .. }
@@ -296,6 +305,9 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
+            Self::ManagedNodes { .. } => {
+                "profile the workload on nodes of the cluster's own".to_owned()
+            }
             Self::PodTooSmall { .. } => "raise limits.memory of the pod's containers".to_owned(),
             Self::WouldHide { .. } => "keep it in another directory".to_owned(),
         }
@@ -380,6 +392,11 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::ManagedNodes { nodes } => write!(
+                f,
+                "the pod is for {}, where neither a host path nor the profiler's capabilities are allowed",
+                nodes.as_str()
+            ),
             Self::PodTooSmall { memory, container } => write!(
                 f,
                 "the pod's containers may have {memory} of memory together, which is too little to start `{container}`"

@@ -46,7 +46,12 @@ impl<'a> Pod<'a> {
                 "name" => self.name = text(reader)?,
                 "generateName" => self.generate_name = text(reader)?,
                 "namespace" => self.namespace = text(reader)?,
-                "labels" => self.labels = labels(reader, room)?,
+                "labels" => {
+                    self.labels = labels(reader, room)?;
+                    for (key, value) in &self.labels {
+                        self.nodes.read_label(key, value);
+                    }
+                }
                 "annotations" => self.read_annotations(reader, room)?,
                 "ownerReferences" => self.owner = controller(reader)?,
                 _ => ignore(reader)?,
@@ -65,36 +70,39 @@ impl<'a> Pod<'a> {
                 return Ok(());
             }
             self.mirror |= key == MIRROR_ANNOTATION;
+            self.nodes.read_annotation(&key);
             ignore(reader)
         })
     }
 
     fn read_spec(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
-        let mut host_process = false;
-        let mut os = Str::default();
-        let mut node_os = Str::default();
+        let mut windows = false;
+        let mut nodes = std::mem::take(&mut self.nodes);
         reader.object(|reader, key| {
             match key {
                 "restartPolicy" => self.restart_policy = text(reader)?,
                 "hostPID" => self.host_pid = flag(reader)?,
                 "hostUsers" => self.host_users = reader.bool()?,
                 "shareProcessNamespace" => self.share_process_namespace = reader.bool()?,
-                "os" => os = field(reader, "name")?,
-                "nodeSelector" => node_os = field(reader, "kubernetes.io/os")?,
+                "os" => nodes.read_os(&field(reader, "name")?),
+                "nodeSelector" => nodes.read_selector(reader)?,
+                "affinity" => nodes.read_affinity(reader)?,
+                "schedulerName" => nodes.read_scheduler(&text(reader)?),
+                "runtimeClassName" => nodes.read_runtime_class(&text(reader)?),
                 "resources" => {
                     self.resources = Resources::of(reader.skip()?);
                     self.pod_level_resources =
                         pod_level_resources(&mut Reader::new(self.resources.json))?;
                 }
                 "securityContext" => {
-                    let (security, on_host) = security(reader)?;
+                    let (security, on_windows) = security(reader)?;
                     self.security = security.shared;
-                    host_process |= on_host;
+                    windows |= on_windows;
                 }
                 "volumes" => self.volumes = list(reader, room, |reader, _| volume(reader))?,
                 "containers" | "initContainers" => {
                     let read = list(reader, room, |reader, room| {
-                        container(reader, room, &mut host_process)
+                        container(reader, room, &mut windows)
                     })?;
                     if key == "containers" {
                         self.containers = read;
@@ -106,7 +114,8 @@ impl<'a> Pod<'a> {
             }
             Ok(())
         })?;
-        self.windows = os == "windows" || node_os == "windows" || host_process;
+        nodes.read_options(windows);
+        self.nodes = nodes;
         Ok(())
     }
 }
@@ -114,7 +123,7 @@ impl<'a> Pod<'a> {
 fn container<'a>(
     reader: &mut Reader<'a>,
     room: &mut Room,
-    host_process: &mut bool,
+    windows: &mut bool,
 ) -> Result<Container<'a>> {
     let mut container = Container::default();
     reader.object(|reader, key| {
@@ -131,11 +140,15 @@ fn container<'a>(
             "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
             "volumeDevices" => container.devices = list(reader, room, |reader, _| device(reader))?,
             "resources" => container.resources = Resources::of(reader.skip()?),
-            "restartPolicy" => container.restarts_always = text(reader)? == "Always",
+            "restartPolicy" => {
+                let policy = text(reader)?;
+                container.restarts_always = policy == "Always";
+                container.may_end = matches!(policy.as_ref(), "OnFailure" | "Never");
+            }
             "securityContext" => {
-                let (security, on_host) = security(reader)?;
+                let (security, on_windows) = security(reader)?;
                 container.security = security;
-                *host_process |= on_host;
+                *windows |= on_windows;
             }
             _ => ignore(reader)?,
         }
@@ -244,10 +257,11 @@ fn volume<'a>(reader: &mut Reader<'a>) -> Result<Volume<'a>> {
     Ok(volume)
 }
 
-/// The security context of a pod or container, and whether it asks for a Windows HostProcess container.
+/// The security context of a pod or container, and whether it has options that only Windows
+/// knows. `hostProcess: false` says no more than that it isn't privileged there, which hardened Linux pods say too.
 fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
     let mut security = Security::default();
-    let mut host_process = false;
+    let mut windows = false;
     reader.object(|reader, key| {
         match key {
             "runAsNonRoot" => security.shared.run_as_non_root = reader.bool()?,
@@ -258,17 +272,18 @@ fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
             "privileged" => security.privileged = flag(reader)?,
             "capabilities" => capabilities(reader, &mut security)?,
             "windowsOptions" => reader.object(|reader, key| {
-                if key == "hostProcess" {
-                    host_process = flag(reader)?;
-                    return Ok(());
+                match key {
+                    "hostProcess" => windows |= flag(reader)?,
+                    _ if reader.kind()? == Kind::String => windows |= !text(reader)?.is_empty(),
+                    _ => ignore(reader)?,
                 }
-                ignore(reader)
+                Ok(())
             })?,
             _ => ignore(reader)?,
         }
         Ok(())
     })?;
-    Ok((security, host_process))
+    Ok((security, windows))
 }
 
 /// See <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>.

@@ -6,6 +6,7 @@ use crate::json::Str;
 
 use super::FEW;
 use super::limits::{AdmissionLimits, Excess, Limit, VIEW_BYTES};
+use super::nodes::Nodes;
 use super::runs::Runs;
 
 /// A pod, or the pod template of a workload, as its author wrote it.
@@ -33,8 +34,8 @@ pub struct Pod<'a> {
     pub host_users: Option<bool>,
     /// `spec.shareProcessNamespace`
     pub share_process_namespace: Option<bool>,
-    /// Whether the pod says that it is for Windows nodes.
-    pub windows: bool,
+    /// What the pod says of the nodes that it is for.
+    pub nodes: Nodes,
     /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must fit into.
     pub pod_level_resources: bool,
     /// `spec.resources`
@@ -83,6 +84,8 @@ pub struct Container<'a> {
     pub resources: Resources<'a>,
     /// Whether its own `restartPolicy` is `Always`, which makes an init container a native sidecar.
     pub restarts_always: bool,
+    /// Whether its own `restartPolicy` is another one, so that it may end for good whatever the pod's says.
+    pub may_end: bool,
     /// `securityContext`
     pub security: Security<'a>,
 }
@@ -238,6 +241,16 @@ impl<'a> Pod<'a> {
     /// Whether the kubelet restarts containers that end by themselves.
     pub fn restarts_always(&self) -> bool {
         self.restart_policy.is_empty() || self.restart_policy == "Always"
+    }
+
+    /// Whether the pod is one that ends by itself: nothing in it is always restarted, by the pod's `restartPolicy` or by
+    /// the containers' own.
+    pub fn is_meant_to_end(&self) -> bool {
+        let all_end = || {
+            let own = &self.containers;
+            !own.is_empty() && own.iter().all(|container| container.may_end)
+        };
+        !self.restarts_always() || all_end()
     }
 
     /// The volume of that name.

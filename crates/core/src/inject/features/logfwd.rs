@@ -170,7 +170,7 @@ impl Logfwd {
             }
             (SidecarMode::Native, _) => return true,
             (SidecarMode::Container, _) => NotNative::Configured,
-            (SidecarMode::Auto, _) if pod.restarts_always() => return false,
+            (SidecarMode::Auto, _) if !pod.is_meant_to_end() => return false,
             (SidecarMode::Auto, Some(version))
                 if version >= KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE =>
             {
@@ -179,7 +179,7 @@ impl Logfwd {
             (SidecarMode::Auto, Some(version)) => NotNative::OldNodes(version),
             (SidecarMode::Auto, None) => NotNative::VersionUnknown,
         };
-        if !pod.restarts_always() {
+        if pod.is_meant_to_end() {
             notes.push(Note::KeepsJobRunning { because });
         }
         false

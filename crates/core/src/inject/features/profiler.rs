@@ -206,9 +206,15 @@ impl Profiler {
         if pod.host_pid {
             return Err(Reason::HostPid);
         }
-        if !pod.restarts_always() {
+        if let Some(nodes) = pod.nodes.managed() {
+            return Err(Reason::ManagedNodes { nodes });
+        }
+        if pod.is_meant_to_end() {
             return Err(Reason::RestartPolicy {
-                policy: pod.restart_policy.clone().into_owned(),
+                policy: match pod.restarts_always() {
+                    true => "Always, but another one in every container,".to_owned(),
+                    false => pod.restart_policy.clone().into_owned(),
+                },
             });
         }
         if self.chooses_user {
