@@ -118,6 +118,32 @@ pub enum Note {
         /// The added container.
         container: &'static str,
     },
+    /// A part of logfwd's annotation names no log files, beside others that do.
+    NothingToCollect {
+        /// Where.
+        place: String,
+    },
+    /// The sidecar can't find DataKit by what it is told.
+    Address {
+        /// Where that stands.
+        place: String,
+        /// What is wrong.
+        problem: AddressProblem,
+    },
+    /// A pattern of log files means something else than it seems to.
+    LogPattern {
+        /// The pattern.
+        path: String,
+        /// What is wrong.
+        problem: PatternProblem,
+    },
+    /// The sidecar's version doesn't read all of the annotation.
+    ImageOfLogfwd {
+        /// The image.
+        image: String,
+        /// What it doesn't read.
+        problem: ImageProblem,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -125,6 +151,39 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+}
+
+/// What is wrong with the address of DataKit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressProblem {
+    /// There is none.
+    Missing,
+    /// It is a URL.
+    Scheme,
+    /// It has no port, or no host.
+    NoPort,
+    /// Its port is none.
+    Port,
+}
+
+/// What is wrong with a pattern of log files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PatternProblem {
+    /// Several paths in one text.
+    List,
+    /// A variable as a shell writes it, which nobody expands here.
+    ShellVariable,
+    /// A variable that the sidecar doesn't have.
+    Undefined(String),
+}
+
+/// What a version of logfwd doesn't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageProblem {
+    /// The annotation.
+    IgnoresAnnotation,
+    /// More than its first instance.
+    FirstInstance,
 }
 
 /// Why no volume can be mounted for a log path.
@@ -184,9 +243,12 @@ impl Note {
     pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
     pub(crate) const NOT_MOUNTED: &'static str = Self::CODES[12];
     pub(crate) const MAY_HIDE: &'static str = Self::CODES[13];
+    pub(crate) const NOTHING_TO_COLLECT: &'static str = Self::CODES[16];
+    pub(crate) const ADDRESS: &'static str = Self::CODES[17];
+    pub(crate) const LOG_PATTERN: &'static str = Self::CODES[18];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 16] = [
+    pub const CODES: [&str; 20] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -203,6 +265,10 @@ impl Note {
         "may_hide",
         "qos_kept",
         "qos_changed",
+        "nothing_to_collect",
+        "datakit_addr",
+        "log_pattern",
+        "image_of_logfwd",
     ];
 
     /// The code of the note.
@@ -229,6 +295,10 @@ impl Note {
             Self::MayHide { .. } => 13,
             Self::QosKept { .. } => 14,
             Self::QosChanged { .. } => 15,
+            Self::NothingToCollect { .. } => 16,
+            Self::Address { .. } => 17,
+            Self::LogPattern { .. } => 18,
+            Self::ImageOfLogfwd { .. } => 19,
         }
     }
 
@@ -254,6 +324,10 @@ impl Note {
             | Self::AnnotationOfOtherVersion { .. }
             | Self::SwitchUnreadable { .. }
             | Self::MayHide { .. }
+            | Self::NothingToCollect { .. }
+            | Self::Address { .. }
+            | Self::LogPattern { .. }
+            | Self::ImageOfLogfwd { .. }
             | Self::More { .. } => None,
         }
     }
@@ -309,6 +383,20 @@ impl Note {
             }
             Self::QosChanged { .. } => {
                 "leave resources of the feature out of the operator's configuration".to_owned()
+            }
+            Self::NothingToCollect { .. } => "give it `logfiles`, a list of paths".to_owned(),
+            Self::Address { .. } => {
+                "write host:port, such as datakit-service.datakit.svc:9533".to_owned()
+            }
+            Self::LogPattern { problem, .. } => match problem {
+                PatternProblem::List => "write each as a text of its own: [\"/a/*.log\", \"/b/*.log\"]".to_owned(),
+                PatternProblem::ShellVariable => "write $(NAME)".to_owned(),
+                PatternProblem::Undefined(name) => format!(
+                    "set {name} in envs of logfwd in the operator's configuration"
+                ),
+            },
+            Self::ImageOfLogfwd { .. } => {
+                "configure a logfwd image of version 1.91 or newer".to_owned()
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -392,6 +480,45 @@ impl fmt::Display for Note {
                 f,
                 "the pod was BestEffort and is Burstable with the configured resources of container `{container}`"
             ),
+            Self::NothingToCollect { place } => write!(f, "`{place}` names no log files"),
+            Self::Address { place, problem } => {
+                let problem = match problem {
+                    AddressProblem::Missing => {
+                        "is in no instance, and LOGFWD_DATAKIT_HOST and LOGFWD_DATAKIT_PORT are not configured"
+                    }
+                    AddressProblem::Scheme => "is a URL",
+                    AddressProblem::NoPort => "has no host or no port",
+                    AddressProblem::Port => "has a port that is none",
+                };
+                write!(f, "`{place}` {problem}, so the sidecar finds no DataKit")
+            }
+            Self::LogPattern { path, problem } => {
+                write!(f, "log path `{}` ", excerpt(path))?;
+                match problem {
+                    PatternProblem::List => {
+                        f.write_str("is one path, although it looks like several")
+                    }
+                    PatternProblem::ShellVariable => {
+                        f.write_str("holds a shell's variable, which nothing expands")
+                    }
+                    PatternProblem::Undefined(name) => {
+                        write!(
+                            f,
+                            "refers to {}, which the sidecar does not have",
+                            excerpt(name)
+                        )
+                    }
+                }
+            }
+            Self::ImageOfLogfwd { image, problem } => match problem {
+                ImageProblem::IgnoresAnnotation => {
+                    write!(f, "logfwd of image `{image}` does not read the annotation")
+                }
+                ImageProblem::FirstInstance => write!(
+                    f,
+                    "logfwd of image `{image}` reads the first instance of the annotation alone"
+                ),
+            },
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,

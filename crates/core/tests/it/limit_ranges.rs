@@ -84,7 +84,7 @@ impl Case {
     }
 
     fn check(&self, expected: Expect) {
-        let logs = r#"[{"loggings": [{"logfiles": ["/logs/*"]}]}]"#;
+        let logs = r#"[{"datakit_addr": "d:9533", "loggings": [{"logfiles": ["/logs/*"]}]}]"#;
         expected.assert_eq(&self.outcome("admission.datakit/logfwd.instances", logs));
     }
 

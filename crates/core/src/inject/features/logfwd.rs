@@ -1,8 +1,10 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
+mod address;
 mod directory;
 mod instances;
 mod mounts;
+mod understanding;
 
 use std::sync::Arc;
 
@@ -18,7 +20,6 @@ use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{Ask, ContainerPlace, Marks, Request, Room, Spec, Trace, VolumeMark};
 use directory::POD_INFO_PATH;
-use instances::Instances;
 use mounts::VOLUME_PREFIX;
 
 /// Asks for log forwarding; the value is a JSON array of instances.
@@ -113,19 +114,16 @@ impl Logfwd {
     ) -> Result<(), Reason> {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
-        let Instances {
-            paths,
-            text,
-            unknown_keys,
-            ..
-        } = instances::read(value).map_err(|problem| Reason::InvalidAnnotation {
-            annotation: INSTANCES,
-            problem,
-        })?;
+        let mut instances =
+            instances::read(value).map_err(|problem| Reason::InvalidAnnotation {
+                annotation: INSTANCES,
+                problem,
+            })?;
         let image = request.configured_image()?;
-        notes.extend(unknown_keys);
+        notes.append(&mut instances.notes);
+        understanding::check(&instances, image, &self.settings.envs, notes);
         let native = self.is_native(pod, request.context, notes);
-        let mut mounts = mounts::plan(draft, &paths, native, edits, notes)?;
+        let mut mounts = mounts::plan(draft, &instances.paths, native, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,
@@ -139,7 +137,7 @@ impl Logfwd {
         let mut env: Vec<_> = configured.filter_map(|env| env.for_pod(pod)).collect();
         env.push(NewEnv {
             name: INSTANCES_VARIABLE,
-            value: NewEnvValue::Literal(text.into()),
+            value: NewEnvValue::Literal(instances.text.into()),
         });
         let sidecar = NewContainer {
             name: CONTAINER,
