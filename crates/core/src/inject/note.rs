@@ -144,6 +144,38 @@ pub enum Note {
         /// What it doesn't read.
         problem: ImageProblem,
     },
+    /// JAVA_TOOL_OPTIONS is longer than every JVM reads.
+    JavaOptionsLong {
+        /// The container.
+        container: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The JVM loads another agent, too.
+    SecondAgent {
+        /// The container.
+        container: String,
+        /// The other agent.
+        agent: String,
+    },
+    /// A variable of the container's refers to one that is added below it.
+    DefinedBelow {
+        /// The container.
+        container: String,
+        /// Its variable.
+        variable: String,
+        /// The added one.
+        refers_to: String,
+    },
+    /// A source of `envFrom` may define a variable that is set now.
+    EnvFrom {
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: &'static str,
+        /// The source.
+        source: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -246,9 +278,11 @@ impl Note {
     pub(crate) const NOTHING_TO_COLLECT: &'static str = Self::CODES[16];
     pub(crate) const ADDRESS: &'static str = Self::CODES[17];
     pub(crate) const LOG_PATTERN: &'static str = Self::CODES[18];
+    pub(crate) const DEFINED_BELOW: &'static str = Self::CODES[22];
+    pub(crate) const ENV_FROM: &'static str = Self::CODES[23];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 20] = [
+    pub const CODES: [&str; 24] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -269,6 +303,10 @@ impl Note {
         "datakit_addr",
         "log_pattern",
         "image_of_logfwd",
+        "java_options_long",
+        "second_agent",
+        "defined_below",
+        "env_from",
     ];
 
     /// The code of the note.
@@ -299,6 +337,10 @@ impl Note {
             Self::Address { .. } => 17,
             Self::LogPattern { .. } => 18,
             Self::ImageOfLogfwd { .. } => 19,
+            Self::JavaOptionsLong { .. } => 20,
+            Self::SecondAgent { .. } => 21,
+            Self::DefinedBelow { .. } => 22,
+            Self::EnvFrom { .. } => 23,
         }
     }
 
@@ -306,6 +348,10 @@ impl Note {
     pub fn container(&self) -> Option<&str> {
         match self {
             Self::NotShared { container, .. }
+            | Self::EnvFrom { container, .. }
+            | Self::DefinedBelow { container, .. }
+            | Self::SecondAgent { container, .. }
+            | Self::JavaOptionsLong { container, .. }
             | Self::NotMounted { container, .. }
             | Self::TagLeftOut { container, .. }
             | Self::LogPathSkipped {
@@ -397,6 +443,16 @@ impl Note {
             },
             Self::ImageOfLogfwd { .. } => {
                 "configure a logfwd image of version 1.91 or newer".to_owned()
+            }
+            Self::JavaOptionsLong { .. } => {
+                "move options to the command line, or use JDK 9 or newer".to_owned()
+            }
+            Self::SecondAgent { .. } => "load one agent, unless the two are known to agree".to_owned(),
+            Self::DefinedBelow { refers_to, .. } => {
+                format!("define {refers_to} in the container, above it")
+            }
+            Self::EnvFrom { variable, .. } => {
+                format!("take {variable} by `valueFrom` in `env`, which is extended")
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -519,6 +575,33 @@ impl fmt::Display for Note {
                     "logfwd of image `{image}` reads the first instance of the annotation alone"
                 ),
             },
+            Self::JavaOptionsLong { container, length } => write!(
+                f,
+                "JAVA_TOOL_OPTIONS of container `{container}` has {length} bytes, and JDK 8 reads 1023"
+            ),
+            Self::SecondAgent { container, agent } => write!(
+                f,
+                "the JVM of container `{container}` loads the agent {} as well",
+                excerpt(agent)
+            ),
+            Self::DefinedBelow {
+                container,
+                variable,
+                refers_to,
+            } => write!(
+                f,
+                "{} of container `{container}` refers to {}, which is added below it and so stays unexpanded",
+                excerpt(variable),
+                excerpt(refers_to)
+            ),
+            Self::EnvFrom {
+                container,
+                variable,
+                source,
+            } => write!(
+                f,
+                "{source} may define {variable} of container `{container}`, which is overridden"
+            ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,

@@ -135,6 +135,11 @@ pub enum Reason {
         /// Where that is.
         path: String,
     },
+    /// A Node.js process that may not read the library would end.
+    NodePermission {
+        /// The container.
+        container: String,
+    },
     /// The pod is for nodes without a host that it may touch, which a profiler needs.
     ManagedNodes {
         /// What they are.
@@ -162,7 +167,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 23] = [
+    pub const CODES: [&str; 24] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -186,6 +191,7 @@ impl Reason {
         "would_hide",
         "pod_too_small",
         "managed_nodes",
+        "node_permission",
     ];
 
     /// The code of the reason.
@@ -219,6 +225,7 @@ impl Reason {
             Self::WouldHide { .. } => 20,
             Self::PodTooSmall { .. } => 21,
             Self::ManagedNodes { .. } => 22,
+            Self::NodePermission { .. } => 23,
         }
     }
 
@@ -228,6 +235,7 @@ impl Reason {
             Self::MountPathTaken { container, .. }
             | Self::OptionalReference { container, .. }
             | Self::ReservedVariable { container, .. }
+            | Self::NodePermission { container }
             | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
             Self::PodTooSmall { container, .. } => Some(container),
@@ -305,6 +313,9 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
+            Self::NodePermission { .. } => {
+                "add --allow-fs-read=/datadog-lib/* to its options".to_owned()
+            }
             Self::ManagedNodes { .. } => {
                 "profile the workload on nodes of the cluster's own".to_owned()
             }
@@ -392,6 +403,10 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::NodePermission { container } => write!(
+                f,
+                "container `{container}` runs Node.js by its permission model, which doesn't let it read the library"
+            ),
             Self::ManagedNodes { nodes } => write!(
                 f,
                 "the pod is for {}, where neither a host path nor the profiler's capabilities are allowed",

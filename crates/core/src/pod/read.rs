@@ -137,6 +137,7 @@ fn container<'a>(
             "lifecycle" => container.runs.lifecycle = reader.skip()?,
             "workingDir" => container.working_dir = text(reader)?,
             "env" => container.env = list(reader, room, |reader, _| env_var(reader))?,
+            "envFrom" => container.env_from = reader.skip()?,
             "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
             "volumeDevices" => container.devices = list(reader, room, |reader, _| device(reader))?,
             "resources" => container.resources = Resources::of(reader.skip()?),

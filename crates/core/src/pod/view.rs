@@ -76,6 +76,8 @@ pub struct Container<'a> {
     pub working_dir: Str<'a>,
     /// `env` in its order; a later entry of the same name overrides an earlier one.
     pub env: Vec<EnvVar<'a>>,
+    /// `envFrom` as it stands in the JSON; empty where there is none.
+    pub env_from: &'a str,
     /// `volumeMounts`
     pub mounts: Vec<Mount<'a>>,
     /// `volumeDevices` as (volume name, device path).

@@ -1,6 +1,7 @@
 //! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
 //! language's start-up variable ([`env`]).
 
+mod conflicts;
 mod env;
 
 use std::sync::Arc;
@@ -187,6 +188,7 @@ impl Ddtrace {
             own.env = self
                 .env
                 .plan(envs, &configured, container, start_up, notes)?;
+            conflicts::check(container, request.ask, start_up, &own.env, notes)?;
             // A list that isn't there yet is made by one operation.
             cost.operations += match container.env.len() {
                 0 => own.env.len().min(1),

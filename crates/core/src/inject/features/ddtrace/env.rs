@@ -200,7 +200,7 @@ impl StartUp {
     }
 
     /// Whether a value has the library loaded already.
-    fn loads(&self, value: &str) -> bool {
+    pub(super) fn loads(&self, value: &str) -> bool {
         let option = self.bare.trim_start();
         match self.join {
             Join::Before => {
