@@ -479,3 +479,63 @@ fn examples_are_injected_once_and_for_all() {
         );
     }
 }
+
+#[test]
+fn kinds_of_other_apis() {
+    let rollout = "\
+kind: Rollout
+metadata: {name: web}
+spec:
+  template:
+    metadata: {annotations: {admission.datakit/java-lib.version: ''}}
+    spec:
+      containers: [{name: web, image: i:1}]
+---
+kind: SparkApplication
+metadata: {name: pi}
+spec:
+  driver: {annotations: {admission.datakit/java-lib.version: ''}}
+";
+    let ran = inject(&[], rollout);
+    assert_eq!(ran.code, 0);
+    let (first, second) = ran.stdout.split_once("---\n").expect("two documents");
+    assert!(first.contains("datakit-lib-init"), "{first}");
+    assert!(rollout.ends_with(second), "{second}");
+    expect![[r#"
+        -:1: Rollout/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
+        -:9: note: SparkApplication/pi has annotations for the operator at /spec/driver/annotations, where no pod template is known, so nothing is injected; pods that are made from it are injected if their own annotations ask for it
+    "#]]
+    .assert_eq(&ran.stderr);
+    let explained = run(&["explain", "-f", "-"], rollout);
+    assert!(
+        explained.stderr.contains("SparkApplication/pi"),
+        "{}",
+        explained.stderr
+    );
+}
+
+#[test]
+fn a_failure_policy_that_a_sidecar_matches() {
+    let job = "\
+kind: Job
+metadata: {name: retry}
+spec:
+  podFailurePolicy:
+    rules:
+    - action: FailJob
+      onExitCodes: {operator: NotIn, values: [75]}
+  template:
+    metadata: {annotations: {admission.datakit/logfwd.instances: '[{\"datakit_addr\":\"d:1\",\"loggings\":[{\"logfiles\":[\"/var/log/w/*.log\"]}]}]'}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: work, image: 'w:1'}]
+";
+    let remark = "rule 1 of podFailurePolicy names no container";
+    let ran = inject(&["--kubernetes-version", "1.34"], job);
+    assert!(ran.stderr.contains(remark), "{}", ran.stderr);
+    let named = job.replace("values: [75]", "values: [75], containerName: work");
+    let ran = inject(&["--kubernetes-version", "1.34"], &named);
+    assert!(!ran.stderr.contains(remark), "{}", ran.stderr);
+    let without = job.replace("admission.datakit/", "other/");
+    assert!(!inject(&[], &without).stderr.contains(remark));
+}
