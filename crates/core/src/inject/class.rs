@@ -31,6 +31,10 @@ const USUAL: [Amount; OF_CLASS] = [500, (512 << 20) * 1000];
 /// Below this the runtime itself may not have the memory to start a container.
 const LEAST_MEMORY: Amount = (16 << 20) * 1000;
 
+/// With less than this the library may take what the program itself needs: it counts toward the pod's limit, as all
+/// volumes on the node do.
+const AMPLE_STORAGE: Amount = (1 << 30) * 1000;
+
 /// The class of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
@@ -154,6 +158,15 @@ pub(super) fn prepare(
         return Ok(());
     }
     let counted = counted.get_or_init(|| Counted::of(pod, ranges));
+    let storage = counted.together[OF_CLASS];
+    let is_tight = storage.any_limit && storage.limit < AMPLE_STORAGE;
+    // An init container of ours ends; it is there for what it leaves in a volume.
+    let mut first = plan.init_first.iter().chain(&plan.init_last);
+    if is_tight && first.any(|container| !container.native_sidecar) {
+        notes.push(Note::EphemeralStorage {
+            limit: written(RESOURCES[OF_CLASS], storage.limit),
+        });
+    }
     for container in plan.init_first.iter_mut().chain(&mut plan.init_last) {
         if container.native_sidecar {
             sidecar(counted, chosen, container, notes);

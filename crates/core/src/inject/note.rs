@@ -176,6 +176,11 @@ pub enum Note {
         /// The source.
         source: String,
     },
+    /// The library counts toward a small limit of `ephemeral-storage`.
+    EphemeralStorage {
+        /// The limit of the containers together.
+        limit: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -282,7 +287,7 @@ impl Note {
     pub(crate) const ENV_FROM: &'static str = Self::CODES[23];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 24] = [
+    pub const CODES: [&str; 25] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -307,6 +312,7 @@ impl Note {
         "second_agent",
         "defined_below",
         "env_from",
+        "ephemeral_storage",
     ];
 
     /// The code of the note.
@@ -341,6 +347,7 @@ impl Note {
             Self::SecondAgent { .. } => 21,
             Self::DefinedBelow { .. } => 22,
             Self::EnvFrom { .. } => 23,
+            Self::EphemeralStorage { .. } => 24,
         }
     }
 
@@ -374,6 +381,7 @@ impl Note {
             | Self::Address { .. }
             | Self::LogPattern { .. }
             | Self::ImageOfLogfwd { .. }
+            | Self::EphemeralStorage { .. }
             | Self::More { .. } => None,
         }
     }
@@ -453,6 +461,9 @@ impl Note {
             }
             Self::EnvFrom { variable, .. } => {
                 format!("take {variable} by `valueFrom` in `env`, which is extended")
+            }
+            Self::EphemeralStorage { .. } => {
+                "raise limits.ephemeral-storage by the size of the library".to_owned()
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -601,6 +612,10 @@ impl fmt::Display for Note {
             } => write!(
                 f,
                 "{source} may define {variable} of container `{container}`, which is overridden"
+            ),
+            Self::EphemeralStorage { limit } => write!(
+                f,
+                "the library is in a volume, which counts toward the pod's limit of ephemeral-storage, {limit}"
             ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(

@@ -135,6 +135,13 @@ pub enum Reason {
         /// Where that is.
         path: String,
     },
+    /// A container relies on being process 1, which it isn't where a profiler sees its processes.
+    ProcessOne {
+        /// The container.
+        container: String,
+        /// What relies on it.
+        what: &'static str,
+    },
     /// A Node.js process that may not read the library would end.
     NodePermission {
         /// The container.
@@ -167,7 +174,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 24] = [
+    pub const CODES: [&str; 25] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -192,6 +199,7 @@ impl Reason {
         "pod_too_small",
         "managed_nodes",
         "node_permission",
+        "process_one",
     ];
 
     /// The code of the reason.
@@ -226,6 +234,7 @@ impl Reason {
             Self::PodTooSmall { .. } => 21,
             Self::ManagedNodes { .. } => 22,
             Self::NodePermission { .. } => 23,
+            Self::ProcessOne { .. } => 24,
         }
     }
 
@@ -236,6 +245,7 @@ impl Reason {
             | Self::OptionalReference { container, .. }
             | Self::ReservedVariable { container, .. }
             | Self::NodePermission { container }
+            | Self::ProcessOne { container, .. }
             | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
             Self::PodTooSmall { container, .. } => Some(container),
@@ -313,12 +323,12 @@ impl Reason {
             }
             Self::Unverified(violation) => violation.remedy(),
             Self::PodTooLarge(excess) => excess.remedy(),
-            Self::NodePermission { .. } => {
-                "add --allow-fs-read=/datadog-lib/* to its options".to_owned()
+            Self::ProcessOne { .. } => {
+                "address the process by its name, or set shareProcessNamespace in the pod if that is right for it"
+                    .to_owned()
             }
-            Self::ManagedNodes { .. } => {
-                "profile the workload on nodes of the cluster's own".to_owned()
-            }
+            Self::NodePermission { .. } => "add --allow-fs-read=/datadog-lib/* to its options".to_owned(),
+            Self::ManagedNodes { .. } => "profile the workload on nodes of the cluster's own".to_owned(),
             Self::PodTooSmall { .. } => "raise limits.memory of the pod's containers".to_owned(),
             Self::WouldHide { .. } => "keep it in another directory".to_owned(),
         }
@@ -403,6 +413,10 @@ impl fmt::Display for Reason {
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
             Self::Unverified(violation) => write!(f, "{violation}"),
             Self::PodTooLarge(excess) => write!(f, "{excess}"),
+            Self::ProcessOne { container, what } => write!(
+                f,
+                "container `{container}` has {what}, and its program isn't process 1 where processes are shared"
+            ),
             Self::NodePermission { container } => write!(
                 f,
                 "container `{container}` runs Node.js by its permission model, which doesn't let it read the library"

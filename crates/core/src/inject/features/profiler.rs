@@ -3,6 +3,8 @@
 //! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
+mod process_one;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -128,6 +130,16 @@ impl Profiler {
         crate::inject::suits(pod)?;
         self.suits(request, pod)?;
         let image = request.configured_image()?;
+        if pod.share_process_namespace != Some(true) {
+            for (_, container) in application(draft) {
+                if let Some(what) = process_one::relied_on_by(container) {
+                    return Err(Reason::ProcessOne {
+                        container: container.name.clone().into_owned(),
+                        what,
+                    });
+                }
+            }
+        }
         let shared = shared(request.ask);
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
