@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::index::{FEW, Located, PathIndex};
-use super::mentions::{self, Context};
+use super::mentions::{self, Context, Mention};
 use super::path::{below, clean, mount_point};
 use super::view::{Container, EnvSource};
 
@@ -76,6 +76,7 @@ impl<'d> Directories<'d> {
             hidden: vec![None; self.count],
             container,
             mounts: None,
+            made: Vec::new(),
         };
         if self.count == 0 {
             return asked.hidden;
@@ -92,24 +93,21 @@ impl<'d> Directories<'d> {
                 may_be_a_script: true,
             };
             let mut is_program = word.is_program && word.text.starts_with('/');
-            mentions::visit(word.text, context, |path| {
+            mentions::visit(word.text, context, |mention| {
                 let what = match is_program {
                     true => What::Program,
                     false => What::NamedBy(word.source.as_str()),
                 };
                 is_program = false;
-                if !is_written(path) {
-                    asked.needs(&clean(path), what);
-                }
+                asked.mentioned(mention, what, &is_written);
             });
             if joins && may_be_relative(word.text) {
                 joined.clear();
                 joined.push_str(&working_dir);
                 joined.push('/');
                 joined.push_str(word.text);
-                if !is_written(&joined) && !(mentions::is_written(&joined, &before)) {
-                    asked.needs(&clean(&joined), What::NamedBy(word.source.as_str()));
-                }
+                let mention = mentions::behind(&joined, &before);
+                asked.mentioned(mention, What::NamedBy(word.source.as_str()), &is_written);
             }
             before.clear();
             // Only the name of an option matters, and none is longer.
@@ -121,10 +119,8 @@ impl<'d> Directories<'d> {
                     before: &env.name,
                     ..Context::default()
                 };
-                mentions::visit(value, context, |path| {
-                    if !is_written(path) {
-                        asked.needs(&clean(path), What::NamedBy("environment"));
-                    }
+                mentions::visit(value, context, |mention| {
+                    asked.mentioned(mention, What::NamedBy("environment"), &is_written);
                 });
             }
         }
@@ -139,6 +135,8 @@ struct Asked<'d, 'c, 'a> {
     container: &'c Container<'a>,
     /// Where it has mounts, if there are many.
     mounts: Option<PathIndex<MountPoint<'c>>>,
+    /// Directories that its commands make, as many as are looked through.
+    made: Vec<String>,
 }
 
 /// Where a mount is.
@@ -151,20 +149,47 @@ impl Located for MountPoint<'_> {
 }
 
 impl Asked<'_, '_, '_> {
+    /// Takes in what a text says of a path.
+    fn mentioned(&mut self, mention: Mention<'_>, what: What, is_written: &dyn Fn(&str) -> bool) {
+        match mention {
+            Mention::Needed(path) if !is_written(path) => self.needs(&clean(path), what),
+            Mention::Written(path) if !is_written(path) => {
+                let path = clean(path);
+                let made = &mut self.made.iter();
+                if !made.any(|made| below(&path, made).is_some()) {
+                    self.needs_directory_of(&path, what);
+                }
+            }
+            Mention::Made(path) if self.made.len() < FEW => {
+                self.made.push(clean(path).into_owned());
+            }
+            _ => {}
+        }
+    }
+
     /// Notes that the container needs a path, for every directory at or above it.
     fn needs(&mut self, path: &str, what: What) {
-        if !path.starts_with('/') {
-            return;
-        }
-        let directories = self.directories;
-        let Some(nearest) = directories.index.covering(path) else {
+        let nearest = self.directories.index.covering(path);
+        self.hides(nearest, path, what);
+    }
+
+    /// Notes that the container writes a path: a directory of ours may take the place of the one that it is in, but not of
+    /// those above that.
+    fn needs_directory_of(&mut self, path: &str, what: What) {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let nearest = self.directories.index.above(directory).next();
+        self.hides(nearest, path, what);
+    }
+
+    fn hides(&mut self, nearest: Option<&Directory<'_>>, path: &str, what: What) {
+        let Some(nearest) = nearest.filter(|_| path.starts_with('/')) else {
             return;
         };
         // Then those above are known as well.
         if self.hidden[nearest.at].is_some() || self.has_mounted(path) {
             return;
         }
-        let above = directories.index.above(nearest.path);
+        let above = self.directories.index.above(nearest.path);
         for directory in std::iter::once(nearest).chain(above) {
             let hidden = &mut self.hidden[directory.at];
             if hidden.is_some() {
@@ -292,6 +317,23 @@ mod tests {
             json!({}),
         ] {
             check(&container, dirs, &["-", "-", "-"]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_needs_its_directory() {
+        let dirs = &["/var/log", "/var/log/app"];
+        let named = "/var/log/app/x.log, which the command of container `c` names";
+        check(
+            &json!({"command": ["app", "--log=/var/log/app/x.log"]}),
+            dirs,
+            &[named, "-"],
+        );
+        for script in [
+            "mkdir -p /var/log/app; app >> /var/log/app/x.log",
+            "app >> /var/log/x",
+        ] {
+            check(&json!({"command": ["sh", "-c", script]}), dirs, &["-", "-"]);
         }
     }
 

@@ -1,7 +1,5 @@
 //! What the name of a path says: a place for logs, or a file that an image brings.
 
-use super::path::below;
-
 /// Endings of files that an image or a volume brings, and that no program writes as its log.
 const MADE: [&str; 44] = [
     "bash",
@@ -67,11 +65,12 @@ pub fn is_log_name(path: &str) -> bool {
     })
 }
 
-/// Whether a path is where programs keep what they need while they run: nothing is there beforehand, as a rule.
+/// Directories in which programs expect nothing to be. What is named in them may be there all the same.
+pub const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// Whether a path is such a directory itself.
 pub fn is_scratch(path: &str) -> bool {
-    ["/tmp", "/var/tmp"]
-        .into_iter()
-        .any(|up| below(path, up).is_some())
+    SCRATCH.contains(&path.trim_end_matches('/'))
 }
 
 /// Whether a path is a directory for logs or lies in one: a part of it is called so.

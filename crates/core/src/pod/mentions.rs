@@ -17,9 +17,23 @@ pub struct Context<'c> {
     pub may_be_a_script: bool,
 }
 
+/// A path that a text mentions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mention<'t> {
+    /// It has to be there before the text is run or read.
+    Needed(&'t str),
+    /// It is written, so that the directory that it is in has to be there.
+    Written(&'t str),
+    /// A directory that is made.
+    Made(&'t str),
+}
+
+/// The shell verb that makes directories.
+const MAKER: &str = "mkdir";
+
 /// Shell verbs whose paths come into being, or are only looked at, when they run.
-const MAKERS: [&str; 8] = [
-    "mkdir", "touch", "chown", "chmod", "tee", "tail", "truncate", "chgrp",
+const WRITERS: [&str; 7] = [
+    "touch", "chown", "chmod", "tee", "tail", "truncate", "chgrp",
 ];
 
 /// Words that run the one behind them.
@@ -46,8 +60,8 @@ const RUNNERS: [&str; 20] = [
     "tini",
 ];
 
-/// Calls `seen` with each absolute path in `text` that has to be there before the text is run or read.
-pub fn visit<'t>(text: &'t str, context: Context<'_>, mut seen: impl FnMut(&'t str)) {
+/// Calls `seen` with each absolute path in `text`.
+pub fn visit<'t>(text: &'t str, context: Context<'_>, mut seen: impl FnMut(Mention<'t>)) {
     if !text.contains('/') {
         return;
     }
@@ -89,11 +103,17 @@ pub fn visit<'t>(text: &'t str, context: Context<'_>, mut seen: impl FnMut(&'t s
         // `--log-dir=/a`, or `--log-dir /a`
         let named = token.find(['=', ':', '/']).map_or("", |end| &token[..end]);
         let option = if named.is_empty() { before } else { named };
-        let written = MAKERS.contains(&verb) || says_output(option);
+        let written = WRITERS.contains(&verb) || says_output(option);
         of_token(token, &mut |path| {
-            if runs || (!redirected && is_needed(path, written)) {
-                seen(path);
-            }
+            seen(if runs {
+                Mention::Needed(path)
+            } else if redirected {
+                Mention::Written(path)
+            } else if verb == MAKER {
+                Mention::Made(path)
+            } else {
+                of_path(path, written)
+            });
             runs = false;
         });
         before = token;
@@ -102,15 +122,19 @@ pub fn visit<'t>(text: &'t str, context: Context<'_>, mut seen: impl FnMut(&'t s
     }
 }
 
-/// Whether a path that stands behind a word or name comes into being when the text is run.
-pub fn is_written(path: &str, before: &str) -> bool {
-    !is_needed(path, says_output(before))
+/// A path that stands behind a word or name.
+pub fn behind<'t>(path: &'t str, before: &str) -> Mention<'t> {
+    of_path(path, says_output(before))
 }
 
-/// Whether a path has to be there beforehand. `written` is what the text around it says.
-fn is_needed(path: &str, written: bool) -> bool {
-    is_made_by_an_image(path)
-        || !(written || is_log_name(path) || is_of_logs(path) || is_scratch(path))
+/// What a path is, by its name. `written` is what the text around it says.
+fn of_path(path: &str, written: bool) -> Mention<'_> {
+    let written = written || is_log_name(path) || is_of_logs(path) || is_scratch(path);
+    if written && !is_made_by_an_image(path) {
+        Mention::Written(path)
+    } else {
+        Mention::Needed(path)
+    }
 }
 
 /// The last part of a word that is a path.
@@ -183,8 +207,31 @@ mod tests {
             may_be_a_script: true,
             ..Context::default()
         };
-        visit(text, context, |path| all.push(path.to_owned()));
+        visit(text, context, |mention| {
+            if let Mention::Needed(path) = mention {
+                all.push(path.to_owned());
+            }
+        });
         all
+    }
+
+    #[test]
+    fn what_is_written_and_made() {
+        let mut all = Vec::new();
+        let context = Context {
+            may_be_a_script: true,
+            ..Context::default()
+        };
+        let text = "mkdir -p /srv/x && run --log-dir=/srv/y >> /srv/z";
+        visit(text, context, |mention| all.push(mention));
+        assert_eq!(
+            all,
+            [
+                Mention::Made("/srv/x"),
+                Mention::Written("/srv/y"),
+                Mention::Written("/srv/z")
+            ]
+        );
     }
 
     #[test]
@@ -222,8 +269,11 @@ mod tests {
             ("--log-config=/srv/log.xml", vec!["/srv/log.xml"]),
             ("cat /srv/app.log /srv/logs/x /srv/logs", vec![]),
             ("python /srv/logs/run.py", vec!["/srv/logs/run.py"]),
-            ("exec /tmp/run /tmp/x && /tmp/y", vec!["/tmp/run", "/tmp/y"]),
-            ("cat /tmp/healthy", vec![]),
+            (
+                "exec /tmp/run /tmp/x && /tmp/y",
+                vec!["/tmp/run", "/tmp/x", "/tmp/y"],
+            ),
+            ("cat /tmp/healthy", vec!["/tmp/healthy"]),
             ("-Djava.io.tmpdir=/tmp", vec![]),
             ("/tmp", vec![]),
             ("java -jar /tmp/x.jar", vec!["/tmp/x.jar"]),
@@ -256,6 +306,13 @@ mod tests {
         };
         visit("/srv/logs/run /srv/logs/x", context, |path| all.push(path));
         visit("--log=/srv/logs/y", context, |path| all.push(path));
-        assert_eq!(all, ["/srv/logs/run"]);
+        assert_eq!(
+            all,
+            [
+                Mention::Needed("/srv/logs/run"),
+                Mention::Written("/srv/logs/x"),
+                Mention::Written("/srv/logs/y")
+            ]
+        );
     }
 }

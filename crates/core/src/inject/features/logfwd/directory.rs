@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::json::Str;
-use crate::pod::logs::{is_of_logs, is_scratch};
+use crate::pod::logs::{SCRATCH, is_of_logs};
 use crate::pod::path::{below, clean};
 
 use crate::inject::note::{self, Note, PathProblem};
@@ -145,7 +145,8 @@ pub(super) fn fits_the_sidecar(path: &str) -> Result<(), PathProblem> {
 /// Whether an image may have files in a directory that only its author knows of: nothing says that it is for logs, or it
 /// holds the directories of all.
 pub(super) fn may_hold_files(directory: &str) -> bool {
-    directory == ALL_LOGS || !(is_scratch(directory) || is_of_logs(directory))
+    let is_scratch = SCRATCH.iter().any(|up| below(directory, up).is_some());
+    directory == ALL_LOGS || !(is_scratch || is_of_logs(directory))
 }
 
 #[cfg(test)]
