@@ -32,7 +32,7 @@ pub enum Source {
 pub struct Word<'w> {
     /// The list that it is in.
     pub source: Source,
-    /// Whether it is the program: the first word.
+    /// Whether it is certainly the program: the first word, except of `args`.
     pub is_program: bool,
     /// The word.
     pub text: &'w str,
@@ -41,13 +41,9 @@ pub struct Word<'w> {
 impl Runs<'_> {
     /// Calls `seen` with each word, in order.
     pub fn words(&self, mut seen: impl FnMut(Word<'_>)) {
-        let mut in_command = false;
-        list(self.command, Source::Command, true, &mut |word| {
-            in_command = true;
-            seen(word);
-        });
-        // Without a command the image says what runs, and `args` are handed to it. They may be the command all the same.
-        list(self.args, Source::Command, !in_command, &mut seen);
+        list(self.command, Source::Command, true, &mut seen);
+        // Without a command the image may say what runs, and `args` are handed to it.
+        list(self.args, Source::Command, false, &mut seen);
         let handlers = self.probes.map(|probe| (probe, Source::Probe));
         for (json, source) in handlers {
             // The text has been stepped over before, so that it is JSON; another type than expected ends the visit.
@@ -151,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn arguments_alone_may_be_the_command() {
+    fn arguments_alone_name_no_program() {
         let runs = Runs {
             args: r#"["/run", "x"]"#,
             ..Runs::default()
         };
-        assert_eq!(words(runs), ["command! /run", "command x"]);
+        assert_eq!(words(runs), ["command /run", "command x"]);
     }
 
     #[test]
@@ -167,6 +163,6 @@ mod tests {
             probes: ["7", r#"{"exec": [1]}"#, "null"],
             lifecycle: "[]",
         };
-        assert_eq!(words(runs), ["command! a"]);
+        assert_eq!(words(runs), ["command a"]);
     }
 }

@@ -49,7 +49,10 @@ mod tests {
     fn what_relies_on_being_process_one() {
         for (container, relies) in [
             (json!({"command": ["/sbin/init"]}), true),
-            (json!({"args": ["/lib/systemd/systemd", "--system"]}), true),
+            (
+                json!({"command": ["/lib/systemd/systemd", "--system"]}),
+                true,
+            ),
             (json!({"command": ["/app/server"], "args": ["init"]}), false),
             (
                 json!({"lifecycle": {"preStop": {"exec": {"command": ["kill", "-QUIT", "1"]}}}}),
