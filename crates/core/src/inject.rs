@@ -6,6 +6,7 @@
 
 mod amounts;
 pub mod annotation;
+mod class;
 pub mod container;
 pub mod decision;
 mod environment;
@@ -20,11 +21,12 @@ mod request;
 mod security;
 mod spec;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::json::Reader;
-use crate::namespace::{Namespaces, PodSecurity};
+use crate::namespace::{Namespace, Namespaces, PodSecurity};
 use crate::patch::Patch;
 use crate::pod::limits::AdmissionLimits;
 use crate::pod::verify::verify;
@@ -120,6 +122,7 @@ impl Configured {
                 rule: rule.clone(),
                 ask,
                 room,
+                chooses_resources: rule.container.resources != config::Resources::default(),
             });
         }
         Self {
@@ -136,6 +139,7 @@ impl Configured {
         namespace: &str,
         context: &'p ReviewContext,
         before: &[Decision],
+        class: &OnceCell<class::Counted>,
     ) -> Decision {
         let pod = draft.pod;
         let Some(found) = request::choose(&self.rules, pod, namespace) else {
@@ -173,8 +177,14 @@ impl Configured {
                     (true, true) => Outcome::AlreadyInjected,
                 };
                 verify(draft, &edits)?;
-                let fitted = self.fit(&request, namespace, draft, &mut edits)?;
-                decision.notes.extend(fitted);
+                // Few pods get here, so the namespace isn't looked up before.
+                let known = context.namespaces.get(namespace);
+                let ranges = known.map_or(&[][..], |known| &known.limit_ranges);
+                let chosen = prepared.chooses_resources;
+                let notes = &mut decision.notes;
+                class::prepare(pod, class, ranges, chosen, &mut edits, notes)?;
+                notes.extend(self.fit(&request, namespace, known, draft, &mut edits)?);
+                class::finish(class, &mut edits, notes);
                 draft.affords(&edits).map_err(Reason::PodTooLarge)
             });
         match kept {
@@ -228,13 +238,12 @@ impl Configured {
         &self,
         request: &Request<'_>,
         name: &str,
+        known: Option<&Namespace>,
         draft: &Draft<'_, '_>,
         plan: &mut Edits<'_>,
     ) -> Result<Vec<Note>, Reason> {
-        // Few pods get here, so the namespace isn't looked up before.
-        let namespaces = &request.context.namespaces;
-        let Some(namespace) = namespaces.get(name) else {
-            if namespaces.are_all() {
+        let Some(namespace) = known else {
+            if request.context.namespaces.are_all() {
                 keep_any_rules(name, draft, plan)?;
             }
             return Ok(Vec::new());
@@ -286,9 +295,10 @@ pub fn inject<'a>(
     pod.too_large = pod.within(&engine.limits).err();
     let namespace = namespace_of(&pod, namespace);
     let mut draft = Draft::new(&pod, engine.limits);
+    let class = OnceCell::new();
     let mut decisions = Vec::with_capacity(engine.features.len());
     for feature in &engine.features {
-        let decision = feature.decide(&mut draft, namespace, context, &decisions);
+        let decision = feature.decide(&mut draft, namespace, context, &decisions, &class);
         decisions.push(decision);
     }
     let patch = draft.render();
@@ -335,7 +345,7 @@ fn keep_any_rules(name: &str, draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result
 
 /// Whether anything can be added to the pod at all.
 pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
-    if pod.windows {
+    if pod.nodes.are_windows() {
         return Err(Reason::WindowsPod);
     }
     if pod.mirror {

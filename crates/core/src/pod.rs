@@ -5,11 +5,16 @@
 //! know can't be lost.
 
 pub mod draft;
+pub mod hiding;
 pub mod index;
 pub mod limits;
+pub mod logs;
+pub mod mentions;
+pub mod nodes;
 pub mod part;
 pub mod path;
 mod read;
+pub mod runs;
 pub mod verify;
 pub mod view;
 

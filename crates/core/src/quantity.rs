@@ -115,6 +115,32 @@ impl Quantity {
         }
     }
 
+    /// The amount of a text in thousandths, as [`milli`](Self::milli) has it; `None` if it is no quantity or beyond what
+    /// any resource comes in. What people write (`500m`, `2`, `64Mi`) is read without the detour.
+    pub fn milli_of(text: &str) -> Option<i128> {
+        let (whole, unit) = split_digits(text);
+        let factor: Option<i128> = match unit {
+            "m" => Some(1),
+            "" => Some(1000),
+            "k" => Some(1_000_000),
+            "M" => Some(1_000_000_000),
+            "G" => Some(1_000_000_000_000),
+            "Ki" => Some(1000 << 10),
+            "Mi" => Some(1000 << 20),
+            "Gi" => Some(1000 << 30),
+            _ => None,
+        };
+        match factor {
+            Some(factor) if (1..=12).contains(&whole.len()) => {
+                let digits = whole
+                    .bytes()
+                    .fold(0, |value, digit| value * 10 + i128::from(digit - b'0'));
+                Some(digits * factor)
+            }
+            _ => Self::parse(text).ok()?.milli(),
+        }
+    }
+
     /// The amount in thousandths, rounded away from zero; `None` beyond what any resource comes in.
     pub fn milli(&self) -> Option<i128> {
         /// So that sums of many amounts stay far from the end of the type.
@@ -345,6 +371,42 @@ fn multiply(digits: &mut Vec<u8>, factor: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_way_finds_what_the_long_one_does() {
+        for text in [
+            "0",
+            "1",
+            "500m",
+            "2",
+            "64Mi",
+            "1Gi",
+            "3Ki",
+            "10k",
+            "5M",
+            "7G",
+            "007",
+            "123456789012",
+            "1234567890123",
+            "0.5",
+            "1e3",
+            "-1",
+            "+2",
+            " 3",
+            "1Ti",
+            "1E",
+            "",
+            "x",
+            "m",
+            "9999999999999999999999999999999999999999",
+            "3u",
+        ] {
+            let long = Quantity::parse(text)
+                .ok()
+                .and_then(|quantity| quantity.milli());
+            assert_eq!(Quantity::milli_of(text), long, "{text}");
+        }
+    }
     use proptest::prelude::*;
 
     fn quantity(text: &str) -> Quantity {

@@ -119,6 +119,10 @@ impl Editor<'_> {
     }
 
     fn replace(&mut self, node: &Node, new: &Value, place: &Place) -> Option<()> {
+        if let Some(text) = self.requoted(node, new) {
+            self.push(node.span.clone(), text);
+            return Some(());
+        }
         match *place {
             Place::Root => None,
             Place::Flow if node.span.is_empty() => None,
@@ -158,6 +162,20 @@ impl Editor<'_> {
                 }
                 Some(())
             }
+        }
+    }
+
+    /// The new text in the quotes of the old one, so that a text that is changed back is what it was.
+    fn requoted(&self, node: &Node, new: &Value) -> Option<String> {
+        let (Kind::Scalar(Value::String(_)), Value::String(new)) = (&node.kind, new) else {
+            return None;
+        };
+        match self.text[node.span.clone()].as_bytes().first()? {
+            b'\'' if !new.contains(char::is_control) => {
+                Some(format!("'{}'", new.replace('\'', "''")))
+            }
+            b'"' => Some(Value::String(new.clone()).to_string()),
+            _ => None,
         }
     }
 

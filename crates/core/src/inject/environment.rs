@@ -197,7 +197,7 @@ impl StartUp {
     }
 
     /// Whether a value has the library loaded already.
-    fn loads(&self, value: &str) -> bool {
+    pub(super) fn loads(&self, value: &str) -> bool {
         if self.separator == ':' {
             let parts: HashSet<&str> = directories(value).collect();
             return directories(self.bare).all(|part| parts.contains(part));

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::pod::hiding::What;
 use crate::version::KubernetesVersion;
 
 /// So many notes of one kind are kept. A pod can give rise to as many as it has entries, and nobody
@@ -103,6 +104,95 @@ pub enum Note {
         /// How many containers of the application there are.
         count: usize,
     },
+    /// A container doesn't mount a volume of the pod's own that others share with the sidecar.
+    NotMounted {
+        /// The container.
+        container: String,
+        /// The volume.
+        volume: String,
+        /// Where the others have it.
+        path: String,
+    },
+    /// A new volume hides what the image has there, which only its author knows.
+    MayHide {
+        /// The directory.
+        directory: String,
+    },
+    /// What is added to a Guaranteed pod gets requests equal to its limits.
+    QosKept {
+        /// The added container.
+        container: &'static str,
+        /// What it got.
+        amounts: String,
+    },
+    /// The configuration chooses resources, which a BestEffort pod doesn't stay one with.
+    QosChanged {
+        /// The added container.
+        container: &'static str,
+    },
+    /// A part of logfwd's annotation names no log files, beside others that do.
+    NothingToCollect {
+        /// Where.
+        place: String,
+    },
+    /// The sidecar can't find DataKit by what it is told.
+    Address {
+        /// Where that stands.
+        place: String,
+        /// What is wrong.
+        problem: AddressProblem,
+    },
+    /// A pattern of log files means something else than it seems to.
+    LogPattern {
+        /// The pattern.
+        path: String,
+        /// What is wrong.
+        problem: PatternProblem,
+    },
+    /// The sidecar's version doesn't read all of the annotation.
+    ImageOfLogfwd {
+        /// The image.
+        image: String,
+        /// What it doesn't read.
+        problem: ImageProblem,
+    },
+    /// JAVA_TOOL_OPTIONS is longer than every JVM reads.
+    JavaOptionsLong {
+        /// The container.
+        container: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The JVM loads another agent, too.
+    SecondAgent {
+        /// The container.
+        container: String,
+        /// The other agent.
+        agent: String,
+    },
+    /// A variable of the container's refers to one that is added below it.
+    DefinedBelow {
+        /// The container.
+        container: String,
+        /// Its variable.
+        variable: String,
+        /// The added one.
+        refers_to: String,
+    },
+    /// A source of `envFrom` may define a variable that is set now.
+    EnvFrom {
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: &'static str,
+        /// The source.
+        source: String,
+    },
+    /// The library counts toward a small limit of `ephemeral-storage`.
+    EphemeralStorage {
+        /// The limit of the containers together.
+        limit: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -110,6 +200,39 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+}
+
+/// What is wrong with the address of DataKit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressProblem {
+    /// There is none.
+    Missing,
+    /// It is a URL.
+    Scheme,
+    /// It has no port, or no host.
+    NoPort,
+    /// Its port is none.
+    Port,
+}
+
+/// What is wrong with a pattern of log files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PatternProblem {
+    /// Several paths in one text.
+    List,
+    /// A variable as a shell writes it, which nobody expands here.
+    ShellVariable,
+    /// A variable that the sidecar doesn't have.
+    Undefined(String),
+}
+
+/// What a version of logfwd doesn't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageProblem {
+    /// The annotation.
+    IgnoresAnnotation,
+    /// More than its first instance.
+    FirstInstance,
 }
 
 /// Why no volume can be mounted for a log path.
@@ -134,14 +257,16 @@ pub enum PathProblem {
         /// Where.
         path: String,
     },
-    /// A volume would hide the program or working directory of a container.
+    /// A volume would hide something that a container runs or reads.
     Hides {
         /// The container.
         container: String,
         /// The directory of the volume.
         directory: String,
         /// What it would hide.
-        what: &'static str,
+        what: What,
+        /// Where that is.
+        path: String,
     },
 }
 
@@ -165,9 +290,16 @@ impl Note {
     pub(crate) const UNKNOWN_ANNOTATION: &'static str = Self::CODES[7];
     pub(crate) const OTHER_VERSION: &'static str = Self::CODES[8];
     pub(crate) const SWITCH_UNREADABLE: &'static str = Self::CODES[10];
+    pub(crate) const NOT_MOUNTED: &'static str = Self::CODES[14];
+    pub(crate) const MAY_HIDE: &'static str = Self::CODES[15];
+    pub(crate) const NOTHING_TO_COLLECT: &'static str = Self::CODES[18];
+    pub(crate) const ADDRESS: &'static str = Self::CODES[19];
+    pub(crate) const LOG_PATTERN: &'static str = Self::CODES[20];
+    pub(crate) const DEFINED_BELOW: &'static str = Self::CODES[24];
+    pub(crate) const ENV_FROM: &'static str = Self::CODES[25];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 14] = [
+    pub const CODES: [&str; 27] = [
         "version_ignored",
         "language_ignored",
         "log_path_skipped",
@@ -182,6 +314,19 @@ impl Note {
         "more",
         "annotation_ignored",
         "collected_for_each",
+        "not_mounted",
+        "may_hide",
+        "qos_kept",
+        "qos_changed",
+        "nothing_to_collect",
+        "datakit_addr",
+        "log_pattern",
+        "image_of_logfwd",
+        "java_options_long",
+        "second_agent",
+        "defined_below",
+        "env_from",
+        "ephemeral_storage",
     ];
 
     /// The code of the note.
@@ -206,6 +351,19 @@ impl Note {
             Self::More { .. } => 11,
             Self::AnnotationIgnored { .. } => 12,
             Self::CollectedForEach { .. } => 13,
+            Self::NotMounted { .. } => 14,
+            Self::MayHide { .. } => 15,
+            Self::QosKept { .. } => 16,
+            Self::QosChanged { .. } => 17,
+            Self::NothingToCollect { .. } => 18,
+            Self::Address { .. } => 19,
+            Self::LogPattern { .. } => 20,
+            Self::ImageOfLogfwd { .. } => 21,
+            Self::JavaOptionsLong { .. } => 22,
+            Self::SecondAgent { .. } => 23,
+            Self::DefinedBelow { .. } => 24,
+            Self::EnvFrom { .. } => 25,
+            Self::EphemeralStorage { .. } => 26,
         }
     }
 
@@ -213,12 +371,19 @@ impl Note {
     pub fn container(&self) -> Option<&str> {
         match self {
             Self::NotShared { container, .. }
+            | Self::EnvFrom { container, .. }
+            | Self::DefinedBelow { container, .. }
+            | Self::SecondAgent { container, .. }
+            | Self::JavaOptionsLong { container, .. }
+            | Self::NotMounted { container, .. }
             | Self::TagLeftOut { container, .. }
             | Self::LogPathSkipped {
                 problem: PathProblem::Taken { container, .. } | PathProblem::Hides { container, .. },
                 ..
             } => Some(container),
-            Self::ResourcesFitted { container, .. } => Some(container),
+            Self::ResourcesFitted { container, .. }
+            | Self::QosKept { container, .. }
+            | Self::QosChanged { container } => Some(container),
             Self::LogPathSkipped { .. }
             | Self::VersionIgnored { .. }
             | Self::LanguageIgnored { .. }
@@ -229,6 +394,12 @@ impl Note {
             | Self::SwitchUnreadable { .. }
             | Self::AnnotationIgnored { .. }
             | Self::CollectedForEach { .. }
+            | Self::MayHide { .. }
+            | Self::NothingToCollect { .. }
+            | Self::Address { .. }
+            | Self::LogPattern { .. }
+            | Self::ImageOfLogfwd { .. }
+            | Self::EphemeralStorage { .. }
             | Self::More { .. } => None,
         }
     }
@@ -277,6 +448,47 @@ impl Note {
             Self::CollectedForEach { .. } => {
                 "use logfwd, or annotate the container that writes with datakit/<container>.logs"
                     .to_owned()
+            }
+            Self::NotMounted { volume, path, .. } => {
+                format!("mount `{volume}` at {path} there as well if it should")
+            }
+            Self::MayHide { .. } => {
+                "log to a directory of its own, such as /var/log/app, or mount an emptyDir there yourself"
+                    .to_owned()
+            }
+            Self::QosKept { .. } => {
+                "set resources of the feature in the operator's configuration to choose the amounts"
+                    .to_owned()
+            }
+            Self::QosChanged { .. } => {
+                "leave resources of the feature out of the operator's configuration".to_owned()
+            }
+            Self::NothingToCollect { .. } => "give it `logfiles`, a list of paths".to_owned(),
+            Self::Address { .. } => {
+                "write host:port, such as datakit-service.datakit.svc:9533".to_owned()
+            }
+            Self::LogPattern { problem, .. } => match problem {
+                PatternProblem::List => "write each as a text of its own: [\"/a/*.log\", \"/b/*.log\"]".to_owned(),
+                PatternProblem::ShellVariable => "write $(NAME)".to_owned(),
+                PatternProblem::Undefined(name) => format!(
+                    "set {name} in envs of logfwd in the operator's configuration"
+                ),
+            },
+            Self::ImageOfLogfwd { .. } => {
+                "configure a logfwd image of version 1.91 or newer".to_owned()
+            }
+            Self::JavaOptionsLong { .. } => {
+                "move options to the command line, or use JDK 9 or newer".to_owned()
+            }
+            Self::SecondAgent { .. } => "load one agent, unless the two are known to agree".to_owned(),
+            Self::DefinedBelow { refers_to, .. } => {
+                format!("define {refers_to} in the container, above it")
+            }
+            Self::EnvFrom { variable, .. } => {
+                format!("take {variable} by `valueFrom` in `env`, which is extended")
+            }
+            Self::EphemeralStorage { .. } => {
+                "raise limits.ephemeral-storage by the size of the library".to_owned()
             }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
@@ -348,6 +560,96 @@ impl fmt::Display for Note {
                 f,
                 "the pod has {count} containers, and the agent collects the files once for each"
             ),
+            Self::NotMounted {
+                container,
+                volume,
+                path,
+            } => write!(
+                f,
+                "container `{container}` does not mount volume `{volume}`, so the sidecar does not see its {path}"
+            ),
+            Self::MayHide { directory } => write!(
+                f,
+                "the new volume at {directory} hides what the images have there"
+            ),
+            Self::QosKept { container, amounts } => write!(
+                f,
+                "the pod is Guaranteed and stays so: container `{container}` has requests equal to its limits, {amounts}"
+            ),
+            Self::QosChanged { container } => write!(
+                f,
+                "the pod was BestEffort and is Burstable with the configured resources of container `{container}`"
+            ),
+            Self::NothingToCollect { place } => write!(f, "`{place}` names no log files"),
+            Self::Address { place, problem } => {
+                let problem = match problem {
+                    AddressProblem::Missing => {
+                        "is in no instance, and LOGFWD_DATAKIT_HOST and LOGFWD_DATAKIT_PORT are not configured"
+                    }
+                    AddressProblem::Scheme => "is a URL",
+                    AddressProblem::NoPort => "has no host or no port",
+                    AddressProblem::Port => "has a port that is none",
+                };
+                write!(f, "`{place}` {problem}, so the sidecar finds no DataKit")
+            }
+            Self::LogPattern { path, problem } => {
+                write!(f, "log path `{}` ", excerpt(path))?;
+                match problem {
+                    PatternProblem::List => {
+                        f.write_str("is one path, although it looks like several")
+                    }
+                    PatternProblem::ShellVariable => {
+                        f.write_str("holds a shell's variable, which nothing expands")
+                    }
+                    PatternProblem::Undefined(name) => {
+                        write!(
+                            f,
+                            "refers to {}, which the sidecar does not have",
+                            excerpt(name)
+                        )
+                    }
+                }
+            }
+            Self::ImageOfLogfwd { image, problem } => match problem {
+                ImageProblem::IgnoresAnnotation => {
+                    write!(f, "logfwd of image `{image}` does not read the annotation")
+                }
+                ImageProblem::FirstInstance => write!(
+                    f,
+                    "logfwd of image `{image}` reads the first instance of the annotation alone"
+                ),
+            },
+            Self::JavaOptionsLong { container, length } => write!(
+                f,
+                "JAVA_TOOL_OPTIONS of container `{container}` has {length} bytes, and JDK 8 reads 1023"
+            ),
+            Self::SecondAgent { container, agent } => write!(
+                f,
+                "the JVM of container `{container}` loads the agent {} as well",
+                excerpt(agent)
+            ),
+            Self::DefinedBelow {
+                container,
+                variable,
+                refers_to,
+            } => write!(
+                f,
+                "{} of container `{container}` refers to {}, which is added below it and so stays unexpanded",
+                excerpt(variable),
+                excerpt(refers_to)
+            ),
+            Self::EnvFrom {
+                container,
+                variable,
+                source,
+            } => write!(
+                f,
+                "{source} may define {variable} of container `{container}`, which is overridden"
+            ),
+            Self::EphemeralStorage { limit } => write!(
+                f,
+                "the library is in a volume, which counts toward the pod's limit of ephemeral-storage, {limit}"
+            ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
                 f,
@@ -413,11 +715,10 @@ impl fmt::Display for PathProblem {
                 container,
                 directory,
                 what,
+                path,
             } => {
-                write!(
-                    f,
-                    "a volume at {directory} would hide the {what} of container `{container}`"
-                )
+                let what = what.describe(path, container);
+                write!(f, "a volume at {directory} would hide {what}")
             }
         }
     }

@@ -6,7 +6,9 @@ use std::fmt;
 
 use crate::config::Feature;
 use crate::namespace::PodSecurity;
+use crate::pod::hiding::What;
 use crate::pod::limits::Excess;
+use crate::pod::nodes::Managed;
 use crate::pod::verify::Violation;
 
 /// Why a feature that was asked for was not injected.
@@ -171,6 +173,39 @@ pub enum Reason {
         /// The field or variable that says so.
         place: String,
     },
+    /// A volume that the feature can't do without would hide something that a container runs or reads.
+    WouldHide {
+        /// The container.
+        container: String,
+        /// What it would hide.
+        what: What,
+        /// Where that is.
+        path: String,
+    },
+    /// A container relies on being process 1, which it isn't where a profiler sees its processes.
+    ProcessOne {
+        /// The container.
+        container: String,
+        /// What relies on it.
+        what: &'static str,
+    },
+    /// A Node.js process that may not read the library would end.
+    NodePermission {
+        /// The container.
+        container: String,
+    },
+    /// The pod is for nodes without a host that it may touch, which a profiler needs.
+    ManagedNodes {
+        /// What they are.
+        nodes: Managed,
+    },
+    /// The pod's containers together have too little memory for an init container that may have no more.
+    PodTooSmall {
+        /// What they have.
+        memory: String,
+        /// The added container.
+        container: &'static str,
+    },
 }
 
 /// What helps where a Pod Security level forbids an addition.
@@ -186,7 +221,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 28] = [
+    pub const CODES: [&str; 33] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -215,6 +250,11 @@ impl Reason {
         "port_taken",
         "nothing_configured",
         "told_by_the_pod",
+        "would_hide",
+        "pod_too_small",
+        "managed_nodes",
+        "node_permission",
+        "process_one",
     ];
 
     /// The code of the reason.
@@ -253,6 +293,11 @@ impl Reason {
             Self::PortTaken { .. } => 25,
             Self::NothingConfigured { .. } => 26,
             Self::ToldByThePod => 27,
+            Self::WouldHide { .. } => 28,
+            Self::PodTooSmall { .. } => 29,
+            Self::ManagedNodes { .. } => 30,
+            Self::NodePermission { .. } => 31,
+            Self::ProcessOne { .. } => 32,
         }
     }
 
@@ -263,13 +308,18 @@ impl Reason {
             | Self::OptionalReference { container, .. }
             | Self::OtherAgent { container, .. }
             | Self::PortTaken { container, .. }
-            | Self::ReservedVariable { container, .. } => Some(container),
+            | Self::ReservedVariable { container, .. }
+            | Self::NodePermission { container }
+            | Self::ProcessOne { container, .. }
+            | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
+            Self::PodTooSmall { container, .. } => Some(container),
             Self::Unverified(violation) => violation.container(),
             Self::SwitchedOff { .. }
             | Self::ImageNotConfigured { .. }
             | Self::WindowsPod
             | Self::MirrorPod
+            | Self::ManagedNodes { .. }
             | Self::HostPid
             | Self::RestartPolicy { .. }
             | Self::NonRootPod { .. }
@@ -374,6 +424,14 @@ impl Reason {
             Self::OtherAgent { agent, .. } => {
                 format!("remove {agent} from the container, or don't ask for a second one")
             }
+            Self::ProcessOne { .. } => {
+                "address the process by its name, or set shareProcessNamespace in the pod if that is right for it"
+                    .to_owned()
+            }
+            Self::NodePermission { .. } => "add --allow-fs-read=/datadog-lib/* to its options".to_owned(),
+            Self::ManagedNodes { .. } => "profile the workload on nodes of the cluster's own".to_owned(),
+            Self::PodTooSmall { .. } => "raise limits.memory of the pod's containers".to_owned(),
+            Self::WouldHide { .. } => "keep it in another directory".to_owned(),
         }
     }
 }
@@ -484,6 +542,28 @@ impl fmt::Display for Reason {
                 f,
                 "container `{container}` has an agent of its own: {agent} in {place}"
             ),
+            Self::ProcessOne { container, what } => write!(
+                f,
+                "container `{container}` has {what}, and its program isn't process 1 where processes are shared"
+            ),
+            Self::NodePermission { container } => write!(
+                f,
+                "container `{container}` runs Node.js by its permission model, which doesn't let it read the library"
+            ),
+            Self::ManagedNodes { nodes } => write!(
+                f,
+                "the pod is for {}, where neither a host path nor the profiler's capabilities are allowed",
+                nodes.as_str()
+            ),
+            Self::PodTooSmall { memory, container } => write!(
+                f,
+                "the pod's containers may have {memory} of memory together, which is too little to start `{container}`"
+            ),
+            Self::WouldHide {
+                container,
+                what,
+                path,
+            } => write!(f, "its volume would hide {}", what.describe(path, container)),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Prepared {
     /// What asks for the rule's language.
     pub ask: &'static Ask,
     pub room: Arc<dyn Room>,
+    /// Whether the configuration chooses the resources of the container.
+    pub chooses_resources: bool,
 }
 
 /// A rule that fits a pod, and by what.

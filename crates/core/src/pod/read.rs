@@ -58,7 +58,12 @@ impl<'a> Pod<'a> {
                 "name" => self.name = text(reader)?,
                 "generateName" => self.generate_name = text(reader)?,
                 "namespace" => self.namespace = text(reader)?,
-                "labels" => self.labels = labels(reader, room)?,
+                "labels" => {
+                    self.labels = labels(reader, room)?;
+                    for (key, value) in &self.labels {
+                        self.nodes.read_label(key, value);
+                    }
+                }
                 "annotations" => self.read_annotations(reader, room)?,
                 "ownerReferences" => self.owner = controller(reader)?,
                 _ => ignore(reader)?,
@@ -90,14 +95,14 @@ impl<'a> Pod<'a> {
             self.logs_of_a_container |= key.starts_with(AGENT_PREFIX) && key.ends_with(LOGS_SUFFIX);
             self.mirror |= key == MIRROR_ANNOTATION;
             self.is_scraped |= key.starts_with(PROMETHEUS_PREFIX);
+            self.nodes.read_annotation(&key);
             ignore(reader)
         })
     }
 
     fn read_spec(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
-        let mut host_process = false;
-        let mut os = Str::default();
-        let mut node_os = Str::default();
+        let mut windows = false;
+        let mut nodes = std::mem::take(&mut self.nodes);
         reader.object(|reader, key| {
             match key {
                 "restartPolicy" => self.restart_policy = text(reader)?,
@@ -105,22 +110,25 @@ impl<'a> Pod<'a> {
                 "hostNetwork" => self.host_network = flag(reader)?,
                 "hostUsers" => self.host_users = reader.bool()?,
                 "shareProcessNamespace" => self.share_process_namespace = reader.bool()?,
-                "os" => os = field(reader, "name")?,
-                "nodeSelector" => node_os = field(reader, "kubernetes.io/os")?,
+                "os" => nodes.read_os(&field(reader, "name")?),
+                "nodeSelector" => nodes.read_selector(reader)?,
+                "affinity" => nodes.read_affinity(reader)?,
+                "schedulerName" => nodes.read_scheduler(&text(reader)?),
+                "runtimeClassName" => nodes.read_runtime_class(&text(reader)?),
                 "resources" => {
                     self.resources = Resources::of(reader.skip()?);
                     self.pod_level_resources =
                         pod_level_resources(&mut Reader::new(self.resources.json))?;
                 }
                 "securityContext" => {
-                    let (security, on_host) = security(reader)?;
+                    let (security, on_windows) = security(reader)?;
                     self.security = security.shared;
-                    host_process |= on_host;
+                    windows |= on_windows;
                 }
                 "volumes" => self.volumes = list(reader, room, |reader, _| volume(reader))?,
                 "containers" | "initContainers" => {
                     let read = list(reader, room, |reader, room| {
-                        container(reader, room, &mut host_process)
+                        container(reader, room, &mut windows)
                     })?;
                     if key == "containers" {
                         self.containers = read;
@@ -132,7 +140,8 @@ impl<'a> Pod<'a> {
             }
             Ok(())
         })?;
-        self.windows = os == "windows" || node_os == "windows" || host_process;
+        nodes.read_options(windows);
+        self.nodes = nodes;
         Ok(())
     }
 }
@@ -140,24 +149,34 @@ impl<'a> Pod<'a> {
 fn container<'a>(
     reader: &mut Reader<'a>,
     room: &mut Room,
-    host_process: &mut bool,
+    windows: &mut bool,
 ) -> Result<Container<'a>> {
     let mut container = Container::default();
     reader.object(|reader, key| {
         match key {
             "name" => container.name = text(reader)?,
-            "command" => container.program = first(reader)?,
+            "command" => container.runs.command = reader.skip()?,
+            "args" => container.runs.args = reader.skip()?,
+            "livenessProbe" => container.runs.probes[0] = reader.skip()?,
+            "readinessProbe" => container.runs.probes[1] = reader.skip()?,
+            "startupProbe" => container.runs.probes[2] = reader.skip()?,
+            "lifecycle" => container.runs.lifecycle = reader.skip()?,
             "workingDir" => container.working_dir = text(reader)?,
             "env" => container.env = list(reader, room, |reader, _| env_var(reader))?,
+            "envFrom" => container.env_from = reader.skip()?,
             "volumeMounts" => container.mounts = list(reader, room, |reader, _| mount(reader))?,
             "volumeDevices" => container.devices = list(reader, room, |reader, _| device(reader))?,
             "ports" => container.tcp_ports = list(reader, room, |reader, _| tcp_port(reader))?,
             "resources" => container.resources = Resources::of(reader.skip()?),
-            "restartPolicy" => container.restarts_always = text(reader)? == "Always",
+            "restartPolicy" => {
+                let policy = text(reader)?;
+                container.restarts_always = policy == "Always";
+                container.may_end = matches!(policy.as_ref(), "OnFailure" | "Never");
+            }
             "securityContext" => {
-                let (security, on_host) = security(reader)?;
+                let (security, on_windows) = security(reader)?;
                 container.security = security;
-                *host_process |= on_host;
+                *windows |= on_windows;
             }
             _ => ignore(reader)?,
         }
@@ -281,10 +300,11 @@ fn volume<'a>(reader: &mut Reader<'a>) -> Result<Volume<'a>> {
     Ok(volume)
 }
 
-/// The security context of a pod or container, and whether it asks for a Windows HostProcess container.
+/// The security context of a pod or container, and whether it has options that only Windows
+/// knows. `hostProcess: false` says no more than that it isn't privileged there, which hardened Linux pods say too.
 fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
     let mut security = Security::default();
-    let mut host_process = false;
+    let mut windows = false;
     reader.object(|reader, key| {
         match key {
             "runAsNonRoot" => security.shared.run_as_non_root = reader.bool()?,
@@ -295,17 +315,18 @@ fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
             "privileged" => security.privileged = flag(reader)?,
             "capabilities" => capabilities(reader, &mut security)?,
             "windowsOptions" => reader.object(|reader, key| {
-                if key == "hostProcess" {
-                    host_process = flag(reader)?;
-                    return Ok(());
+                match key {
+                    "hostProcess" => windows |= flag(reader)?,
+                    _ if reader.kind()? == Kind::String => windows |= !text(reader)?.is_empty(),
+                    _ => ignore(reader)?,
                 }
-                ignore(reader)
+                Ok(())
             })?,
             _ => ignore(reader)?,
         }
         Ok(())
     })?;
-    Ok((security, host_process))
+    Ok((security, windows))
 }
 
 /// See <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>.
@@ -424,19 +445,6 @@ fn list<'a, T>(
         Ok(())
     })?;
     Ok(items)
-}
-
-/// The first element of a list of strings.
-fn first<'a>(reader: &mut Reader<'a>) -> Result<Str<'a>> {
-    let mut first = Str::default();
-    reader.array(|reader, index| {
-        if index == 0 {
-            first = text(reader)?;
-            return Ok(());
-        }
-        ignore(reader)
-    })?;
-    Ok(first)
 }
 
 /// Labels, sorted where there are many.

@@ -6,6 +6,8 @@ use crate::json::Str;
 
 use super::FEW;
 use super::limits::{AdmissionLimits, Excess, Limit, VIEW_BYTES};
+use super::nodes::Nodes;
+use super::runs::Runs;
 
 /// A pod, or the pod template of a workload, as its author wrote it.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +44,8 @@ pub struct Pod<'a> {
     pub host_users: Option<bool>,
     /// `spec.shareProcessNamespace`
     pub share_process_namespace: Option<bool>,
-    /// Whether the pod says that it is for Windows nodes.
-    pub windows: bool,
+    /// What the pod says of the nodes that it is for.
+    pub nodes: Nodes,
     /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must fit into.
     pub pod_level_resources: bool,
     /// `spec.resources`
@@ -90,12 +92,14 @@ pub struct Owner<'a> {
 pub struct Container<'a> {
     /// `name`
     pub name: Str<'a>,
-    /// The first word of `command`; empty where the image says what runs.
-    pub program: Str<'a>,
+    /// What it says that it runs; nothing where the image says so.
+    pub runs: Runs<'a>,
     /// `workingDir`
     pub working_dir: Str<'a>,
     /// `env` in its order; a later entry of the same name overrides an earlier one.
     pub env: Vec<EnvVar<'a>>,
+    /// `envFrom` as it stands in the JSON; empty where there is none.
+    pub env_from: &'a str,
     /// `volumeMounts`
     pub mounts: Vec<Mount<'a>>,
     /// `volumeDevices` as (volume name, device path).
@@ -106,6 +110,8 @@ pub struct Container<'a> {
     pub resources: Resources<'a>,
     /// Whether its own `restartPolicy` is `Always`, which makes an init container a native sidecar.
     pub restarts_always: bool,
+    /// Whether its own `restartPolicy` is another one, so that it may end for good whatever the pod's says.
+    pub may_end: bool,
     /// `securityContext`
     pub security: Security<'a>,
 }
@@ -261,6 +267,16 @@ impl<'a> Pod<'a> {
     /// Whether the kubelet restarts containers that end by themselves.
     pub fn restarts_always(&self) -> bool {
         self.restart_policy.is_empty() || self.restart_policy == "Always"
+    }
+
+    /// Whether the pod is one that ends by itself: nothing in it is always restarted, by the pod's `restartPolicy` or by
+    /// the containers' own.
+    pub fn is_meant_to_end(&self) -> bool {
+        let all_end = || {
+            let own = &self.containers;
+            !own.is_empty() && own.iter().all(|container| container.may_end)
+        };
+        !self.restarts_always() || all_end()
     }
 
     /// The volume of that name.

@@ -2,7 +2,7 @@
 
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,47 @@ fn in_circles<'a>(uses: &BTreeSet<(&'a str, &'a str)>) -> BTreeSet<(&'a str, &'a
             return left;
         }
     }
+}
+
+/// Each row of the promise names tests, and each of them exists.
+#[test]
+fn the_promise_is_tested() {
+    let root = root();
+    let text = fs::read_to_string(root.join("docs/never-harm.md")).unwrap();
+    let mut functions = HashSet::new();
+    for folder in ["crates/core", "crates/manifest", "crates/operator"] {
+        for file in rust_files(&root.join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            let names = text.lines().filter_map(|line| {
+                let rest = line.trim_start().strip_prefix("fn ")?;
+                rest.split_once('(').map(|(name, _)| name.to_owned())
+            });
+            functions.extend(names);
+        }
+    }
+    let mut rows = 0;
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let tests = cells.last().unwrap().trim();
+        if cells.len() != 3 || tests == "tests" || tests.contains("---") {
+            continue;
+        }
+        rows += 1;
+        let mut named = 0;
+        for test in tests.split(", ") {
+            let name = test.trim_matches('`');
+            let is_case = ["inject", "namespaces"]
+                .iter()
+                .any(|group| root.join("testdata").join(group).join(name).is_dir());
+            assert!(
+                is_case || functions.contains(name),
+                "no test is called `{name}`: {row}"
+            );
+            named += 1;
+        }
+        assert!(named > 0, "{row}");
+    }
+    assert!(rows > 25, "{rows} rows");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn pod(containers: usize, filler: usize) -> Value {
         "metadata": {
             "annotations": {
                 "admission.datakit/java-lib.version": "",
-                "admission.datakit/logfwd.instances": r#"[{"loggings":[{"logfiles":["/a/x","/b/x"]}]}]"#,
+                "admission.datakit/logfwd.instances": r#"[{"datakit_addr":"d:1","loggings":[{"logfiles":["/a/x","/b/x"]}]}]"#,
                 "admission.datakit/java-profiler.version": "",
                 "filler": "x".repeat(filler),
             },
@@ -209,7 +209,7 @@ fn notes_of_one_kind_are_counted_once_there_are_many() {
         .collect();
     let text = json!({
         "metadata": {"annotations": {
-            "admission.datakit/logfwd.instances": r#"[{"loggings":[{"logfiles":["/a/x"]}]}]"#,
+            "admission.datakit/logfwd.instances": r#"[{"datakit_addr":"d:1","loggings":[{"logfiles":["/a/x"]}]}]"#,
         }},
         "spec": {"containers": containers, "volumes": volumes},
     })
@@ -234,7 +234,8 @@ fn notes_of_one_kind_are_counted_once_there_are_many() {
 #[test]
 fn a_path_that_is_too_long_is_skipped() {
     let long = format!("/{}/x", "d".repeat(4096));
-    let instances = json!([{"loggings": [{"logfiles": [long]}]}]).to_string();
+    let instances =
+        json!([{"datakit_addr": "d:9533", "loggings": [{"logfiles": [long]}]}]).to_string();
     let text = json!({
         "metadata": {"annotations": {"admission.datakit/logfwd.instances": instances}},
         "spec": {"containers": [{"name": "c", "image": "x"}]},

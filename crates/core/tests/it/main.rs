@@ -11,6 +11,7 @@
 
 mod architecture;
 mod bounded;
+mod class;
 mod election;
 mod election_simulation;
 mod golden;

@@ -61,7 +61,7 @@ fn a_pod_is_injected() {
     check(
         body(json!({})).to_string(),
         expect![[
-            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1648 bytes"}"#
         ]],
     );
 }
@@ -79,7 +79,7 @@ fn the_order_of_the_fields_does_not_matter() {
             fields.join(",")
         ),
         expect![[
-            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+            r#"injected: {"uid":"abc","allowed":true,"patchType":"JSONPatch","patch":"1648 bytes"}"#
         ]],
     );
 }
@@ -187,7 +187,7 @@ fn unusual_json_is_read_as_it_is_meant() {
             r#""uid":"x","big":1e999999,"huge":123456789012345678901234567890,"\u0075id":"last""#,
         ),
         expect![[
-            r#"injected: {"uid":"last","allowed":true,"patchType":"JSONPatch","patch":"1780 bytes"}"#
+            r#"injected: {"uid":"last","allowed":true,"patchType":"JSONPatch","patch":"1648 bytes"}"#
         ]],
     );
 }

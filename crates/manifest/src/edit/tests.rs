@@ -324,3 +324,49 @@ fn what_aliases_share_is_written_out() {
     "#]],
     );
 }
+
+#[test]
+fn a_text_keeps_its_quotes() {
+    let text = "a: 'x'\nb: \"x\"\nc: x\nd: {e: 'x', f: [\"x\"]}\nh: 'x' # why\n";
+    let places = ["/a", "/b", "/c", "/d/e", "/d/f/0", "/h"];
+    let set = |value: &str| -> Value {
+        let replace = |path: &&str| json!({"op": "replace", "path": path, "value": value});
+        places.iter().map(replace).collect()
+    };
+    check(
+        text,
+        set("it's y"),
+        expect![[r#"
+            a: 'it''s y'
+            b: "it's y"
+            c: it's y
+            d: {e: 'it''s y', f: ["it's y"]}
+            h: 'it''s y' # why
+        "#]],
+    );
+    check(
+        text,
+        set(""),
+        expect![[r#"
+            a: ''
+            b: ""
+            c: ""
+            d: {e: '', f: [""]}
+            h: '' # why
+        "#]],
+    );
+    // Several lines don't stand between single quotes.
+    check(
+        "a: 'x'\nb: \"x\"\n",
+        json!([
+            {"op": "replace", "path": "/a", "value": "y\nz"},
+            {"op": "replace", "path": "/b", "value": "y\nz"}
+        ]),
+        expect![[r#"
+            a: |-
+              y
+              z
+            b: "y\nz"
+        "#]],
+    );
+}

@@ -5,6 +5,19 @@ use datakit_operator_core::inject::{
 };
 use serde_json::{Map, Value, json};
 
+/// Fields of containers by which injection leaves something out.
+const IN_THE_WAY: [&str; 9] = [
+    "args",
+    "command",
+    "env",
+    "lifecycle",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "volumeMounts",
+    "workingDir",
+];
+
 /// What injection left in a template.
 #[derive(Debug)]
 pub(super) struct Ours {
@@ -113,7 +126,7 @@ impl Ours {
     }
 
     /// The template reduced to what it takes for injection to show all that it adds: containers without environment,
-    /// mounts and volumes.
+    /// mounts, volumes, and what they run.
     pub(super) fn bare(&self, template: &Value) -> Value {
         let mut bare = template.clone();
         let Some(spec) = bare.get_mut("spec").and_then(Value::as_object_mut) else {
@@ -129,8 +142,9 @@ impl Ours {
             .flatten()
         {
             if let Some(container) = container.as_object_mut() {
-                container.shift_remove("env");
-                container.shift_remove("volumeMounts");
+                for key in IN_THE_WAY {
+                    container.shift_remove(key);
+                }
             }
         }
         bare

@@ -6,7 +6,7 @@ use datakit_operator_core::inject::{
 };
 use serde_json::{Value, json};
 
-use super::inject::{general_remarks, words};
+use super::inject::{general_remarks, unhandled_remark, words};
 use super::manifests::{self, Prepared};
 use super::table::Table;
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
@@ -98,6 +98,9 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     for error in &report.errors {
         writeln!(streams.stderr, "error: {}", error.message)?;
     }
+    for note in &report.notes {
+        writeln!(streams.stderr, "{note}")?;
+    }
     match args.output {
         Output::Json => writeln!(streams.stdout, "{:#}", report.to_json())?,
         Output::Table => report.print(streams, width())?,
@@ -111,6 +114,8 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 
 #[derive(Default)]
 struct Report {
+    /// What is said beside the report.
+    notes: Vec<String>,
     templates: Vec<Explained>,
     errors: Vec<Error>,
 }
@@ -145,6 +150,11 @@ impl Report {
                 Content::Value(parsed) => {
                     for template in template::find(&parsed.value) {
                         self.template(source, document, &parsed.value, template, args, prepared);
+                    }
+                    for unhandled in template::unhandled(&parsed.value) {
+                        let place = format!("{}:{}", source.name, document.line);
+                        self.notes
+                            .push(format!("{place}: {}", unhandled_remark(&unhandled)));
                     }
                 }
             }

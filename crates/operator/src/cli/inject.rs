@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::manifests::{self, Prepared};
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
 use crate::error::Chain;
-use datakit_operator_manifest::template::{self, PodTemplate};
+use datakit_operator_manifest::template::{self, PodTemplate, Unhandled};
 use datakit_operator_manifest::{Content, Document, Format, Parsed, Source, Writer, patch};
 
 /// Options of `inject`.
@@ -43,7 +43,9 @@ pub enum Output {
 
 const AFTER_HELP: &str = "\
 The pod templates of Pod, Deployment, DaemonSet, StatefulSet, ReplicaSet, ReplicationController, Job, CronJob and \
-PodTemplate objects are injected, also in lists. Everything else is printed as it was read, byte for byte. In documents \
+PodTemplate objects are injected, also in lists, and those of any other kind that has one at spec.template or \
+spec.jobTemplate.spec.template. Everything else is printed as it was read, byte for byte; a note names objects with \
+annotations for the operator elsewhere. In documents \
 that change, comments, order and quoting stay wherever the change allows; where it doesn't (the pod template comes from \
 a YAML alias, say), the document is written anew and a note says so.
 
@@ -198,6 +200,10 @@ impl<'r> Run<'r> {
                 }
             }
         }
+        for unhandled in template::unhandled(&parsed.value) {
+            let place = format!("{}:{}", source.name, document.line);
+            writeln!(self.stderr, "{place}: {}", unhandled_remark(&unhandled))?;
+        }
         Ok(injected)
     }
 
@@ -263,6 +269,15 @@ impl Summary {
     }
 }
 
+/// What to say about annotations that nothing comes of.
+pub(super) fn unhandled_remark(unhandled: &Unhandled) -> String {
+    format!(
+        "note: {}/{} has annotations for the operator at {}, where no pod template is known, so nothing is injected; \
+         pods that are made from it are injected if their own annotations ask for it",
+        unhandled.kind, unhandled.name, unhandled.place
+    )
+}
+
 /// What is worth knowing about a template and belongs to none of its features.
 pub(super) fn general_remarks(template: &PodTemplate, injection: &Injection<'_>) -> Vec<String> {
     let misplaced = template.misplaced.iter().map(|key| {
@@ -272,9 +287,24 @@ pub(super) fn general_remarks(template: &PodTemplate, injection: &Injection<'_>)
             template.path.trim_start_matches('/').replace('/', ".")
         )
     });
+    let has_sidecar = |decision: &Decision| {
+        let there = [
+            Outcome::Injected,
+            Outcome::Repaired,
+            Outcome::AlreadyInjected,
+        ];
+        decision.feature == Feature::Logfwd && there.contains(&decision.outcome)
+    };
+    let has_sidecar = injection.decisions.iter().any(has_sidecar);
+    let rule = template.failure_rule.filter(|_| has_sidecar).map(|rule| {
+        format!(
+            "rule {rule} of podFailurePolicy names no container, so the code with which the log sidecar ends (143 or 137) \
+             counts too when the pod fails; set containerName in its onExitCodes"
+        )
+    });
     let notes = injection.notes.iter();
     let notes = notes.map(|note| format!("{note}; {}", note.remedy()));
-    notes.chain(misplaced).collect()
+    notes.chain(misplaced).chain(rule).collect()
 }
 
 /// An outcome as it is written in sentences and tables.

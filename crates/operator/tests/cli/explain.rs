@@ -392,7 +392,7 @@ fn a_policy_is_told_with_whom_to_ask() {
 fn notes_are_values() {
     let pod = r#"{"kind": "Pod", "metadata": {"annotations": {
                     "admission.datakit/enabled": "ja",
-                    "admission.datakit/logfwd.instances": "[{\"loggings\":[{\"logfiles\":[\"/a/x\"]}]}]"}},
+                    "admission.datakit/logfwd.instances": "[{\"datakit_addr\":\"d:1\",\"loggings\":[{\"logfiles\":[\"/a/x\"]}]}]"}},
                   "spec": {"volumes": [{"name": "one", "emptyDir": {}}, {"name": "two", "emptyDir": {}}],
                            "containers": [
                     {"name": "web", "volumeMounts": [{"name": "one", "mountPath": "/a"}]},

@@ -11,10 +11,9 @@ use crate::run::{Ran, run_with};
 
 /// Cases whose pods have something of the user's that is just what injection would have added, where it would have added
 /// it. Taking out takes it as well.
-const AMBIGUOUS: [&str; 3] = [
+const AMBIGUOUS: [&str; 2] = [
     "ddtrace-empty-start-up-options",
     "ddtrace-tags-trailing-comma",
-    "logfwd-read-only-empty-dir",
 ];
 
 /// Cases that can be run by one command.

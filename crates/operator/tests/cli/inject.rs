@@ -43,44 +43,37 @@ fn a_pod_is_injected_and_the_rest_stays() {
         POD,
         0,
         expect![[r#"
-        kind: Pod # keep me
-        metadata:
-          name: web
-          annotations:
-            admission.datakit/java-lib.version: v1 # and me
-        spec:
-          containers:
-          - name: web
-            env:
-            - name: JAVA_TOOL_OPTIONS
-              value: " -javaagent:/datadog-lib/dd-java-agent.jar"
-            - name: A
-              value: "1"
-            volumeMounts:
-            - name: datakit-auto-instrument
-              mountPath: /datadog-lib
-          volumes:
-          - name: datakit-auto-instrument
-            emptyDir: {}
-          initContainers:
-          - name: datakit-lib-init
-            image: lib:v1
-            command:
-            - sh
-            - copy-lib.sh
-            - /datadog-lib
-            resources:
-              requests:
-                cpu: 100m
-                memory: 64Mi
-              limits:
-                cpu: 500m
-                memory: 512Mi
-            volumeMounts:
-            - name: datakit-auto-instrument
-              mountPath: /datadog-lib
-            imagePullPolicy: IfNotPresent
-    "#]],
+            kind: Pod # keep me
+            metadata:
+              name: web
+              annotations:
+                admission.datakit/java-lib.version: v1 # and me
+            spec:
+              containers:
+              - name: web
+                env:
+                - name: JAVA_TOOL_OPTIONS
+                  value: " -javaagent:/datadog-lib/dd-java-agent.jar"
+                - name: A
+                  value: "1"
+                volumeMounts:
+                - name: datakit-auto-instrument
+                  mountPath: /datadog-lib
+              volumes:
+              - name: datakit-auto-instrument
+                emptyDir: {}
+              initContainers:
+              - name: datakit-lib-init
+                image: lib:v1
+                command:
+                - sh
+                - copy-lib.sh
+                - /datadog-lib
+                volumeMounts:
+                - name: datakit-auto-instrument
+                  mountPath: /datadog-lib
+                imagePullPolicy: IfNotPresent
+        "#]],
         expect![[r#"
         -:1: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
     "#]],
@@ -116,7 +109,7 @@ fn a_broken_document_does_not_keep_the_others() {
         -:7: Pod/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
     "#]].assert_eq(&ran.stderr);
     expect![[r#"
-        {"source":"-","document":4,"object":"","apiVersion":"","kind":"Pod","namespace":null,"name":"web","patch":[{"op":"add","path":"/spec/volumes","value":[{"name":"datakit-auto-instrument","emptyDir":{}}]},{"op":"add","path":"/spec/initContainers","value":[{"name":"datakit-lib-init","image":"lib:v1","command":["sh","copy-lib.sh","/datadog-lib"],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"cpu":"500m","memory":"512Mi"}},"volumeMounts":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}],"imagePullPolicy":"IfNotPresent"}]},{"op":"add","path":"/spec/containers/0/env","value":[{"name":"JAVA_TOOL_OPTIONS","value":" -javaagent:/datadog-lib/dd-java-agent.jar"},{"name":"A","value":"1"}]},{"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}]}]}
+        {"source":"-","document":4,"object":"","apiVersion":"","kind":"Pod","namespace":null,"name":"web","patch":[{"op":"add","path":"/spec/volumes","value":[{"name":"datakit-auto-instrument","emptyDir":{}}]},{"op":"add","path":"/spec/initContainers","value":[{"name":"datakit-lib-init","image":"lib:v1","command":["sh","copy-lib.sh","/datadog-lib"],"volumeMounts":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}],"imagePullPolicy":"IfNotPresent"}]},{"op":"add","path":"/spec/containers/0/env","value":[{"name":"JAVA_TOOL_OPTIONS","value":" -javaagent:/datadog-lib/dd-java-agent.jar"},{"name":"A","value":"1"}]},{"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"name":"datakit-auto-instrument","mountPath":"/datadog-lib"}]}]}
     "#]].assert_eq(&ran.stdout);
     let ran = inject(&[], &text);
     assert!(
@@ -488,4 +481,64 @@ fn examples_are_injected_once_and_for_all() {
             again.stderr
         );
     }
+}
+
+#[test]
+fn kinds_of_other_apis() {
+    let rollout = "\
+kind: Rollout
+metadata: {name: web}
+spec:
+  template:
+    metadata: {annotations: {admission.datakit/java-lib.version: ''}}
+    spec:
+      containers: [{name: web, image: i:1}]
+---
+kind: SparkApplication
+metadata: {name: pi}
+spec:
+  driver: {annotations: {admission.datakit/java-lib.version: ''}}
+";
+    let ran = inject(&[], rollout);
+    assert_eq!(ran.code, 0);
+    let (first, second) = ran.stdout.split_once("---\n").expect("two documents");
+    assert!(first.contains("datakit-lib-init"), "{first}");
+    assert!(rollout.ends_with(second), "{second}");
+    expect![[r#"
+        -:1: Rollout/web: ddtrace (java) injected, asked for by annotation admission.datakit/java-lib.version
+        -:9: note: SparkApplication/pi has annotations for the operator at /spec/driver/annotations, where no pod template is known, so nothing is injected; pods that are made from it are injected if their own annotations ask for it
+    "#]]
+    .assert_eq(&ran.stderr);
+    let explained = run(&["explain", "-f", "-"], rollout);
+    assert!(
+        explained.stderr.contains("SparkApplication/pi"),
+        "{}",
+        explained.stderr
+    );
+}
+
+#[test]
+fn a_failure_policy_that_a_sidecar_matches() {
+    let job = "\
+kind: Job
+metadata: {name: retry}
+spec:
+  podFailurePolicy:
+    rules:
+    - action: FailJob
+      onExitCodes: {operator: NotIn, values: [75]}
+  template:
+    metadata: {annotations: {admission.datakit/logfwd.instances: '[{\"datakit_addr\":\"d:1\",\"loggings\":[{\"logfiles\":[\"/var/log/w/*.log\"]}]}]'}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: work, image: 'w:1'}]
+";
+    let remark = "rule 1 of podFailurePolicy names no container";
+    let ran = inject(&["--kubernetes-version", "1.34"], job);
+    assert!(ran.stderr.contains(remark), "{}", ran.stderr);
+    let named = job.replace("values: [75]", "values: [75], containerName: work");
+    let ran = inject(&["--kubernetes-version", "1.34"], &named);
+    assert!(!ran.stderr.contains(remark), "{}", ran.stderr);
+    let without = job.replace("admission.datakit/", "other/");
+    assert!(!inject(&[], &without).stderr.contains(remark));
 }

@@ -133,3 +133,30 @@ fn broken_documents_are_left_out() {
         ran.stderr
     );
 }
+
+/// Values that were changed in between are again what they were, whatever their quotes.
+#[test]
+fn quotes_come_back() {
+    let original = "\
+kind: Pod
+metadata:
+  name: quoted
+  annotations: {admission.datakit/java-lib.version: ''}
+spec:
+  containers:
+    - name: a
+      image: 'a:1'
+      env:
+        - name: JAVA_TOOL_OPTIONS
+          value: ' -javaagent:/other/agent.jar'
+        - name: DD_TAGS
+          value: 'team:x'
+    - name: b
+      image: \"b:1\"
+      env: [{name: JAVA_TOOL_OPTIONS, value: \"-Xmx1g\"}, {name: DD_TAGS, value: 'a:''b'''}]
+";
+    let injected = run(&["inject", "-f", "-"], original);
+    assert_ne!(injected.stdout, original);
+    let back = run(&["uninject", "-f", "-"], &injected.stdout);
+    assert_eq!(back.stdout, original);
+}

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{ContainerSettings, Extra, Feature};
+use crate::pod::hiding::Directories;
 use crate::pod::part::{
     Capabilities, NewAnnotation, NewContainer, NewEnv, NewEnvValue, NewMount, NewPort, NewVolume,
     NewVolumeSource, SecurityContext, SecurityFields,
@@ -178,7 +179,7 @@ impl Flameshot {
         crate::inject::suits(pod)?;
         let reach = self.reach(request)?;
         self.suits(request, pod)?;
-        reach.suits(request, pod)?;
+        reach.suits(pod)?;
         let image = request.configured_image()?;
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
@@ -301,7 +302,7 @@ impl Reach {
     }
 
     /// Whether the pod has room for the port and the directory.
-    fn suits(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<(), Reason> {
+    fn suits(&self, pod: &Pod<'_>) -> Result<(), Reason> {
         // All containers of a pod, native sidecars among them, share one network.
         let running = pod
             .init_containers
@@ -315,20 +316,15 @@ impl Reach {
                 });
             }
         }
+        let directory = Directories::new([self.path.as_str()]);
         for (_, container) in application(pod) {
-            for (what, path) in [
-                ("program", &container.program),
-                ("working directory", &container.working_dir),
-            ] {
-                if path.starts_with('/') && below(&clean(path), &self.path).is_some() {
-                    return Err(Reason::UnusableSetting {
-                        key: format!("{}.envs.{PATH_VARIABLE}", request.rule.section),
-                        problem: format!(
-                            "a volume at {} would hide the {what} of container `{}`",
-                            self.path, container.name
-                        ),
-                    });
-                }
+            let hidden = directory.hidden(container, |_| false);
+            if let Some(hidden) = hidden.into_iter().flatten().next() {
+                return Err(Reason::WouldHide {
+                    container: container.name.clone().into_owned(),
+                    what: hidden.what,
+                    path: hidden.path,
+                });
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! A library that containers load at start-up: an init container copies it into a volume, which is mounted into every
 //! container of the application beside the variables that it needs.
 
+mod conflicts;
+
 use crate::config::ContainerSettings;
 use crate::pod::draft::EnvEdit;
 use crate::pod::limits::Cost;
@@ -15,6 +17,7 @@ use crate::inject::note::Note;
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{Request, StartUp};
+use conflicts::Loaded;
 
 /// How a library gets into a pod.
 #[derive(Debug)]
@@ -36,15 +39,17 @@ pub(super) struct Kit {
 pub(super) struct Library {
     settings: Settings,
     env: EnvPlanner,
+    merged: Option<&'static str>,
 }
 
 impl Library {
     /// Of the variable `merged` the values are merged instead of one winning.
-    pub(super) fn new(container: &ContainerSettings, merged: Option<&str>) -> Self {
+    pub(super) fn new(container: &ContainerSettings, merged: Option<&'static str>) -> Self {
         let settings = Settings::new(container);
         Self {
             env: EnvPlanner::new(&settings.envs, merged),
             settings,
+            merged,
         }
     }
 
@@ -62,7 +67,7 @@ impl Library {
         if !present {
             self.plan_volume(kit, request, draft.pod, edits, notes)?;
         }
-        self.plan_containers(kit, start_up, draft, edits, notes)?;
+        self.plan_containers(kit, start_up, request, draft, edits, notes)?;
         Ok(present)
     }
 
@@ -107,6 +112,7 @@ impl Library {
         &'p self,
         kit: &'static Kit,
         start_up: &'static StartUp,
+        request: &Request<'p>,
         draft: &Draft<'p, '_>,
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
@@ -115,6 +121,12 @@ impl Library {
         // They are the same in every container; some are looked up in the first one.
         let envs = &self.settings.envs;
         let configured: Vec<_> = envs.iter().map(|env| env.for_pod(pod)).collect();
+        let loaded = Loaded {
+            language: request.ask.language,
+            start_up,
+            path: kit.path,
+            merged: self.merged,
+        };
         // What would be more than a patch may have isn't planned to its end.
         let mut cost = Cost::default();
         for (index, container) in application(pod) {
@@ -133,6 +145,7 @@ impl Library {
             own.env = self
                 .env
                 .plan(envs, &configured, container, start_up, notes)?;
+            conflicts::check(container, &loaded, &own.env, notes)?;
             // A list that isn't there yet is made by one operation.
             cost.operations += match container.env.len() {
                 0 => own.env.len().min(1),

@@ -1,7 +1,10 @@
 //! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
 
+mod address;
+mod directory;
 mod instances;
 pub(super) mod mounts;
+mod understanding;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,8 +23,9 @@ use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{
     Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
+use directory::POD_INFO_PATH;
 use instances::Instances;
-use mounts::{POD_INFO_PATH, VOLUME_PREFIX};
+use mounts::VOLUME_PREFIX;
 
 /// Asks for log forwarding; the value is a JSON array of instances.
 const INSTANCES: &str = "admission.datakit/logfwd.instances";
@@ -171,15 +175,17 @@ impl Logfwd {
     ) -> Result<(), Reason> {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
-        let Instances {
-            paths,
-            text,
-            unknown_keys,
-            ..
-        } = self.instances(value, notes)?;
+        let mut instances = self.instances(value, notes)?;
         let image = request.configured_image()?;
-        notes.extend(unknown_keys);
-        let mut mounts = mounts::plan(draft, &paths, VOLUME_PREFIX, edits, notes)?;
+        notes.append(&mut instances.notes);
+        let has_configs = self
+            .sources
+            .as_ref()
+            .is_some_and(|sources| sources.configs.is_some());
+        understanding::check(&instances, has_configs, image, &self.settings.envs, notes);
+        let native = self.is_native(pod, request.context, notes);
+        let mut mounts =
+            mounts::plan(draft, &instances.paths, VOLUME_PREFIX, native, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,
@@ -190,7 +196,10 @@ impl Logfwd {
             .as_ref()
             .and_then(|sources| sources.configs.as_deref());
         let told = [
-            (INSTANCES_VARIABLE, (!text.is_empty()).then(|| text.into())),
+            (
+                INSTANCES_VARIABLE,
+                (!instances.text.is_empty()).then(|| instances.text.into()),
+            ),
             (CONFIGS_VARIABLE, configs.map(Cow::Borrowed)),
         ];
         let told: Vec<_> = told
@@ -208,7 +217,6 @@ impl Logfwd {
             name,
             value: NewEnvValue::Literal(value),
         }));
-        let native = self.is_native(pod, request.context, notes);
         let sidecar = NewContainer {
             name: CONTAINER,
             image: image.as_str().into(),
@@ -238,7 +246,7 @@ impl Logfwd {
             }
             (SidecarMode::Native, _) => return true,
             (SidecarMode::Container, _) => NotNative::Configured,
-            (SidecarMode::Auto, _) if pod.restarts_always() => return false,
+            (SidecarMode::Auto, _) if !pod.is_meant_to_end() => return false,
             (SidecarMode::Auto, Some(version))
                 if version >= KubernetesVersion::NATIVE_SIDECARS_EVERYWHERE =>
             {
@@ -247,7 +255,7 @@ impl Logfwd {
             (SidecarMode::Auto, Some(version)) => NotNative::OldNodes(version),
             (SidecarMode::Auto, None) => NotNative::VersionUnknown,
         };
-        if !pod.restarts_always() {
+        if pod.is_meant_to_end() {
             notes.push(Note::KeepsJobRunning { because });
         }
         false

@@ -91,7 +91,7 @@ impl Room for Logging {
             });
         }
         let patterns: Vec<Str<'_>> = configs.paths().iter().map(Into::into).collect();
-        mounts::plan(draft, &patterns, VOLUME_PREFIX, edits, notes)?;
+        mounts::plan(draft, &patterns, VOLUME_PREFIX, false, edits, notes)?;
         let own = pod.containers.iter();
         let own = own.filter(|container| !SIDECARS.contains(&container.name.as_ref()));
         let count = own.count();

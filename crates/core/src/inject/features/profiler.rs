@@ -3,20 +3,23 @@
 //! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
+mod process_one;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{ContainerSettings, Feature, Language};
+use crate::pod::hiding::Directories;
 use crate::pod::part::{
     Capabilities, NewContainer, NewMount, NewVolume, NewVolumeSource, SecurityContext,
     SecurityFields,
 };
-use crate::pod::view::Container;
+use crate::pod::view::{Container, Mount};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
 use super::SIDECARS;
 use crate::inject::container::Settings;
-use crate::inject::note::Note;
+use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
 use crate::inject::spec::{
     Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
@@ -134,22 +137,52 @@ impl Profiler {
         crate::inject::suits(pod)?;
         self.suits(request, pod)?;
         let image = request.configured_image()?;
+        if pod.share_process_namespace != Some(true) {
+            for (_, container) in application(draft) {
+                if let Some(what) = process_one::relied_on_by(container) {
+                    return Err(Reason::ProcessOne {
+                        container: container.name.clone().into_owned(),
+                        what,
+                    });
+                }
+            }
+        }
         let shared = shared(request.ask);
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
             source: NewVolumeSource::EmptyDir,
         });
         let mut mounts = vec![NewMount::new(VOLUME, WORKING_DIR)];
+        let mut is_own_tmp = false;
         if shared.contains(&TMP) {
-            mounts.push(tmp_mount(draft, edits)?);
+            let tmp = tmp_mount(draft, edits)?;
+            is_own_tmp = draft.volume(&tmp.volume).is_some();
+            mounts.push(tmp);
         }
-        for place in application(draft) {
+        let new = |mount: &&NewMount<'p>| {
+            shared.contains(&mount.path.as_ref()) && !(mount.path == TMP && is_own_tmp)
+        };
+        let places = Directories::new(mounts.iter().filter(new).map(|mount| mount.path.as_ref()));
+        for (place, container) in application(draft) {
+            if let Some(hidden) = first_hidden(&places, container) {
+                return Err(hidden);
+            }
             for mount in mounts
                 .iter()
                 .filter(|mount| shared.contains(&mount.path.as_ref()))
             {
                 let own = draft.mounts(place).find(|own| own.path == mount.path);
                 match own {
+                    // A volume of the pod's is in the containers that its author wanted it in.
+                    None if !new(&mount) => {
+                        if draft.covering(place, &mount.path).is_none() {
+                            note::add(notes, Note::NOT_MOUNTED, || Note::NotMounted {
+                                container: draft.name(place).to_owned(),
+                                volume: mount.volume.clone().into_owned(),
+                                path: TMP.to_owned(),
+                            });
+                        }
+                    }
                     None => edits.mount(place, mount.clone()),
                     Some(own) if mount.path != TMP => {
                         return Err(Reason::MountPathTaken {
@@ -192,9 +225,15 @@ impl Profiler {
         if pod.host_pid {
             return Err(Reason::HostPid);
         }
-        if !pod.restarts_always() {
+        if let Some(nodes) = pod.nodes.managed() {
+            return Err(Reason::ManagedNodes { nodes });
+        }
+        if pod.is_meant_to_end() {
             return Err(Reason::RestartPolicy {
-                policy: pod.restart_policy.clone().into_owned(),
+                policy: match pod.restarts_always() {
+                    true => "Always, but another one in every container,".to_owned(),
+                    false => pod.restart_policy.clone().into_owned(),
+                },
             });
         }
         if self.chooses_user {
@@ -253,11 +292,27 @@ fn shared(ask: &Ask) -> &'static [&'static str] {
 }
 
 /// The pod's containers that aren't sidecars of the operator.
-fn application<'p>(draft: &Draft<'p, '_>) -> impl Iterator<Item = Place> + use<'p> {
+fn application<'p, 'a>(
+    draft: &Draft<'p, 'a>,
+) -> impl Iterator<Item = (Place, &'p Container<'a>)> + use<'p, 'a> {
     let containers = draft.pod.containers.iter().enumerate();
     containers
         .filter(|(_, container)| !SIDECARS.contains(&container.name.as_ref()))
-        .map(|(index, _)| Place::Own(index))
+        .map(|(index, container)| (Place::Own(index), container))
+}
+
+/// Why new volumes can't be mounted into a container, if they would hide what it runs or reads.
+fn first_hidden(places: &Directories<'_>, container: &Container<'_>) -> Option<Reason> {
+    let hidden = places.hidden(container, |_| false);
+    hidden
+        .into_iter()
+        .flatten()
+        .next()
+        .map(|hidden| Reason::WouldHide {
+            container: container.name.clone().into_owned(),
+            what: hidden.what,
+            path: hidden.path,
+        })
 }
 
 /// Gives containers that were added since what the profiler shares with the others.
@@ -273,24 +328,33 @@ fn repair<'p>(
     let mounts: Vec<_> = shared
         .iter()
         .filter_map(|path| sidecar.mounts.iter().find(|mount| mount.path == *path))
-        .filter(|mount| !mount.sub_path_expr)
+        .filter(|mount| is_ours(pod, mount))
         .collect();
-    for place in application(draft) {
+    let places = Directories::new(mounts.iter().map(|mount| mount.path.as_ref()));
+    for (place, container) in application(draft) {
+        let mut hides = None;
         for mount in &mounts {
             let taken = draft.mounts(place).any(|own| own.path == mount.path);
-            if !taken {
-                edits.mount(
-                    place,
-                    NewMount {
-                        volume: mount.volume.as_ref().into(),
-                        path: mount.path.as_ref().into(),
-                        sub_path: mount.sub_path.as_ref().into(),
-                        read_only: mount.read_only,
-                    },
-                );
+            if taken || *hides.get_or_insert_with(|| first_hidden(&places, container).is_some()) {
+                continue;
             }
+            edits.mount(
+                place,
+                NewMount {
+                    read_only: mount.read_only,
+                    ..NewMount::new(mount.volume.as_ref(), mount.path.as_ref())
+                },
+            );
         }
     }
+}
+
+/// Whether the sidecar mounts a volume that injection made: ours stand behind the one of the working directory, a volume
+/// of the pod's before it.
+fn is_ours(pod: &Pod<'_>, mount: &Mount<'_>) -> bool {
+    let at = |name: &str| pod.volumes.iter().position(|volume| volume.name == name);
+    let known = mount.volume == VOLUME || TMP_VOLUMES.contains(&mount.volume.as_ref());
+    known && at(&mount.volume) >= at(VOLUME) && mount.sub_path.is_empty() && !mount.sub_path_expr
 }
 
 /// The volume for `/tmp`: one that a container has there already, so that the profiler finds the JVM's socket in it, else

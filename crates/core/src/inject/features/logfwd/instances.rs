@@ -4,11 +4,13 @@
 //! its order of keys and with keys that we don't know.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::diagnostic::did_you_mean;
 use crate::json::{Error, Kind, Problem, Reader, Result, Str};
 
-use crate::inject::note::Note;
+use super::address;
+use crate::inject::note::{self, Note};
 
 /// The longest text that one environment variable can hold and a program still be started: 128 KiB with the
 /// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
@@ -47,10 +49,18 @@ pub(crate) struct Instances<'a> {
     pub paths: Vec<Str<'a>>,
     /// The compacted text, without elements that are `null`.
     pub text: String,
-    /// Keys that are probably misspelled.
-    pub unknown_keys: Vec<Note>,
+    /// What is probably not meant: misspelled keys, what names nothing, addresses that can't be one.
+    pub notes: Vec<Note>,
+    /// How many instances there are.
+    pub count: usize,
+    /// Whether any of them says where DataKit is.
+    pub has_address: bool,
+    /// How many parts name no log files.
+    empty: usize,
     looked_up: usize,
     too_many_paths: bool,
+    /// Where in the annotation regular expressions with a dollar sign stand.
+    regexes: Vec<Range<usize>>,
 }
 
 /// Reads the annotation's value.
@@ -69,7 +79,7 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances<'_>, String> {
     }
     let mut instances = Instances::default();
     let mut reader = Reader::new(text);
-    let mut raw: Vec<&str> = Vec::new();
+    let mut raw: Vec<(usize, &str)> = Vec::new();
     if reader.kind().map_err(|error| sentence(&error))? != Kind::Array {
         return Err("expected a JSON array of instances, `[{\"loggings\":[…]}]`".to_owned());
     }
@@ -77,8 +87,12 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances<'_>, String> {
         let mut ahead = reader.clone();
         let element = reader.skip()?;
         if element != "null" {
+            let (paths, empty) = (instances.paths.len(), instances.empty);
             instances.read_instance(&mut ahead, index)?;
-            raw.push(element);
+            if instances.paths.len() == paths && instances.empty == empty {
+                instances.names_nothing(|| format!("[{index}]"));
+            }
+            raw.push((reader.offset() - element.len(), element));
         }
         Ok(())
     });
@@ -92,11 +106,15 @@ pub(crate) fn read(text: &str) -> std::result::Result<Instances<'_>, String> {
             "it has more than {MOST_PATHS} patterns of log files"
         ));
     }
+    if instances.paths.is_empty() {
+        return Err(instances.names_no_files());
+    }
+    instances.count = raw.len();
     if instances.paths.len() > 1 {
         let mut known = HashSet::new();
         instances.paths.retain(|path| known.insert(path.clone()));
     }
-    instances.text = format!("[{}]", compact(&raw.join(",")));
+    instances.text = compact(&raw, &instances.regexes);
     if instances.text.len() > LONGEST {
         return Err(format!(
             "it has {} bytes, and an environment variable holds {LONGEST}",
@@ -111,9 +129,24 @@ impl<'a> Instances<'a> {
         reader.object(|reader, key| match known(key, &INSTANCE_KEYS) {
             Some("loggings") => reader.array(|reader, at| {
                 let place = || format!("[{index}].loggings[{at}]");
-                self.read_logging(reader, place)
+                let paths = self.paths.len();
+                self.read_logging(reader, place)?;
+                if self.paths.len() == paths {
+                    self.names_nothing(place);
+                }
+                Ok(())
             }),
-            Some(_) => reader.string().map(|_| ()),
+            Some(_) => {
+                let address = reader.string()?.unwrap_or_default();
+                self.has_address |= !address.is_empty();
+                if let Some(problem) = address::problem(&address) {
+                    note::add(&mut self.notes, Note::ADDRESS, || Note::Address {
+                        place: format!("[{index}].datakit_addr"),
+                        problem,
+                    });
+                }
+                Ok(())
+            }
             None => self.unknown(reader, key, || format!("[{index}]"), &INSTANCE_KEYS),
         })
     }
@@ -128,12 +161,43 @@ impl<'a> Instances<'a> {
                 }
                 Ok(())
             }),
+            Some("multiline_match") => {
+                let mut ahead = reader.clone();
+                let raw = reader.skip()?;
+                if raw.contains('$') {
+                    self.regexes
+                        .push(reader.offset() - raw.len()..reader.offset());
+                }
+                ahead.string().map(|_| ())
+            }
             Some("ignore") => reader.array(|reader, _| reader.string().map(|_| ())),
             Some("remove_ansi_escape_codes") => reader.bool().map(|_| ()),
             Some("tags") => reader.entries(|reader, _: Str<'_>| reader.string().map(|_| ())),
             Some(_) => reader.string().map(|_| ()),
             None => self.unknown(reader, key, &place, &LOGGING_KEYS),
         })
+    }
+
+    fn names_nothing(&mut self, place: impl Fn() -> String) {
+        self.empty += 1;
+        note::add(&mut self.notes, Note::NOTHING_TO_COLLECT, || {
+            Note::NothingToCollect { place: place() }
+        });
+    }
+
+    /// Why the sidecar would have nothing to do, which it doesn't survive.
+    fn names_no_files(&self) -> String {
+        let misspelled = self.notes.iter().find_map(|note| match note {
+            Note::UnknownKey { path, suggestion } => Some((path, suggestion)),
+            _ => None,
+        });
+        match misspelled {
+            Some((path, suggestion)) => format!(
+                "it names no log files (unknown key `{path}`, did you mean `{suggestion}`?)"
+            ),
+            None => "it names no log files: each of `loggings` needs `logfiles`, a list of paths"
+                .to_owned(),
+        }
     }
 
     /// Unknown keys may belong to a newer sidecar and stay; only likely misspellings are worth a word.
@@ -146,9 +210,9 @@ impl<'a> Instances<'a> {
     ) -> Result<()> {
         self.looked_up += 1;
         if self.looked_up <= MOST_LOOKED_UP
-            && let Some(meant) = did_you_mean(key, keys.iter().copied())
+            && let Some(meant) = meant(key, keys)
         {
-            self.unknown_keys.push(Note::UnknownKey {
+            self.notes.push(Note::UnknownKey {
                 path: format!("{}.{key}", place()),
                 suggestion: meant.to_owned(),
             });
@@ -171,21 +235,62 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// JSON text without the white space between its tokens. The text must be well-formed.
-fn compact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut in_string = false;
-    let mut escaped = false;
-    for character in text.chars() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            ' ' | '\n' | '\r' | '\t' if !in_string => continue,
-            _ => {}
-        }
-        out.push(character);
+/// The key that was probably meant. What people call the files elsewhere is far from `logfiles` by letters.
+fn meant(key: &str, keys: &[&'static str]) -> Option<&'static str> {
+    const FILES: [&str; 8] = [
+        "path",
+        "paths",
+        "file",
+        "files",
+        "filename",
+        "log_files",
+        "log_paths",
+        "log_path",
+    ];
+    if keys.contains(&"logfiles") && FILES.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+        return Some("logfiles");
     }
+    did_you_mean(key, keys.iter().copied())
+}
+
+/// The elements as a JSON array without the white space between its tokens, as the value of a variable: the kubelet reads
+/// `$$` as one dollar sign, and `$(NAME)` as a reference, which is meant wherever a path or a text may hold one, but not in
+/// a regular expression. The elements must be well-formed, each given with its place in the annotation.
+fn compact(elements: &[(usize, &str)], regexes: &[Range<usize>]) -> String {
+    let length: usize = elements.iter().map(|(_, element)| element.len() + 1).sum();
+    let mut out = String::with_capacity(length + 2);
+    let mut regexes = regexes.iter().peekable();
+    out.push('[');
+    for (number, (start, element)) in elements.iter().enumerate() {
+        if number > 0 {
+            out.push(',');
+        }
+        let mut in_string = false;
+        let mut escaped = false;
+        let mut characters = element.char_indices().peekable();
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '$' => {
+                    let at = start + at;
+                    while regexes.next_if(|regex| regex.end <= at).is_some() {}
+                    let in_regex = regexes.peek().is_some_and(|regex| regex.contains(&at));
+                    match characters.peek() {
+                        Some((_, '$')) => out.push('$'),
+                        Some((_, '(')) if in_regex => out.push('$'),
+                        _ => {}
+                    }
+                    escaped = false;
+                }
+                _ if escaped => escaped = false,
+                '\\' if in_string => escaped = true,
+                '"' => in_string = !in_string,
+                ' ' | '\n' | '\r' | '\t' if !in_string => continue,
+                _ => {}
+            }
+            out.push(character);
+        }
+    }
+    out.push(']');
     out
 }
 
@@ -226,8 +331,8 @@ mod tests {
             Err("it names no instance, so there is nothing to collect"),
         );
         check(
-            r#"[null, {"loggings":null}]"#,
-            Ok((r#"[{"loggings":null}]"#, &[])),
+            r#"[null, {"loggings":[{"logfiles":["/a"]}]}]"#,
+            Ok((r#"[{"loggings":[{"logfiles":["/a"]}]}]"#, &["/a"])),
         );
     }
 
@@ -253,8 +358,97 @@ mod tests {
     }
 
     #[test]
+    fn what_names_no_files_is_nothing_to_do() {
+        let plain = "it names no log files: each of `loggings` needs `logfiles`, a list of paths";
+        for text in [
+            "[{}]",
+            r#"[{"loggings":null}]"#,
+            r#"[{"loggings":[]}]"#,
+            r#"[{"loggings":[{"logfiles":[]}]}, {"loggings":[{"logfiles":null,"source":"x"}]}]"#,
+        ] {
+            check(text, Err(plain));
+        }
+        check(
+            r#"[{"loggings":[{"path":"/a/*.log"}]}]"#,
+            Err(
+                "it names no log files (unknown key `[0].loggings[0].path`, did you mean `logfiles`?)",
+            ),
+        );
+        check(
+            r#"[{"logings":[{"logfiles":["/a"]}]}]"#,
+            Err("it names no log files (unknown key `[0].logings`, did you mean `loggings`?)"),
+        );
+    }
+
+    #[test]
+    fn what_names_nothing_beside_others_is_noted() {
+        let text = r#"[{"loggings":[{"logfiles":["/a"]},{}]},{"loggings":[]}]"#;
+        let places = ["[0].loggings[1]", "[1]"];
+        let expected = places.map(|place| Note::NothingToCollect {
+            place: place.to_owned(),
+        });
+        assert_eq!(read(text).unwrap().notes, expected);
+    }
+
+    #[test]
+    fn dollar_signs_reach_the_sidecar() {
+        let text = r#"[{"loggings":[{"logfiles":["/a/$(POD_NAME)/$$x"],"multiline_match":"^total \\$$ $(POD_NAME) $a$"}, {"logfiles":["/b"],"multiline_match":"$"}]}]"#;
+        let read = read(text).unwrap();
+        assert_eq!(
+            read.text,
+            r#"[{"loggings":[{"logfiles":["/a/$(POD_NAME)/$$$x"],"multiline_match":"^total \\$$$ $$(POD_NAME) $a$"},{"logfiles":["/b"],"multiline_match":"$"}]}]"#
+        );
+        let kubelet = expanded(&read.text, &[("POD_NAME", "p")]);
+        assert_eq!(
+            kubelet,
+            text.replace("/$(POD_NAME)/", "/p/").replace("}, {", "},{")
+        );
+    }
+
+    /// What the kubelet makes of a value
+    /// (<https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go>).
+    fn expanded(text: &str, variables: &[(&str, &str)]) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            let name = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            if let Some(after) = rest.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some((name, after)) = name {
+                let value = variables.iter().find(|(known, _)| *known == name);
+                match value {
+                    Some((_, value)) => out.push_str(value),
+                    None => out.push_str(&format!("$({name})")),
+                }
+                rest = after;
+            } else {
+                out.push('$');
+            }
+        }
+        out + rest
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+        /// Byte for byte, whatever dollar signs there are.
+        #[test]
+        fn a_regular_expression_reaches_the_sidecar(regex in r"[$()A\\ a]{0,12}", path in r"[$a/]{0,6}") {
+            let text = serde_json::json!([{"loggings": [{"logfiles": [format!("/{path}")], "multiline_match": regex}]}]).to_string();
+            let read = read(&text).unwrap();
+            proptest::prop_assert_eq!(expanded(&read.text, &[("A", "x")]), text);
+        }
+    }
+
+    #[test]
     fn too_long_for_an_environment_variable() {
-        let long = format!(r#"[{{"datakit_addr":"{}"}}]"#, "x".repeat(LONGEST));
+        let long = format!(
+            r#"[{{"datakit_addr":"{}","loggings":[{{"logfiles":["/a"]}}]}}]"#,
+            "x".repeat(LONGEST)
+        );
         assert!(
             read(&long).is_err_and(|problem| problem.contains("an environment variable holds"))
         );
@@ -276,19 +470,22 @@ mod tests {
     #[test]
     fn only_so_many_unknown_keys_are_compared() {
         let keys: Vec<_> = (0..100).map(|_| r#""sourc":"""#).collect();
-        let text = format!(r#"[{{"loggings":[{{{}}}]}}]"#, keys.join(","));
+        let text = format!(
+            r#"[{{"loggings":[{{"logfiles":["/a"],{}}}]}}]"#,
+            keys.join(",")
+        );
         let read = read(&text).unwrap();
-        assert_eq!(read.unknown_keys.len(), MOST_LOOKED_UP);
+        assert_eq!(read.notes.len(), MOST_LOOKED_UP);
     }
 
     #[test]
     fn misspelled_keys_are_noted() {
-        let read = read(r#"[{"logings":[{"logfile":["/a"]}]}]"#).unwrap();
+        let read = read(r#"[{"datakit_adr":"x","loggings":[{"logfiles":["/a"]}]}]"#).unwrap();
         assert_eq!(
-            read.unknown_keys,
+            read.notes,
             [Note::UnknownKey {
-                path: "[0].logings".to_owned(),
-                suggestion: "loggings".to_owned()
+                path: "[0].datakit_adr".to_owned(),
+                suggestion: "datakit_addr".to_owned()
             }]
         );
     }
