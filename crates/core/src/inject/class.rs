@@ -309,13 +309,22 @@ fn write(container: &mut NewContainer<'_>, before: &[Need], after: &[Need]) {
     }
     let there = container.resources.as_deref();
     let list = |side| -> Option<ResourceList> {
-        let named = RESOURCES.iter().zip(after).filter_map(|(resource, need)| {
-            Some(((*resource).to_owned(), quantity(resource, need.side(side)?)))
+        let given = |resource: &str| {
+            let mut all = there.into_iter().flat_map(Resources::iter);
+            all.find(|(of, name, _)| *of == side && *name == resource)
+                .map(|(.., amount)| amount.clone())
+        };
+        let named = RESOURCES.iter().enumerate().filter_map(|(at, resource)| {
+            let amount = after[at].side(side)?;
+            // Most amounts stay, and writing one anew costs more than taking it over.
+            let kept = (before[at].side(side) == Some(amount)).then(|| given(resource));
+            let amount = kept.flatten().unwrap_or_else(|| quantity(resource, amount));
+            Some((Cow::Borrowed(*resource), amount))
         });
         let others = there.into_iter().flat_map(Resources::iter);
         let others = others
             .filter(|(of, resource, _)| *of == side && !RESOURCES.contains(resource))
-            .map(|(_, resource, amount)| (resource.to_owned(), amount.clone()));
+            .map(|(_, resource, amount)| (Cow::Owned(resource.to_owned()), amount.clone()));
         let list: ResourceList = named.chain(others).collect();
         (!list.is_empty()).then_some(list)
     };
