@@ -80,7 +80,7 @@ pub(crate) fn plan<'p>(
         match &wanted.source {
             Source::Existing(place, cover) => {
                 match sidecar.add_existing(wanted.pattern, *place, cover) {
-                    Ok(()) if is_named_as_ours(cover) && cover.path == wanted.directory => {
+                    Ok(()) if is_named_as_ours(cover, prefix) && cover.path == wanted.directory => {
                         ours.push((cover.volume, wanted.directory));
                     }
                     Ok(()) => there.note_unshared(wanted.directory, cover, notes),
@@ -510,8 +510,8 @@ fn is_same(cover: &MountView<'_>, mount: &NewMount<'_>) -> bool {
 }
 
 /// Whether a volume has one of our names: it is treated as ours, as it will be when the pod is injected again.
-fn is_named_as_ours(cover: &MountView<'_>) -> bool {
-    cover.volume.starts_with(VOLUME_PREFIX) && cover.sub_path.is_empty()
+fn is_named_as_ours(cover: &MountView<'_>, prefix: &str) -> bool {
+    cover.volume.starts_with(prefix) && cover.sub_path.is_empty()
 }
 
 /// Where in its volume a directory is that a mount covers.
