@@ -16,11 +16,7 @@ use crate::{Verdict, sentence, unique};
 const TRACES: [(&str, &[&str]); 5] = [
     (
         "ddtrace",
-        &[
-            "datakit-auto-instrument",
-            "DATAKIT_ORIGINAL",
-            "-javaagent:/datadog-lib",
-        ],
+        &["datakit-auto-instrument", "-javaagent:/datadog-lib"],
     ),
     ("otel", &["otel-auto-instrument"]),
     ("flameshot", &["flameshot-volume", "FLAMESHOT_PROCESSES"]),
@@ -35,19 +31,44 @@ const TRACES: [(&str, &[&str]); 5] = [
     ("profiler", &["datakit-profiler-volume", "SYS_ADMIN"]),
 ];
 
-/// The engine of the built-in configuration.
+/// Rules for the features that the built-in configuration has none for. Labels and annotations ask for them.
+const MORE_RULES: &str = r#"{
+    "otels": [
+        {"namespace_selectors": ["*"], "check_annotation": true, "language": "java", "image": "java:1",
+         "envs": {"POD_NAME": "{fieldRef:metadata.name}", "OTEL_RESOURCE_ATTRIBUTES": "pod=$(POD_NAME)"}},
+        {"namespace_selectors": ["*"], "check_annotation": true, "language": "nodejs", "image": "nodejs:1"},
+        {"namespace_selectors": ["*"], "check_annotation": true, "language": "python", "image": "python:1"}
+    ],
+    "flameshots": [
+        {"label_selectors": ["flameshot"], "image": "flameshot:1", "processes": "[{}]",
+         "enable_prometheus_annotations": true,
+         "envs": {"FLAMESHOT_PROFILING_PATH": "/flameshot-data", "FLAMESHOT_HTTP_LOCAL_PORT": "8089"}}
+    ]
+}"#;
+
+/// The engine of the built-in configuration, with rules for every feature.
 ///
 /// # Panics
 ///
 /// If the built-in configuration can't be read.
 #[must_use]
-#[allow(clippy::expect_used, reason = "it is part of the program")]
 pub fn default_engine() -> &'static Engine {
-    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-        let loaded = Config::load(DEFAULT_CONFIG, &EnvOverrides::default());
-        Engine::new(&loaded.expect("the built-in configuration").0)
-    });
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&default_config()));
     &ENGINE
+}
+
+/// The built-in configuration, with rules for every feature.
+///
+/// # Panics
+///
+/// If it can't be read.
+#[must_use]
+#[allow(clippy::expect_used, reason = "it is part of the program")]
+pub fn default_config() -> Config {
+    let mut document: Value = serde_json::from_str(DEFAULT_CONFIG).expect("JSON");
+    document["admission_inject_v2"] = serde_json::from_str(MORE_RULES).expect("JSON");
+    let loaded = Config::load(&document.to_string(), &EnvOverrides::default());
+    loaded.expect("the built-in configuration").0
 }
 
 /// All laws hold for a pod of these bytes, on a cluster of each kind.
@@ -224,6 +245,8 @@ pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdic
 fn reuses(injection: &Injection<'_>) -> bool {
     let names = [
         "datakit-auto-instrument",
+        "datakit-otel-auto-instrument",
+        "flameshot-volume",
         "datakit-logfwd-volume-0",
         "datakit-pod-info",
     ];

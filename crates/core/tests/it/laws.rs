@@ -1,6 +1,6 @@
 //! Laws that hold for every pod and every body. The judges are those that the fuzzer calls, too.
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Policy};
+use datakit_operator_core::config::{Config, EnvOverrides, Policy};
 use datakit_operator_core::inject::{Decision, Engine, Outcome, Reason, ReviewContext, inject_pod};
 use datakit_operator_core::json::Reader;
 use datakit_operator_core::review::review;
@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn a_policy_only_takes_away(pod in pods::pod(), context in contexts(), policy in policies()) {
         let text = pod.to_string();
-        let (config, _) = Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).unwrap();
+        let config = judges::default_config();
         let with = |policy: Policy| {
             let engine = Engine::new(&Config { policy, ..config.clone() });
             inject_pod(&text, Some("default"), &engine, &context).unwrap()
@@ -179,8 +179,10 @@ fn policies() -> impl Strategy<Value = Value> {
     let feature = (list.clone(), list, any::<bool>()).prop_map(|(namespaces, versions, drop)| {
         json!({"namespaces": namespaces, "versions": versions, "drop_digest": drop})
     });
-    (feature.clone(), feature.clone(), feature).prop_map(|(ddtrace, logfwd, profiler)| {
-        json!({"admission_policy": {"ddtrace": ddtrace, "logfwd": logfwd, "profiler": profiler}})
+    let names = ["ddtrace", "otel", "logfwd", "flameshot", "profiler"];
+    prop::collection::vec(feature, names.len()).prop_map(move |features| {
+        let named = names.into_iter().map(str::to_owned).zip(features);
+        json!({"admission_policy": named.collect::<serde_json::Map<_, _>>()})
     })
 }
 

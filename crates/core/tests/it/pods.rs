@@ -7,10 +7,12 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
 /// Paths that injection cares about, and some it doesn't, in clean and unclean spellings.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 16] = [
     "/tmp",
     "/tmp/",
     "/datadog-lib",
+    "/otel-auto-instrumentation-java",
+    "/flameshot-data",
     "/etc/localtime",
     "/etc",
     "/app",
@@ -23,10 +25,12 @@ const PATHS: [&str; 14] = [
     "/etc/podinfo",
     "/srv",
 ];
-const VOLUMES: [&str; 9] = [
+const VOLUMES: [&str; 11] = [
     "tmp",
     "timezone",
     "datakit-auto-instrument",
+    "datakit-otel-auto-instrument",
+    "flameshot-volume",
     "datakit-logfwd-volume-0",
     "datakit-pod-info",
     "logs",
@@ -50,7 +54,7 @@ const VARIABLES: [&str; 14] = [
     "X",
     "Y",
 ];
-const VALUES: [&str; 11] = [
+const VALUES: [&str; 14] = [
     "",
     "-Xmx1g",
     "/app:/lib",
@@ -62,6 +66,9 @@ const VALUES: [&str; 11] = [
     " -javaagent:/datadog-lib/dd-java-agent.jar",
     "-javaagent:/datadog-lib/dd-java-agent.jar=x=y",
     "/datadog-lib/:/x",
+    "-javaagent:/otel-auto-instrumentation-java/javaagent.jar=x",
+    "--x --require /otel-auto-instrumentation-nodejs/autoinstrumentation.js",
+    "/x:/otel-auto-instrumentation-python",
 ];
 const LOGS: [&str; 9] = [
     "/var/log/app/*.log",
@@ -82,9 +89,13 @@ pub(crate) fn pod() -> impl Strategy<Value = Value> {
 }
 
 fn metadata() -> impl Strategy<Value = Value> {
-    (annotations(), option::of(unknown())).prop_map(|(annotations, unknown)| {
+    let labels = select(vec![
+        json!({"app": "web"}),
+        json!({"app": "web", "flameshot": ""}),
+    ]);
+    (annotations(), labels, option::of(unknown())).prop_map(|(annotations, labels, unknown)| {
         let mut metadata =
-            json!({"generateName": "web-", "labels": {"app": "web"}, "creationTimestamp": null});
+            json!({"generateName": "web-", "labels": labels, "creationTimestamp": null});
         if !annotations.is_empty() {
             metadata["annotations"] = Value::Object(annotations);
         }
@@ -101,6 +112,11 @@ fn annotations() -> impl Strategy<Value = Map<String, Value>> {
         "admission.datakit/js-lib.version",
         "admission.datakit/nodejs-lib.version",
         "admission.datakit/python-lib.version",
+        "admission.datakit/otel-java-lib.version",
+        "admission.datakit/otel-nodejs-lib.version",
+        "admission.datakit/otel-python-lib.version",
+        "admission.datakit/ddtrace.enabled",
+        "prometheus.io/scrape",
         "admission.datakit/java-profiler.version",
         "admission.datakit/python-profiler.version",
         "admission.datakit/golang-profiler.version",
@@ -145,6 +161,7 @@ prop_compose! {
         init in vec(container(volumes.clone()), 0..3),
         restart in option::of(select(vec!["Always", "OnFailure", "Never"])),
         host_pid in option::weighted(0.15, Just(true)),
+        host_network in option::weighted(0.1, Just(true)),
         share in option::weighted(0.2, any::<bool>()),
         security in option::weighted(0.4, pod_security()),
         windows in option::weighted(0.05, Just(json!({"name": "windows"}))),
@@ -177,6 +194,7 @@ prop_compose! {
         for (key, value) in [
             ("restartPolicy", restart.map(Value::from)),
             ("hostPID", host_pid.map(Value::from)),
+            ("hostNetwork", host_network.map(Value::from)),
             ("shareProcessNamespace", share.filter(|_| host_pid.is_none()).map(Value::from)),
             ("securityContext", security),
             ("os", windows),
@@ -269,6 +287,8 @@ fn container(volumes: Vec<Value>) -> impl Strategy<Value = Value> {
                 "datakit-logfwd",
                 "datakit-profiler",
                 "datakit-lib-init",
+                "datakit-otel-lib-init",
+                "datakit-flameshot",
             ]),
         ),
         option::weighted(0.1, select(vec!["/app/server", "/srv/x", "sh"])),

@@ -417,3 +417,51 @@ proptest! {
         prop_assert!(size(&back.template) <= size(&template), "{:#}", back.template);
     }
 }
+
+#[test]
+fn what_rules_asked_for_goes_with_its_annotations() {
+    let document = json!({"admission_inject_v2": {
+        "otels": [{"namespace_selectors": ["^shop$"], "language": "python", "image": "otel:1", "envs": {"A": "b"}}],
+        "flameshots": [{
+            "namespace_selectors": ["^shop$"], "image": "flameshot:1", "processes": "[{}]",
+            "enable_prometheus_annotations": true,
+            "envs": {"FLAMESHOT_PROFILING_PATH": "/profiles", "FLAMESHOT_HTTP_LOCAL_PORT": "8089"},
+        }],
+    }});
+    let loaded = Config::load(&document.to_string(), &EnvOverrides::default());
+    let (config, _) = loaded.expect("loads");
+    let template = json!({
+        "metadata": {"annotations": {"team": "a"}},
+        "spec": {"containers": [{"name": "a", "env": [{"name": "PYTHONPATH", "value": "/app"}]}, {"name": "b"}]},
+    });
+    let both = [Feature::Otel, Feature::Flameshot];
+    let there = injected(&template, Some("shop"), &Engine::new(&config), &context());
+    let there = there.expect("a pod");
+    assert_eq!(
+        there["metadata"]["annotations"]["prometheus.io/port"],
+        "8089"
+    );
+    let take_out = |template: &Value, namespace: &str| {
+        let back = uninject(
+            template,
+            Some(namespace),
+            &super::engine(&config),
+            &context(),
+        );
+        assert_eq!(back.features, both);
+        back
+    };
+    let back = take_out(&there, "shop");
+    assert!(back.verified);
+    assert_eq!(back.template, template);
+    // Where the rules don't ask any more, what has our names and form still goes.
+    let back = take_out(&there, "elsewhere");
+    assert_eq!(back.template["metadata"], template["metadata"]);
+    assert_eq!(back.template["spec"]["volumes"], Value::Null);
+    assert_eq!(back.template["spec"]["shareProcessNamespace"], Value::Null);
+    // One annotation with another value: they are somebody's own.
+    let mut changed = there.clone();
+    changed["metadata"]["annotations"]["prometheus.io/scrape"] = "false".into();
+    let back = take_out(&changed, "shop");
+    assert_eq!(back.template["metadata"], changed["metadata"]);
+}

@@ -259,7 +259,7 @@ impl Summary {
                 })
                 .collect();
             if !counts.is_empty() {
-                writeln!(stderr, "  {:<8}  {}", feature.as_str(), counts.join(", "))?;
+                writeln!(stderr, "  {:<9}  {}", feature.as_str(), counts.join(", "))?;
             }
         }
         if self.errors > 0 {

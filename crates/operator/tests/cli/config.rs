@@ -73,7 +73,9 @@ fn a_policy_is_checked_and_shown() {
         shown["admission_policy"],
         serde_json::json!({
             "ddtrace": {"namespaces": ["*"], "versions": ["v1.*"], "drop_digest": false},
+            "otel": {"namespaces": ["*"], "versions": ["*"], "drop_digest": false},
             "logfwd": {"namespaces": ["*"]},
+            "flameshot": {"namespaces": ["*"]},
             "profiler": {"namespaces": [], "versions": [], "drop_digest": false},
             "logging": {"namespaces": ["*"]},
         })

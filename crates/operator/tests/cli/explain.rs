@@ -38,9 +38,11 @@ fn a_table_for_people() {
                                                                           java-lib.version `not a tag`
                                                                           is no image tag, the
                                                                           configured image was used
+            otel             not requested
             logfwd           not requested
-            profiler (java)  skipped        annotation                    the pod uses the node's       remove hostPID or the
-                                            admission.datakit/            process namespace (hostPID),  profiler's annotation
+            flameshot        not requested
+            profiler (java)  skipped        annotation                    the pod uses the node's       remove hostPID, or don't ask
+                                            admission.datakit/            process namespace (hostPID),  for it
                                             java-profiler.version, rule   which can't be shared with a
                                             admission_inject.profiler     sidecar
             logging          not requested
@@ -60,7 +62,9 @@ fn a_table_for_people() {
                               tag` is no image tag, the configured image
                               was used
               what to change  give a tag such as `v1.2.3`
+            otel: not requested
             logfwd: not requested
+            flameshot: not requested
             profiler (java): skipped
               asked for by    annotation
                               admission.datakit/java-profiler.version,
@@ -68,9 +72,7 @@ fn a_table_for_people() {
               reason          the pod uses the node's process namespace
                               (hostPID), which can't be shared with a
                               sidecar
-              what to change  remove hostPID or the profiler's
-                              annotation
-            logging: not requested
+              what to change  remove hostPID, or don't ask for it
         "#]],
     );
 }
@@ -84,11 +86,12 @@ fn nothing_asked_for() {
     expect![[r#"
         Pod/web- in namespace default (-, line 1)
 
-        FEATURE   OUTCOME
-        ddtrace   not requested
-        logfwd    not requested
-        profiler  not requested
-        logging   not requested
+        FEATURE    OUTCOME
+        ddtrace    not requested
+        otel       not requested
+        logfwd     not requested
+        flameshot  not requested
+        profiler   not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&ran.stdout);
@@ -142,6 +145,19 @@ fn json_for_machines() {
                   "missed": null
                 },
                 {
+                  "feature": "otel",
+                  "language": null,
+                  "outcome": "not_requested",
+                  "askedBy": null,
+                  "rule": null,
+                  "reason": null,
+                  "notes": [],
+                  "missed": {
+                    "rules": [],
+                    "more": 0
+                  }
+                },
+                {
                   "feature": "logfwd",
                   "language": null,
                   "outcome": "not_requested",
@@ -162,6 +178,19 @@ fn json_for_machines() {
                         ]
                       }
                     ],
+                    "more": 0
+                  }
+                },
+                {
+                  "feature": "flameshot",
+                  "language": null,
+                  "outcome": "not_requested",
+                  "askedBy": null,
+                  "rule": null,
+                  "reason": null,
+                  "notes": [],
+                  "missed": {
+                    "rules": [],
                     "more": 0
                   }
                 },
@@ -238,13 +267,14 @@ fn the_rules_that_do_not_apply_are_told() {
     expect![[r#"
         Pod/web in namespace dev (-, line 1)
 
-        FEATURE   OUTCOME        ASKED FOR BY                                             REASON
-        ddtrace   not requested
-                  no match       rule admission_inject.ddtrace.enabled_labelselectors[0]  java: the labels do not match `app=shop`
-                  no match       rule admission_inject.ddtrace.enabled_namespaces[0]      python: namespace `dev` does not match `^prod$`
-        logfwd    not requested
-        profiler  not requested
-        logging   not requested
+        FEATURE    OUTCOME        ASKED FOR BY                                             REASON
+        ddtrace    not requested
+                   no match       rule admission_inject.ddtrace.enabled_labelselectors[0]  java: the labels do not match `app=shop`
+                   no match       rule admission_inject.ddtrace.enabled_namespaces[0]      python: namespace `dev` does not match `^prod$`
+        otel       not requested
+        logfwd     not requested
+        flameshot  not requested
+        profiler   not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&explained(&["-n", "dev"]));
@@ -256,7 +286,9 @@ fn the_rules_that_do_not_apply_are_told() {
                                          admission_inject.ddtrace.enabled_      (admission_inject.ddtrace.images.      admission_inject.ddtrace.images.
                                          namespaces[0]                          python_agent_image)                    python_agent_image in the operator's
                                                                                                                        configuration
+        otel              not requested
         logfwd            not requested
+        flameshot         not requested
         profiler          not requested
         logging           not requested
     "#]].assert_eq(&explained(&["-n", "prod"]));
@@ -330,7 +362,7 @@ fn the_pod_security_level_is_a_reason() {
         let ran = run(&args, pod);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        let profiler = &explained["templates"][0]["decisions"][2];
+        let profiler = decision(&explained["templates"][0], "profiler");
         assert_eq!(profiler["feature"], "profiler");
         profiler["reason"]["code"].as_str().map(str::to_owned)
     };
@@ -373,7 +405,9 @@ fn a_policy_is_told_with_whom_to_ask() {
                                                                                             configuration:
                                                                                             admission_policy.
                                                                                             ddtrace.versions
+        otel             not requested
         logfwd           not requested
+        flameshot        not requested
         profiler (java)  skipped        annotation                namespace `prod` may not  ask the owner of the
                                         admission.datakit/        have it                   operator's
                                         java-profiler.version,                              configuration:
@@ -400,7 +434,7 @@ fn notes_are_values() {
     let ran = run(&["explain", "-f", "-", "-o", "json"], pod);
     let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     let template = &explained["templates"][0];
-    let note = &template["decisions"][1]["notes"][0];
+    let note = &decision(template, "logfwd")["notes"][0];
     assert_eq!(note["code"], "not_shared", "{template:#}");
     assert_eq!(note["container"], "side");
     let note = &template["notes"][0];
@@ -409,4 +443,11 @@ fn notes_are_values() {
     let text = |key: &str| note[key].as_str().expect("text").to_owned();
     let remark = format!("{}; {}", text("message"), text("remedy"));
     assert_eq!(template["remarks"][0], remark);
+}
+
+/// What an explained template says of a feature.
+fn decision<'t>(template: &'t serde_json::Value, feature: &str) -> &'t serde_json::Value {
+    let mut decisions = template["decisions"].as_array().expect("a list").iter();
+    let found = decisions.find(|decision| decision["feature"] == feature);
+    found.expect("a decision")
 }

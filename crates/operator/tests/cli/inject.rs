@@ -231,7 +231,9 @@ fn a_directory_is_read_in_order_and_summed_up() {
         error: failed to read `DIR/f.yaml` as text: it is not UTF-8 from byte 1 on; convert it, for instance with iconv
         5 files, 4 documents, 1 pod template
           ddtrace   1 injected
+          otel      1 not requested
           logfwd    1 not requested
+          flameshot  1 not requested
           profiler  1 not requested
           logging   1 not requested
           2 errors
@@ -278,16 +280,18 @@ spec:
     "#]],
         expect![[r#"
             -:1: Deployment/d: ddtrace (python) skipped: no image is configured (admission_inject.ddtrace.images.python_agent_image); set admission_inject.ddtrace.images.python_agent_image in the operator's configuration
+            -:1: Deployment/d: otel not requested
             -:1: Deployment/d: logfwd not requested
+            -:1: Deployment/d: flameshot not requested
             -:1: Deployment/d: profiler not requested
-            -:1: Deployment/d: logging not requested
             -:1: Deployment/d: annotation admission.datakit/logfwd.instance has no meaning; did you mean `admission.datakit/logfwd.instances`?
             -:1: Deployment/d: annotation admission.datakit/java-lib.version stands on the Deployment itself, where it has no effect; move it to spec.template.metadata.annotations
             1 file, 1 document, 1 pod template
               ddtrace   1 skipped
+              otel      1 not requested
               logfwd    1 not requested
+              flameshot  1 not requested
               profiler  1 not requested
-              logging   1 not requested
         "#]],
     );
 }
