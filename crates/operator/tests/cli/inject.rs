@@ -230,12 +230,11 @@ fn a_directory_is_read_in_order_and_summed_up() {
         error: failed to parse document 1 of `DIR/e.yaml` (line 1, column 4): unclosed bracket '['; it is left out
         error: failed to read `DIR/f.yaml` as text: it is not UTF-8 from byte 1 on; convert it, for instance with iconv
         5 files, 4 documents, 1 pod template
-          ddtrace   1 injected
-          otel      1 not requested
-          logfwd    1 not requested
+          ddtrace    1 injected
+          otel       1 not requested
+          logfwd     1 not requested
           flameshot  1 not requested
-          profiler  1 not requested
-          logging   1 not requested
+          profiler   1 not requested
           2 errors
     "#]].assert_eq(&stderr);
 }
@@ -287,11 +286,11 @@ spec:
             -:1: Deployment/d: annotation admission.datakit/logfwd.instance has no meaning; did you mean `admission.datakit/logfwd.instances`?
             -:1: Deployment/d: annotation admission.datakit/java-lib.version stands on the Deployment itself, where it has no effect; move it to spec.template.metadata.annotations
             1 file, 1 document, 1 pod template
-              ddtrace   1 skipped
-              otel      1 not requested
-              logfwd    1 not requested
+              ddtrace    1 skipped
+              otel       1 not requested
+              logfwd     1 not requested
               flameshot  1 not requested
-              profiler  1 not requested
+              profiler   1 not requested
         "#]],
     );
 }
