@@ -73,6 +73,7 @@ fn a_table_for_people() {
                               (hostPID), which can't be shared with a
                               sidecar
               what to change  remove hostPID, or don't ask for it
+            logging: not requested
         "#]],
     );
 }
@@ -92,6 +93,7 @@ fn nothing_asked_for() {
         logfwd     not requested
         flameshot  not requested
         profiler   not requested
+        logging    not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&ran.stdout);
@@ -275,6 +277,7 @@ fn the_rules_that_do_not_apply_are_told() {
         logfwd     not requested
         flameshot  not requested
         profiler   not requested
+        logging    not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&explained(&["-n", "dev"]));

@@ -235,6 +235,7 @@ fn a_directory_is_read_in_order_and_summed_up() {
           logfwd     1 not requested
           flameshot  1 not requested
           profiler   1 not requested
+          logging    1 not requested
           2 errors
     "#]].assert_eq(&stderr);
 }
@@ -283,6 +284,7 @@ spec:
             -:1: Deployment/d: logfwd not requested
             -:1: Deployment/d: flameshot not requested
             -:1: Deployment/d: profiler not requested
+            -:1: Deployment/d: logging not requested
             -:1: Deployment/d: annotation admission.datakit/logfwd.instance has no meaning; did you mean `admission.datakit/logfwd.instances`?
             -:1: Deployment/d: annotation admission.datakit/java-lib.version stands on the Deployment itself, where it has no effect; move it to spec.template.metadata.annotations
             1 file, 1 document, 1 pod template
@@ -291,6 +293,7 @@ spec:
               logfwd     1 not requested
               flameshot  1 not requested
               profiler   1 not requested
+              logging    1 not requested
         "#]],
     );
 }
