@@ -12,7 +12,7 @@ use crate::pod::part::{
     Capabilities, NewAnnotation, NewContainer, NewEnv, NewEnvValue, NewMount, NewPort, NewVolume,
     NewVolumeSource, SecurityContext, SecurityFields,
 };
-use crate::pod::path::{below, clean};
+use crate::pod::path::{below, clean, mount_point};
 use crate::pod::{Draft, Edits, Place, Pod};
 
 use super::library::application;
@@ -136,7 +136,7 @@ impl Room for Flameshot {
         if let Some(path) = present(pod)? {
             edits.share_process_namespace =
                 !pod.host_pid && pod.share_process_namespace != Some(true);
-            share(draft, path, edits, &mut Vec::new());
+            share(draft, &NewMount::new(VOLUME, path), edits, &mut Vec::new());
             return Ok(true);
         }
         self.plan_sidecar(request, draft, edits, notes)?;
@@ -185,7 +185,8 @@ impl Flameshot {
             name: VOLUME.into(),
             source: NewVolumeSource::EmptyDir,
         });
-        share(draft, &reach.path, edits, notes);
+        let mount = NewMount::new(VOLUME, reach.path.as_str());
+        share(draft, &mount, edits, notes);
         edits.share_process_namespace = pod.share_process_namespace != Some(true);
         // Whoever has such annotations has its own way to be scraped.
         if self.prometheus && !pod.is_scraped {
@@ -210,7 +211,7 @@ impl Flameshot {
                 number: reach.port,
             }),
             env: self.env(pod),
-            mounts: vec![NewMount::new(VOLUME, reach.path.as_str())],
+            mounts: vec![mount],
             resources: self.settings.resources(pod),
             security_context: Some(Cow::Borrowed(&self.security_context)),
             ..NewContainer::default()
@@ -260,9 +261,15 @@ impl Flameshot {
         if pod.host_network {
             return Err(Reason::HostNetwork);
         }
-        if !pod.restarts_always() {
+        if let Some(nodes) = pod.nodes.managed() {
+            return Err(Reason::ManagedNodes { nodes });
+        }
+        if pod.is_meant_to_end() {
             return Err(Reason::RestartPolicy {
-                policy: pod.restart_policy.clone().into_owned(),
+                policy: match pod.restarts_always() {
+                    true => "Always, but another one in every container,".to_owned(),
+                    false => pod.restart_policy.clone().into_owned(),
+                },
             });
         }
         if self.chooses_user {
@@ -352,17 +359,29 @@ fn directory(text: &str) -> Result<String, &'static str> {
     Ok(directory)
 }
 
-/// Mounts the directory of the profiles into every container of the application that has nothing there.
-fn share<'p>(draft: &Draft<'p, '_>, path: &'p str, edits: &mut Edits<'p>, notes: &mut Vec<Note>) {
+/// Mounts the directory of the profiles into every container of the application that has nothing there and loses nothing
+/// by it.
+fn share<'p>(
+    draft: &Draft<'p, '_>,
+    mount: &NewMount<'p>,
+    edits: &mut Edits<'p>,
+    notes: &mut Vec<Note>,
+) {
+    let directory = Directories::new([mount.path.as_ref()]);
     for (index, container) in application(draft.pod) {
         let place = Place::Own(index);
-        let own = draft.mounts(place).find(|own| own.path == path);
+        let own = draft.mounts(place).find(|own| own.path == mount.path);
         match own {
-            None => edits.mount(place, NewMount::new(VOLUME, path)),
+            None => {
+                let hidden = directory.hidden(container, |_| false);
+                if hidden.iter().all(Option::is_none) {
+                    edits.mount(place, mount.clone());
+                }
+            }
             Some(own) if own.volume == VOLUME && own.sub_path.is_empty() => {}
             Some(_) => note::add(notes, Note::NOT_SHARED, || Note::NotShared {
                 container: container.name.clone().into_owned(),
-                path: path.to_owned(),
+                path: mount.path.clone().into_owned(),
             }),
         }
     }
@@ -380,7 +399,7 @@ fn privileges() -> SecurityContext {
 }
 
 /// Where the sidecar has its profiles, if it is there and ours.
-fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p str>, Reason> {
+fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<Cow<'p, str>>, Reason> {
     let reserved = Reason::ReservedContainer { name: CONTAINER };
     if pod.init_container(CONTAINER).is_some() {
         return Err(reserved);
@@ -391,7 +410,7 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p str>, Reason> {
     let mut mounts = sidecar.mounts.iter();
     let profiles = mounts.find(|mount| mount.volume == VOLUME && mount.sub_path.is_empty());
     match profiles {
-        Some(mount) if pod.volume(VOLUME).is_some() => Ok(Some(&mount.path)),
+        Some(mount) if pod.volume(VOLUME).is_some() => Ok(Some(mount_point(&mount.path))),
         _ => Err(reserved),
     }
 }
