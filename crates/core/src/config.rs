@@ -134,6 +134,16 @@ pub enum PullPolicy {
     Never,
 }
 
+/// For which C library PHP is built, which the loader of ddtrace has to be built for as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum PhpLoader {
+    /// The GNU C library.
+    #[default]
+    LinuxGnu,
+    /// musl, as in Alpine Linux.
+    LinuxMusl,
+}
+
 /// Which kind of container the log sidecar becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum SidecarMode {
@@ -242,6 +252,19 @@ impl PullPolicy {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
             Self::Never => "Never",
+        }
+    }
+}
+
+impl PhpLoader {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::LinuxGnu, Self::LinuxMusl];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LinuxGnu => "linux-gnu",
+            Self::LinuxMusl => "linux-musl",
         }
     }
 }

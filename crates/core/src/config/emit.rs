@@ -156,6 +156,9 @@ fn settings(rule: &Rule, section: &mut Map<String, Value>) {
     }
     match &rule.extra {
         Extra::None | Extra::Logging(_) => {}
+        Extra::Php(loader) => {
+            section.insert(v2::PHP_LOADER.into(), loader.as_str().into());
+        }
         Extra::Logfwd {
             sidecar_mode,
             sources,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::log_configs::LogConfigs;
-use super::{ContainerSettings, SidecarMode};
+use super::{ContainerSettings, PhpLoader, SidecarMode};
 use crate::image::Image;
 use crate::selector::{LabelSelector, NamespacePattern};
 
@@ -37,6 +37,8 @@ pub enum Language {
     Java,
     /// Node.js; also written `js`.
     Nodejs,
+    /// PHP.
+    Php,
     /// Python.
     Python,
 }
@@ -101,6 +103,8 @@ pub enum Extra {
     /// The feature has none.
     #[default]
     None,
+    /// Of ddtrace for PHP: which of the library's loaders fits the image.
+    Php(PhpLoader),
     /// Of the log sidecar.
     Logfwd {
         /// Which kind of container the sidecar becomes.
@@ -172,7 +176,13 @@ impl Feature {
 
 impl Language {
     /// Every language, by name.
-    pub const ALL: [Self; 4] = [Self::Golang, Self::Java, Self::Nodejs, Self::Python];
+    pub const ALL: [Self; 5] = [
+        Self::Golang,
+        Self::Java,
+        Self::Nodejs,
+        Self::Php,
+        Self::Python,
+    ];
 
     /// As written in the configuration and shown to people.
     pub const fn as_str(self) -> &'static str {
@@ -180,6 +190,7 @@ impl Language {
             Self::Golang => "golang",
             Self::Java => "java",
             Self::Nodejs => "nodejs",
+            Self::Php => "php",
             Self::Python => "python",
         }
     }

@@ -11,12 +11,15 @@ use super::lowering::{Lowering, parse_image};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 use super::tree::Node;
-use super::{ContainerSettings, PullPolicy, SidecarMode, processes};
+use super::{ContainerSettings, PhpLoader, PullPolicy, SidecarMode, processes};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::selector::{LabelSelector, NamespacePattern};
 
 /// The key of the section in the document.
 pub(super) const KEY: &str = "admission_inject_v2";
+
+/// The key by which a rule for PHP chooses the loader.
+pub(super) const PHP_LOADER: &str = "php_loader_flavor";
 
 /// When a node pulls the image of a rule that doesn't say. Sections of `admission_inject` have another default.
 const PULL_POLICY: PullPolicy = PullPolicy::Always;
@@ -39,16 +42,17 @@ pub(super) static LISTS: [List; 5] = [
     List {
         key: "ddtraces",
         feature: Feature::Ddtrace,
-        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
+        keys: &keys::<3, { COMMON.len() + 3 }>(&["check_annotation", "language", PHP_LOADER]),
         words: &[
             ("java", Language::Java),
             ("python", Language::Python),
+            ("php", Language::Php),
             ("nodejs", Language::Nodejs),
             // An older name.
             ("js", Language::Nodejs),
         ],
         is_for_any_language: false,
-        extra: |_, _| Extra::None,
+        extra: |lowering, entry| lowering.php_loader(entry),
     },
     List {
         key: "otels",
@@ -430,6 +434,26 @@ impl Lowering<'_> {
             container: Arc::new(ContainerSettings::default()),
             extra: Extra::Logging(configs),
         })
+    }
+
+    fn php_loader(&mut self, entry: &Section<'_>) -> Extra {
+        let loader = self
+            .reader
+            .choice(entry, PHP_LOADER, &PhpLoader::ALL, PhpLoader::as_str);
+        match entry.get("language") {
+            Some(Node::String(language)) if language == Language::Php.as_str() => {
+                Extra::Php(loader)
+            }
+            _ => {
+                if entry.get(PHP_LOADER).is_some() {
+                    self.reader.report(Diagnostic::warning(
+                        entry.path(PHP_LOADER),
+                        "without effect: the rule isn't for php",
+                    ));
+                }
+                Extra::None
+            }
+        }
     }
 
     fn log_sources(&mut self, entry: &Section<'_>) -> Extra {

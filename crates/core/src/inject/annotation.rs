@@ -65,8 +65,7 @@ const fn asking() -> usize {
 }
 
 /// Annotations of other versions of the operator, which this one doesn't act on.
-const OTHER_VERSIONS: [&str; 3] = [
-    "admission.datakit/php-lib.version",
+const OTHER_VERSIONS: [&str; 2] = [
     "admission.datakit/logfwd.log_configs",
     "admission.datakit/logfwd.volume_paths",
 ];

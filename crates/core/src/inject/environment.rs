@@ -88,12 +88,28 @@ impl EnvPlanner {
         let mut edits = Vec::new();
         // What is added, in the documented order: the start-up variable, then the configured ones.
         let mut added: Vec<(usize, NewEnv<'p>)> = Vec::with_capacity(envs.len() + 1);
+        if let Some((name, value)) = start_up.companion {
+            let mut own = container.env.iter().enumerate().rev();
+            match own.find(|(_, env)| env.name == name) {
+                None => added.push((0, literal(name, value.to_owned()))),
+                Some((index, env)) => {
+                    if matches!(&env.source, EnvSource::Literal(own) if own.is_empty()) {
+                        edits.push(EnvEdit::SetValue {
+                            index,
+                            replace: false,
+                            value: value.to_owned(),
+                        });
+                    }
+                }
+            }
+        }
         match found.start {
             None => added.push((0, literal(start_up.variable, start_up.bare.to_owned()))),
             Some(index) => start_up.extend(container, index, found.original, &mut edits)?,
         }
         for (at, env) in envs.iter().enumerate() {
-            let shadows_start = env.name == start_up.variable;
+            let is_companion = start_up.companion.is_some_and(|(name, _)| name == env.name);
+            let shadows_start = env.name == start_up.variable || is_companion;
             if found.configured[at].is_none() && !shadows_start {
                 added.extend(configured[at].clone().map(|env| (at, env)));
             }
@@ -200,7 +216,8 @@ impl StartUp {
     pub(super) fn loads(&self, value: &str) -> bool {
         if self.separator == ':' {
             let parts: HashSet<&str> = directories(value).collect();
-            return directories(self.bare).all(|part| parts.contains(part));
+            let mut added = directories(self.before).chain(directories(self.behind));
+            return added.all(|part| parts.contains(part));
         }
         let option: Vec<&str> = self.bare.split_ascii_whitespace().collect();
         let Some((last, first)) = option.split_last() else {

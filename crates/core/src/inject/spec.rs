@@ -65,6 +65,8 @@ pub struct StartUp {
     pub original: &'static str,
     /// The value for a container that doesn't define the variable.
     pub bare: &'static str,
+    /// Another variable that the library needs, and its value for a container that defines none.
+    pub companion: Option<(&'static str, &'static str)>,
     /// What stands in front of a value of the container's own.
     pub before: &'static str,
     /// What stands behind it.

@@ -319,13 +319,15 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
             let own = value.strip_prefix(start_up.before);
             let own = own.and_then(|own| own.strip_suffix(start_up.behind));
             wraps = own.is_some_and(|own| own == format!("$({})", start_up.original));
-            match own.filter(|own| !own.is_empty()) {
-                _ if wraps => before.push(Before::Absent),
-                Some(own) => before.push(Before::Text("value", own.to_owned())),
-                None if value == start_up.bare => {
-                    before.extend([Before::Absent, Before::Text("value", String::new())]);
-                }
-                None => {}
+            if wraps || value == start_up.bare {
+                before.push(Before::Absent);
+            }
+            if value == start_up.bare {
+                before.push(Before::Text("value", String::new()));
+            }
+            // What is added to nothing may begin with what could have been the user's.
+            if let Some(own) = own.filter(|own| !wraps && !own.is_empty()) {
+                before.push(Before::Text("value", own.to_owned()));
             }
         } else if let Some(start_up) = start_up.filter(|start_up| name == start_up.original) {
             // Renamed, if what follows refers to it.
@@ -341,6 +343,11 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
         } else {
             if as_added(entry) {
                 before.push(Before::Absent);
+                // Of the user's an empty one is filled in.
+                let companion = start_up.and_then(|start_up| start_up.companion);
+                if companion.is_some_and(|(companion, _)| companion == name) {
+                    before.push(Before::Text("value", String::new()));
+                }
             }
             if is_merged(name) {
                 let configured = added

@@ -11,8 +11,9 @@ use crate::run::{Ran, run_with};
 
 /// Cases whose pods have something of the user's that is just what injection would have added, where it would have added
 /// it. Taking out takes it as well.
-const AMBIGUOUS: [&str; 2] = [
+const AMBIGUOUS: [&str; 3] = [
     "ddtrace-empty-start-up-options",
+    "ddtrace-php-own-variables-empty-or-complete",
     "ddtrace-tags-trailing-comma",
 ];
 

@@ -131,7 +131,7 @@ fn policies() -> impl Strategy<Value = String> {
 
 /// Documents with rules in lists: some of the values fit their keys, some don't.
 fn lists() -> impl Strategy<Value = String> {
-    const KEYS: [(&str, &[&str]); 13] = [
+    const KEYS: [(&str, &[&str]); 14] = [
         ("name", &["\"a b\"", "\"\"", "1"]),
         (
             "namespace_selectors",
@@ -151,7 +151,18 @@ fn lists() -> impl Strategy<Value = String> {
         ("check_annotation", &["true", "false", "\"true\"", "null"]),
         (
             "language",
-            &["\"java\"", "\"js\"", "\"golang\"", "\"\"", "\"ruby\""],
+            &[
+                "\"java\"",
+                "\"js\"",
+                "\"golang\"",
+                "\"php\"",
+                "\"\"",
+                "\"ruby\"",
+            ],
+        ),
+        (
+            "php_loader_flavor",
+            &["\"linux-musl\"", "\"x\"", "\"\"", "1"],
         ),
         ("image", &["\"a:1\"", "\"a b\"", "\"\""]),
         (

@@ -110,15 +110,45 @@ fn a_mistake_never_widens_a_rule() {
             warning: admission_inject_v2.ddtraces[5].enabled_namespaces: unknown key, ignored
             error: admission_inject_v2.ddtraces[5]: the rule is disabled: its unknown key `enabled_namespaces` may have been meant to restrict it
             error: admission_inject_v2.ddtraces[6].check_annotation: expected true or false, not a string; the rule is disabled (found `"true"`)
-            error: admission_inject_v2.ddtraces[7].language: expected one of java, python, nodejs, js; the rule is disabled (found `Java`); did you mean `java`?
-            error: admission_inject_v2.ddtraces[8].language: expected one of java, python, nodejs, js; the rule is disabled
+            error: admission_inject_v2.ddtraces[7].language: expected one of java, python, php, nodejs, js; the rule is disabled (found `Java`); did you mean `java`?
+            error: admission_inject_v2.ddtraces[8].language: expected one of java, python, php, nodejs, js; the rule is disabled
             warning: admission_inject_v2.ddtraces[9]: the rule is disabled: it has neither namespace_selectors nor label_selectors; write "namespace_selectors": ["*"] to mean every namespace
             warning: admission_inject_v2.ddtraces[10].imge: unknown key, ignored; did you mean `image`?
             warning: admission_inject_v2.ddtraces[11]: the rule is null, and skipped
             error: admission_inject_v2.ddtraces[12]: expected an object, not a number; ignored (found `7`)
             warning: admission_inject_v2.ddtraces[13]: the rule is disabled: it has neither namespace_selectors nor label_selectors; write "namespace_selectors": ["*"] to mean every namespace
-            error: admission_inject_v2.ddtraces[13].language: expected one of java, python, nodejs, js; the rule is disabled
+            error: admission_inject_v2.ddtraces[13].language: expected one of java, python, php, nodejs, js; the rule is disabled
         "#]],
+    );
+}
+
+#[test]
+fn the_loader_of_php() {
+    let text = list(
+        "ddtraces",
+        r#"{"namespace_selectors":["*"],"language":"php","image":"php:1"},
+           {"namespace_selectors":["*"],"language":"php","image":"php:1","php_loader_flavor":"linux-musl"},
+           {"namespace_selectors":["*"],"language":"php","image":"php:1","php_loader_flavor":"alpine"},
+           {"namespace_selectors":["*"],"language":"java","image":"java:1","php_loader_flavor":"linux-musl"}"#,
+    );
+    check(
+        &text,
+        &expect![[r#"
+        error: admission_inject_v2.ddtraces[2].php_loader_flavor: expected one of linux-gnu, linux-musl; using `linux-gnu` (found `alpine`)
+        warning: admission_inject_v2.ddtraces[3].php_loader_flavor: without effect: the rule isn't for php
+    "#]],
+    );
+    let config = load(&text).0;
+    let rules = config.rules_of(Feature::Ddtrace).take(4);
+    let extras: Vec<&Extra> = rules.map(|rule| &rule.extra).collect();
+    assert_eq!(
+        extras,
+        [
+            &Extra::Php(PhpLoader::LinuxGnu),
+            &Extra::Php(PhpLoader::LinuxMusl),
+            &Extra::Php(PhpLoader::LinuxGnu),
+            &Extra::None,
+        ]
     );
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Feature, Language};
+use crate::config::{Extra, Feature, Language, PhpLoader};
 use crate::pod::{Draft, Edits};
 
 use super::library::{Kit, Library};
@@ -22,13 +22,32 @@ const VOLUME: &str = "datakit-auto-instrument";
 const MOUNT_PATH: &str = "/datadog-lib";
 /// The variable whose values are merged instead of one winning.
 const TAGS: &str = "DD_TAGS";
-static KIT: Kit = Kit {
+const KIT: Kit = Kit {
     container: INIT_CONTAINER,
     // The script is in the image's own working directory.
     command: &["sh", "copy-lib.sh", MOUNT_PATH],
     user: ImageUser::Own,
     volume: VOLUME,
     path: MOUNT_PATH,
+};
+
+static USUAL: Kit = KIT;
+/// For PHP the settings that load the library are those of the loader for the image's C library.
+static PHP_GNU: Kit = Kit {
+    command: &[
+        "sh",
+        "-c",
+        "/datadog-init/copy-lib.sh /datadog-lib && cp /datadog-lib/linux-gnu/loader/dd_library_loader.ini /datadog-lib/dd_library_loader.ini",
+    ],
+    ..KIT
+};
+static PHP_MUSL: Kit = Kit {
+    command: &[
+        "sh",
+        "-c",
+        "/datadog-init/copy-lib.sh /datadog-lib && cp /datadog-lib/linux-musl/loader/dd_library_loader.ini /datadog-lib/dd_library_loader.ini",
+    ],
+    ..KIT
 };
 
 pub(super) const SPEC: Spec = Spec {
@@ -42,6 +61,7 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "JAVA_TOOL_OPTIONS",
                 original: "DATAKIT_ORIGINAL_JAVA_TOOL_OPTIONS",
                 bare: " -javaagent:/datadog-lib/dd-java-agent.jar",
+                companion: None,
                 before: "",
                 behind: " -javaagent:/datadog-lib/dd-java-agent.jar",
                 separator: ' ',
@@ -57,6 +77,7 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "NODE_OPTIONS",
                 original: "DATAKIT_ORIGINAL_NODE_OPTIONS",
                 bare: " --require=/datadog-lib/node_modules/dd-trace/init",
+                companion: None,
                 before: "",
                 behind: " --require=/datadog-lib/node_modules/dd-trace/init",
                 separator: ' ',
@@ -69,8 +90,23 @@ pub(super) const SPEC: Spec = Spec {
                 variable: "PYTHONPATH",
                 original: "DATAKIT_ORIGINAL_PYTHONPATH",
                 bare: "/datadog-lib/",
+                companion: None,
                 before: "/datadog-lib/:",
                 behind: "",
+                separator: ':',
+            }),
+        },
+        Ask {
+            language: Some(Language::Php),
+            annotations: &["admission.datakit/php-lib.version"],
+            // Where the loader finds the library, and the directory of its settings behind those of PHP.
+            trace: Trace::StartUp(StartUp {
+                variable: "PHP_INI_SCAN_DIR",
+                original: "DATAKIT_ORIGINAL_PHP_INI_SCAN_DIR",
+                bare: "/usr/local/etc/php/conf.d:/datadog-lib",
+                companion: Some(("DD_LOADER_PACKAGE_PATH", MOUNT_PATH)),
+                before: "",
+                behind: ":/datadog-lib",
                 separator: ':',
             }),
         },
@@ -91,12 +127,24 @@ pub(super) const SPEC: Spec = Spec {
         once_shared: None,
         shares_processes: false,
     },
-    prepare: |container, _| Arc::new(Ddtrace(Library::new(container, Some(TAGS)))),
+    prepare: |container, extra| {
+        Arc::new(Ddtrace {
+            library: Library::new(container, Some(TAGS)),
+            kit: match extra {
+                Extra::Php(PhpLoader::LinuxGnu) => &PHP_GNU,
+                Extra::Php(PhpLoader::LinuxMusl) => &PHP_MUSL,
+                _ => &USUAL,
+            },
+        })
+    },
 };
 
 /// ddtrace, with the settings of a rule.
 #[derive(Debug)]
-struct Ddtrace(Library);
+struct Ddtrace {
+    library: Library,
+    kit: &'static Kit,
+}
 
 impl Room for Ddtrace {
     fn plan<'p>(
@@ -110,6 +158,7 @@ impl Room for Ddtrace {
         let Trace::StartUp(start_up) = &request.ask.trace else {
             return Ok(false);
         };
-        self.0.plan(&KIT, start_up, request, draft, edits, notes)
+        self.library
+            .plan(self.kit, start_up, request, draft, edits, notes)
     }
 }
