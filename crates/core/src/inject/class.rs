@@ -296,15 +296,43 @@ fn configured(container: &NewContainer<'_>) -> [Need; RESOURCES.len()] {
     let resources = container.resources.as_deref();
     for (side, resource, amount) in resources.into_iter().flat_map(Resources::iter) {
         if let Some(at) = RESOURCES.iter().position(|known| *known == resource) {
-            *side_of(&mut needs[at], side) = Some(milli(amount));
+            // Reading the text is faster than working it out exactly.
+            let amount = Quantity::milli_of(amount.as_str()).unwrap_or_else(|| milli(amount));
+            *side_of(&mut needs[at], side) = Some(amount);
         }
     }
     needs
 }
 
+/// The same resources without some limits, if that is all that changes.
+fn without_limits<'r>(
+    there: &'r Resources,
+    before: &[Need],
+    after: &[Need],
+) -> Option<&'r Resources> {
+    let mut pairs = before.iter().zip(after);
+    let is_all = pairs.all(|(before, after)| {
+        let same = before.limit == after.limit;
+        before.request == after.request && (same || after.limit.is_none())
+    });
+    let requests = after.iter().any(|need| need.request.is_some());
+    let is_left_out = |name: &str| {
+        let at = RESOURCES.iter().position(|known| *known == name);
+        at.is_some_and(|at| after[at].limit.is_none())
+    };
+    (is_all && requests).then(|| there.without_limits(is_left_out))?
+}
+
 /// Writes amounts into a container, if they aren't there. Those of other resources stay.
 fn write(container: &mut NewContainer<'_>, before: &[Need], after: &[Need]) {
     if before == after {
+        return;
+    }
+    // Mostly the amounts of the configuration stay, without limits that the pod has none of.
+    if let Some(Cow::Borrowed(there)) = container.resources
+        && let Some(kept) = without_limits(there, before, after)
+    {
+        container.resources = Some(Cow::Borrowed(kept));
         return;
     }
     let there = container.resources.as_deref();

@@ -50,7 +50,8 @@ impl Settings {
             resources: Resources::new(
                 configured(&settings.resources.requests),
                 configured(&settings.resources.limits),
-            ),
+            )
+            .prepared(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Requests and limits of a container to add.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use crate::json::write_string;
 use crate::pod::view::ResourceSide;
@@ -8,12 +9,18 @@ use crate::quantity::Quantity;
 
 /// A container's `resources`: its amounts, and the JSON that says them. It can't be changed once it is made, so that
 /// the two always agree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Resources {
     requests: Option<ResourceList>,
     limits: Option<ResourceList>,
     json: String,
+    /// The same without some limits: by which of the first few are left out, a bit each. Each is made when it is first
+    /// wanted; the configured resources of a feature are wanted by every review.
+    fewer: Arc<[OnceLock<Resources>]>,
 }
+
+/// So many limits at most are left out of resources that are made once for all.
+const FEW_LIMITS: usize = 3;
 
 /// Amounts by resource, in the order in which they are written. A container has a handful.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +51,36 @@ impl Resources {
             requests,
             limits,
             json: String::from_utf8_lossy(&json).into_owned(),
+            fewer: Arc::default(),
         }
+    }
+
+    /// The same, ready to be asked for [`without_limits`](Self::without_limits) often.
+    #[must_use]
+    pub fn prepared(mut self) -> Self {
+        self.fewer = (0..1 << FEW_LIMITS).map(|_| OnceLock::new()).collect();
+        self
+    }
+
+    /// The same without the limits that `is_left_out` names; nothing where that isn't [`prepared`](Self::prepared), or
+    /// there are too many limits.
+    pub fn without_limits(&self, is_left_out: impl Fn(&str) -> bool) -> Option<&Self> {
+        let limits = self.limits.as_ref()?;
+        if limits.amounts.len() > FEW_LIMITS {
+            return None;
+        }
+        let names = limits.iter().enumerate();
+        let left_out = names.fold(0, |bits, (at, (name, _))| {
+            bits | usize::from(is_left_out(name)) << at
+        });
+        let made = || {
+            let kept = limits.amounts.iter().enumerate();
+            let kept = kept.filter(|(at, _)| left_out >> at & 1 == 0);
+            let amounts: Vec<_> = kept.map(|(_, amount)| amount.clone()).collect();
+            let limits = (!amounts.is_empty()).then_some(ResourceList { amounts });
+            Self::new(self.requests.clone(), limits)
+        };
+        Some(self.fewer.get(left_out)?.get_or_init(made))
     }
 
     /// Each amount with its list and resource.
@@ -62,6 +98,15 @@ impl Resources {
         &self.json
     }
 }
+
+/// What is only made when it is wanted makes no difference.
+impl PartialEq for Resources {
+    fn eq(&self, other: &Self) -> bool {
+        self.requests == other.requests && self.limits == other.limits
+    }
+}
+
+impl Eq for Resources {}
 
 impl ResourceList {
     /// The amount of a resource.
