@@ -353,3 +353,16 @@ pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+/// Whether a container beside the others doesn't keep the pod from ending.
+pub(crate) fn stays(pod: &Pod<'_>) -> Result<(), Reason> {
+    if pod.is_meant_to_end() {
+        return Err(Reason::RestartPolicy {
+            policy: match pod.restarts_always() {
+                true => "Always, but another one in every container,".to_owned(),
+                false => pod.restart_policy.clone().into_owned(),
+            },
+        });
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ mod library;
 mod logfwd;
 mod logging;
 mod otel;
+mod process_one;
 mod profiler;
 
 use crate::config::Feature;

@@ -182,7 +182,7 @@ pub enum Reason {
         /// Where that is.
         path: String,
     },
-    /// A container relies on being process 1, which it isn't where a profiler sees its processes.
+    /// A container relies on being process 1, which it isn't where a sidecar sees its processes.
     ProcessOne {
         /// The container.
         container: String,

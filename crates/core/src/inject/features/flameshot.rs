@@ -16,6 +16,7 @@ use crate::pod::path::{below, clean, mount_point};
 use crate::pod::{Draft, Edits, Place, Pod};
 
 use super::library::application;
+use super::process_one;
 use crate::inject::container::Settings;
 use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
@@ -181,6 +182,7 @@ impl Flameshot {
         self.suits(request, pod)?;
         reach.suits(pod)?;
         let image = request.configured_image()?;
+        process_one::suits(pod)?;
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
             source: NewVolumeSource::EmptyDir,
@@ -264,14 +266,7 @@ impl Flameshot {
         if let Some(nodes) = pod.nodes.managed() {
             return Err(Reason::ManagedNodes { nodes });
         }
-        if pod.is_meant_to_end() {
-            return Err(Reason::RestartPolicy {
-                policy: match pod.restarts_always() {
-                    true => "Always, but another one in every container,".to_owned(),
-                    false => pod.restart_policy.clone().into_owned(),
-                },
-            });
-        }
+        crate::inject::stays(pod)?;
         if self.chooses_user {
             return Ok(());
         }

@@ -3,8 +3,6 @@
 //! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
 //! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
 
-mod process_one;
-
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -17,7 +15,7 @@ use crate::pod::part::{
 use crate::pod::view::{Container, Mount};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::SIDECARS;
+use super::{SIDECARS, process_one};
 use crate::inject::container::Settings;
 use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
@@ -137,16 +135,7 @@ impl Profiler {
         crate::inject::suits(pod)?;
         self.suits(request, pod)?;
         let image = request.configured_image()?;
-        if pod.share_process_namespace != Some(true) {
-            for (_, container) in application(draft) {
-                if let Some(what) = process_one::relied_on_by(container) {
-                    return Err(Reason::ProcessOne {
-                        container: container.name.clone().into_owned(),
-                        what,
-                    });
-                }
-            }
-        }
+        process_one::suits(pod)?;
         let shared = shared(request.ask);
         edits.volumes.push(NewVolume {
             name: VOLUME.into(),
@@ -228,14 +217,7 @@ impl Profiler {
         if let Some(nodes) = pod.nodes.managed() {
             return Err(Reason::ManagedNodes { nodes });
         }
-        if pod.is_meant_to_end() {
-            return Err(Reason::RestartPolicy {
-                policy: match pod.restarts_always() {
-                    true => "Always, but another one in every container,".to_owned(),
-                    false => pod.restart_policy.clone().into_owned(),
-                },
-            });
-        }
+        crate::inject::stays(pod)?;
         if self.chooses_user {
             return Ok(());
         }

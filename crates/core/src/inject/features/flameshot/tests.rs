@@ -237,6 +237,22 @@ fn pods_that_it_would_harm_or_not_help() {
             json!({"containers": [{"name": "a", "command": ["/flameshot-data/run"]}]}),
             "would_hide",
         ),
+        (
+            json!({"containers": [{"name": "a", "restartPolicy": "Never"}]}),
+            "restart_policy",
+        ),
+        (
+            json!({"containers": [{"name": "a", "restartPolicy": "Never"}, {"name": "b"}]}),
+            "injected",
+        ),
+        (
+            json!({"containers": [{"name": "a", "command": ["/sbin/init"]}]}),
+            "process_one",
+        ),
+        (
+            json!({"shareProcessNamespace": true, "containers": [{"name": "a", "command": ["/sbin/init"]}]}),
+            "injected",
+        ),
     ] {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}]}});
         for (key, value) in spec.as_object().expect("a spec") {

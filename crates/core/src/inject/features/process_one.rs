@@ -1,10 +1,30 @@
 //! Programs that rely on being process 1 of their container, which none is where processes are shared
 //! (<https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>).
 
+use crate::pod::Pod;
 use crate::pod::view::Container;
 
+use super::library::application;
+use crate::inject::reason::Reason;
+
+/// Whether the pod's processes can be shared, or are already.
+pub(super) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
+    if pod.share_process_namespace == Some(true) {
+        return Ok(());
+    }
+    for (_, container) in application(pod) {
+        if let Some(what) = relied_on_by(container) {
+            return Err(Reason::ProcessOne {
+                container: container.name.clone().into_owned(),
+                what,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// What in a container relies on it, if it says so: an init system, or a command that signals or reads process 1.
-pub(super) fn relied_on_by(container: &Container<'_>) -> Option<&'static str> {
+fn relied_on_by(container: &Container<'_>) -> Option<&'static str> {
     let mut found = None;
     let mut kills = false;
     container.runs.words(|word| {
@@ -42,7 +62,6 @@ fn name(word: &str) -> &str {
 mod tests {
     use super::*;
     use crate::json::Reader;
-    use crate::pod::Pod;
     use serde_json::json;
 
     #[test]
