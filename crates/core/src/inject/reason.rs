@@ -193,6 +193,8 @@ pub enum Reason {
     NodePermission {
         /// The container.
         container: String,
+        /// Where the library is.
+        path: &'static str,
     },
     /// The pod is for nodes without a host that it may touch, which a profiler needs.
     ManagedNodes {
@@ -309,7 +311,7 @@ impl Reason {
             | Self::OtherAgent { container, .. }
             | Self::PortTaken { container, .. }
             | Self::ReservedVariable { container, .. }
-            | Self::NodePermission { container }
+            | Self::NodePermission { container, .. }
             | Self::ProcessOne { container, .. }
             | Self::WouldHide { container, .. } => Some(container),
             Self::ReservedContainer { name } => Some(name),
@@ -428,7 +430,9 @@ impl Reason {
                 "address the process by its name, or set shareProcessNamespace in the pod if that is right for it"
                     .to_owned()
             }
-            Self::NodePermission { .. } => "add --allow-fs-read=/datadog-lib/* to its options".to_owned(),
+            Self::NodePermission { path, .. } => {
+                format!("add --allow-fs-read={path}/* to its options")
+            }
             Self::ManagedNodes { .. } => "profile the workload on nodes of the cluster's own".to_owned(),
             Self::PodTooSmall { .. } => "raise limits.memory of the pod's containers".to_owned(),
             Self::WouldHide { .. } => "keep it in another directory".to_owned(),
@@ -546,7 +550,7 @@ impl fmt::Display for Reason {
                 f,
                 "container `{container}` has {what}, and its program isn't process 1 where processes are shared"
             ),
-            Self::NodePermission { container } => write!(
+            Self::NodePermission { container, .. } => write!(
                 f,
                 "container `{container}` runs Node.js by its permission model, which doesn't let it read the library"
             ),

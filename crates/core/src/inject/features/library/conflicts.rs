@@ -79,7 +79,10 @@ pub(super) fn check(
     }
     match library.language {
         Some(Language::Java) => {
-            let length = value.map_or(0, str::len) + start_up.bare.len();
+            let length = match value.unwrap_or_default() {
+                "" => start_up.bare.len(),
+                own => start_up.before.len() + own.len() + start_up.behind.len(),
+            };
             if length > LONGEST_JAVA_OPTIONS {
                 notes.push(Note::JavaOptionsLong {
                     container: own(),
@@ -96,7 +99,10 @@ pub(super) fn check(
         Some(Language::Nodejs)
             if denies_the_library(container, value.unwrap_or_default(), library.path) =>
         {
-            return Err(Reason::NodePermission { container: own() });
+            return Err(Reason::NodePermission {
+                container: own(),
+                path: library.path,
+            });
         }
         _ => {}
     }

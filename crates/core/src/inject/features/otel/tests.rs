@@ -353,3 +353,34 @@ fn the_init_container_is_never_more_than_it_must_be() {
         );
     }
 }
+
+#[test]
+fn node_must_be_allowed_to_read_the_library() {
+    for (allowed, expected) in [
+        ("/datadog-lib/*", "node_permission"),
+        ("/otel-auto-instrumentation-nodejs/*", ""),
+    ] {
+        let command = json!(["node", "--permission", format!("--allow-fs-read={allowed}")]);
+        let spec = json!({"containers": [{"name": "a", "command": command}]});
+        let (_, decisions) = inject(&asking(Language::Nodejs, &spec));
+        assert_eq!(outcome(&decisions).1, expected, "{allowed}");
+        let reason = decisions[Feature::Otel as usize].reason.as_ref();
+        let remedy = "add --allow-fs-read=/otel-auto-instrumentation-nodejs/* to its options";
+        assert!(reason.is_none_or(|reason| reason.remedy() == remedy));
+    }
+}
+
+#[test]
+fn options_that_get_too_long_are_noted() {
+    let added = " -javaagent:/otel-auto-instrumentation-java/javaagent.jar".len();
+    for (length, noted) in [(1023 - added, false), (1024 - added, true)] {
+        let env = json!([{"name": "JAVA_TOOL_OPTIONS", "value": "-".repeat(length)}]);
+        let spec = json!({"containers": [{"name": "a", "env": env}]});
+        let (_, decisions) = inject(&asking(Language::Java, &spec));
+        let notes = &decisions[Feature::Otel as usize].notes;
+        let found = notes
+            .iter()
+            .any(|note| note.as_str() == "java_options_long");
+        assert_eq!(found, noted, "{length}");
+    }
+}
