@@ -240,7 +240,8 @@ async fn recovers(operator: &Operator, rest: u64) {
         let used = format!("datakit_operator_memory_used_bytes{{part=\"{part}\"}}");
         assert_eq!(operator.metric(&used).await, 0.0, "{part}");
     }
-    assert_eq!(operator.metric("datakit_operator_panics_total").await, 0.0);
+    let panics = operator.metric("datakit_operator_panics_total").await;
+    assert_eq!(panics, 0.0, "{:#?}", operator.log_lines("panicked"));
 }
 
 /// What a day's work leaves behind: some ordinary reviews, small and large, over some connections.

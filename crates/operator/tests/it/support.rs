@@ -283,6 +283,13 @@ impl Operator {
         .await
     }
 
+    /// The lines of the log so far that have this word.
+    pub(crate) fn log_lines(&self, word: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        let found = lines.iter().filter(|line| line.contains(word));
+        found.cloned().collect()
+    }
+
     /// A file in a directory that lives as long as the operator.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
