@@ -398,7 +398,7 @@ fn objects(name: &str) -> Vec<(String, Value)> {
         "rules": [
             rule("", "secrets", &["list", "watch", "update"], Some(format!("{name}-ca"))),
             rule("coordination.k8s.io", "leases", &["get", "update"], Some(name.to_owned())),
-            rule("coordination.k8s.io", "leases", &["create"], None),
+            rule("coordination.k8s.io", "leases", &["list", "watch", "create"], None),
         ],
     });
     let wide = json!({
