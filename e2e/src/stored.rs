@@ -14,7 +14,14 @@ const VOLATILE: [&str; 6] = [
     "namespace",
 ];
 /// The variables whose text may be extended.
-const EXTENDED: [&str; 4] = ["JAVA_TOOL_OPTIONS", "NODE_OPTIONS", "PYTHONPATH", "DD_TAGS"];
+const EXTENDED: [&str; 6] = [
+    "JAVA_TOOL_OPTIONS",
+    "NODE_OPTIONS",
+    "PYTHONPATH",
+    "PHP_INI_SCAN_DIR",
+    "DD_LOADER_PACKAGE_PATH",
+    "DD_TAGS",
+];
 
 /// `metadata` and `spec` of a pod without what differs between two pods created from one manifest.
 #[must_use]
