@@ -290,7 +290,11 @@ pub(super) fn cases() -> Vec<Case> {
             vec![
                 ("Role", "/rules/2", Value::Null),
                 ("Secret", "", json!(0)),
-                ("ClusterRole", "/rules/2", Value::Null),
+                (
+                    "ClusterRole",
+                    "/rules/2/resources",
+                    json!(["clusterloggingconfigs"]),
+                ),
                 (
                     "MutatingWebhookConfiguration",
                     "/metadata/annotations",
