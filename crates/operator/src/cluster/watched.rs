@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::pending;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use kube::api::Api;
@@ -13,9 +14,13 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::trouble::Trouble;
 use crate::error::Chain;
+
+/// Attempts to take a watch up again are less far apart than this.
+const TAKEN_UP: Duration = Duration::from_secs(90);
 
 /// Namespace (empty for objects outside of any) and name.
 pub(super) type Key = (String, String);
@@ -82,7 +87,19 @@ where
     /// cancelled: nothing is lost.
     pub(super) async fn changed(&mut self) {
         loop {
-            match self.events.next().await {
+            let failing = matches!(self.health, Health::Failing(_)) && self.seen.known.is_some();
+            let next = match timeout(TAKEN_UP, self.events.next()).await {
+                Ok(next) => next,
+                // A watch that breaks off is taken up where it was, without a word; another failure would have come by
+                // now.
+                Err(_) if failing => {
+                    self.trouble.worked();
+                    self.turn(Health::Working);
+                    return;
+                }
+                Err(_) => continue,
+            };
+            match next {
                 Some(Ok(event)) => {
                     self.trouble.worked();
                     // A list that has begun isn't one that is known.
