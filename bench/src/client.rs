@@ -124,7 +124,8 @@ impl Client {
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
-    /// Sends so many requests at once, in turn over the connections, and returns how long each took.
+    /// Sends so many requests at once, in turn over the connections, and returns how long each
+    /// took.
     pub(crate) async fn group(&self, count: usize) -> anyhow::Result<Vec<Duration>> {
         let mut tasks = JoinSet::new();
         for (number, connection) in (0..count).zip(self.connections.iter().cycle()) {

@@ -40,7 +40,8 @@ pub(crate) struct Args {
 const PATH: &str = "/v1/datakit/election";
 /// Connections and requests at once on each.
 const SHAPE: (usize, usize) = (8, 4);
-/// Cycles of polls after which nothing changes any more: three to settle, three until everything is active.
+/// Cycles of polls after which nothing changes any more: three to settle, three until everything is
+/// active.
 const CYCLES: usize = 8;
 /// Seconds between an agent's polls.
 const INTERVAL: f64 = 4.0;

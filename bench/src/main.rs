@@ -1,8 +1,8 @@
 //! Measures `datakit-operator serve` under load.
 //!
-//! Numbers of a busy machine mean little by themselves. So the operator runs in turns with a null server: the same
-//! accept loop, TLS, HTTP and runtime, which reads the body and answers a constant of the same length. What remains of
-//! the null server's throughput is what a review costs.
+//! Numbers of a busy machine mean little by themselves. So the operator runs in turns with a null
+//! server: the same accept loop, TLS, HTTP and runtime, which reads the body and answers a constant
+//! of the same length. What remains of the null server's throughput is what a review costs.
 
 mod client;
 mod election;

@@ -59,7 +59,8 @@ impl Server {
         Self::start(command, listen, Some(probes), log).await
     }
 
-    /// Starts the null server, with this many worker threads; 0 for as many as the operator takes by default.
+    /// Starts the null server, with this many worker threads; 0 for as many as the operator takes
+    /// by default.
     pub(crate) async fn null(answer_bytes: usize, workers: usize) -> anyhow::Result<Self> {
         let listen = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -151,7 +152,8 @@ impl Server {
     /// Processor time so far, of all threads, in seconds.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is the program's name in brackets; user and system time are the 14th and 15th.
+        // The second field is the program's name in brackets; user and system time are the 14th and
+        // 15th.
         let after_name = stat.rsplit(')').next().context("no name")?;
         let ticks: Result<Vec<f64>, _> = after_name
             .split_whitespace()
@@ -189,7 +191,8 @@ async fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// An address that is free right now. Another process may take it first; then the start fails and says so.
+/// An address that is free right now. Another process may take it first; then the start fails and
+/// says so.
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

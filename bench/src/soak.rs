@@ -1,7 +1,8 @@
 //! `soak`: a steady load for a long time, under a ceiling for resident memory.
 //!
-//! What costs a little each time is seen only after many times: a byte kept for each review, each connection or each
-//! refused request. So all of them go on, at a rate that leaves the machine idle, and memory is looked at all the while.
+//! What costs a little each time is seen only after many times: a byte kept for each review, each
+//! connection or each refused request. So all of them go on, at a rate that leaves the machine
+//! idle, and memory is looked at all the while.
 
 use std::io::Write as _;
 use std::sync::Arc;

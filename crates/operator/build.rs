@@ -1,7 +1,8 @@
 //! Tells the program which commit it is built from.
 //!
-//! `DATAKIT_OPERATOR_COMMIT` says so where there is no repository, as in an image build. Otherwise git is asked. A
-//! source tree without either, such as an unpacked archive, builds a program that says `unknown`.
+//! `DATAKIT_OPERATOR_COMMIT` says so where there is no repository, as in an image build. Otherwise
+//! git is asked. A source tree without either, such as an unpacked archive, builds a program that
+//! says `unknown`.
 
 use std::process::Command;
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::plane::kubeconfig;
 
-/// Writes a kubeconfig with a token of a service account into a directory and returns its path. `server` is the
-/// address of the API server.
+/// Writes a kubeconfig with a token of a service account into a directory and returns its path.
+/// `server` is the address of the API server.
 pub async fn credentials(
     cluster: &Cluster,
     namespace: &str,

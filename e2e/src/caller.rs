@@ -1,4 +1,5 @@
-//! An HTTPS client that takes any certificate and waits for answers as long as it takes, as agents do.
+//! An HTTPS client that takes any certificate and waits for answers as long as it takes, as agents
+//! do.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -24,7 +25,8 @@ pub struct Balancer {
     servers: Mutex<Vec<SocketAddr>>,
 }
 
-/// Calls one of the servers and keeps the connection for the next call, however the list of servers changes meanwhile.
+/// Calls one of the servers and keeps the connection for the next call, however the list of servers
+/// changes meanwhile.
 #[derive(Debug)]
 pub struct Caller {
     balancer: Arc<Balancer>,
@@ -72,7 +74,8 @@ impl Balancer {
 }
 
 impl Caller {
-    /// A caller that chooses servers by chance. `seed` makes its choices different from other callers'.
+    /// A caller that chooses servers by chance. `seed` makes its choices different from other
+    /// callers'.
     pub fn new(balancer: &Arc<Balancer>, seed: u64) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -163,7 +166,8 @@ impl Cutter {
 }
 
 impl Line {
-    /// Whether nothing says that the server has closed it. A client that keeps connections notices that by itself.
+    /// Whether nothing says that the server has closed it. A client that keeps connections notices
+    /// that by itself.
     fn is_open(&mut self) -> bool {
         if self.stream.sock.set_nonblocking(true).is_err() {
             return false;

@@ -95,8 +95,8 @@ impl Cluster {
         self.create("/api/v1/namespaces", &object)
             .await
             .with_context(|| format!("failed to create namespace `{name}`"))?;
-        // A pod needs the account that a controller makes. Without its token, pods of different namespaces can be
-        // compared: the volume of a token has a random name.
+        // A pod needs the account that a controller makes. Without its token, pods of different
+        // namespaces can be compared: the volume of a token has a random name.
         let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
         let untokened = json!({"automountServiceAccountToken": false});
         wait::until("the service account", || async {
@@ -180,7 +180,8 @@ impl Namespace {
         Err(kube::Error::Api(Box::new(status)))
     }
 
-    /// Creates a workload from a pod template and returns the first pod that the controllers make of it.
+    /// Creates a workload from a pod template and returns the first pod that the controllers make
+    /// of it.
     pub async fn pod_of(&self, workload: &str, object: &Value) -> Result<Value> {
         let path = format!(
             "/apis/{}/namespaces/{}/{workload}",

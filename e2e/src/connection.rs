@@ -24,7 +24,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects. The server must have a certificate for `name` from one of the authorities in `bundle` (PEM).
+    /// Connects. The server must have a certificate for `name` from one of the authorities in
+    /// `bundle` (PEM).
     pub fn open(server: SocketAddr, name: &str, bundle: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for authority in certificates(bundle)? {

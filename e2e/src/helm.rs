@@ -30,7 +30,8 @@ pub fn program() -> Result<PathBuf> {
     Ok(PathBuf::from(program))
 }
 
-/// Runs `helm` as an administrator in a namespace; an exit code other than 0 is an error with what it printed.
+/// Runs `helm` as an administrator in a namespace; an exit code other than 0 is an error with what
+/// it printed.
 pub fn helm<A: AsRef<OsStr>>(plane: &Plane, namespace: &str, args: &[A]) -> Result<Printed> {
     helm_with(plane, namespace, args, "")
 }

@@ -22,7 +22,8 @@ use crate::certs::Pair;
 pub enum Manners {
     /// Accepts it and says nothing, not even in the TLS handshake.
     Silent,
-    /// Speaks TLS with this certificate, reads what comes first, writes these bytes whatever it was, and closes.
+    /// Speaks TLS with this certificate, reads what comes first, writes these bytes whatever it
+    /// was, and closes.
     Says(Pair, Vec<u8>),
     /// Is a well-behaved webhook of someone else: allows each pod, with this JSON Patch.
     Patches(Pair, Value),

@@ -1,4 +1,5 @@
-//! An installation of the operator without a chart: the objects it needs, and replicas as processes behind its Service.
+//! An installation of the operator without a chart: the objects it needs, and replicas as processes
+//! behind its Service.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -55,9 +56,9 @@ pub struct Stored {
 }
 
 impl Installation {
-    /// Makes namespaces `<name>` for the operator and `<name>-pods` for pods that it injects, and everything in the
-    /// cluster that an operator of this Service name needs. Nothing is registered with the API server yet. The operator
-    /// gets these flags.
+    /// Makes namespaces `<name>` for the operator and `<name>-pods` for pods that it injects, and
+    /// everything in the cluster that an operator of this Service name needs. Nothing is registered
+    /// with the API server yet. The operator gets these flags.
     pub async fn new(cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self> {
         let own = cluster.namespace(name, &json!({})).await?;
         let pods = cluster
@@ -255,7 +256,8 @@ impl Installation {
         Ok(())
     }
 
-    /// Deletes the Secret, installs it again and waits until there is a CA in it: someone looks after things.
+    /// Deletes the Secret, installs it again and waits until there is a CA in it: someone looks
+    /// after things.
     pub async fn until_repaired(&self) -> Result<()> {
         self.delete_secret().await?;
         self.install_secret().await?;
@@ -466,8 +468,9 @@ fn secret(name: &str) -> Value {
     })
 }
 
-/// Two webhooks, since all of a configuration are looked after. Only the first is ever asked. The time-out is long: the
-/// machine that runs the tests may be slow, and a fault of the operator would show all the same.
+/// Two webhooks, since all of a configuration are looked after. Only the first is ever asked. The
+/// time-out is long: the machine that runs the tests may be slow, and a fault of the operator would
+/// show all the same.
 fn registration(name: &str) -> Value {
     let webhook = |prefix: &str, objects: Value| {
         json!({

@@ -17,7 +17,8 @@ pub struct Printed {
     pub stderr: String,
 }
 
-/// Runs `kubectl` as an administrator in a namespace; an exit code other than 0 is an error with what it printed.
+/// Runs `kubectl` as an administrator in a namespace; an exit code other than 0 is an error with
+/// what it printed.
 pub fn kubectl(plane: &Plane, namespace: &str, args: &[&str]) -> Result<Printed> {
     kubectl_with(plane, namespace, args, "")
 }

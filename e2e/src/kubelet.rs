@@ -1,9 +1,11 @@
-//! Runs the pods of a namespace as processes, and tells the API server of them, so that real controllers roll them on.
+//! Runs the pods of a namespace as processes, and tells the API server of them, so that real
+//! controllers roll them on.
 //!
-//! Every pod is taken for one of `datakit-operator`, whatever its image. It gets the pod's arguments and environment, but
-//! listens at an address of its own; files are where a test can write them, and the paths in arguments and variables are
-//! changed to them; the service account's token comes in a kubeconfig. What isn't understood is a fault. It also keeps
-//! the endpoints of the namespace's Services, as a controller does in a cluster.
+//! Every pod is taken for one of `datakit-operator`, whatever its image. It gets the pod's
+//! arguments and environment, but listens at an address of its own; files are where a test can
+//! write them, and the paths in arguments and variables are changed to them; the service account's
+//! token comes in a kubeconfig. What isn't understood is a fault. It also keeps the endpoints of
+//! the namespace's Services, as a controller does in a cluster.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,8 +72,8 @@ impl Kubelet {
         }
     }
 
-    /// Fails if anything went wrong so far: a pod that could not be run, one that ended by itself, or one that had to be
-    /// killed because it did not end in time.
+    /// Fails if anything went wrong so far: a pod that could not be run, one that ended by itself,
+    /// or one that had to be killed because it did not end in time.
     pub fn check(&self) -> Result<()> {
         match self.faults.lock() {
             Ok(faults) if faults.is_empty() => Ok(()),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-/// A directory whose files are replaced all at once: each is a symbolic link through `..data`, itself a symbolic link
-/// that is exchanged when the new files are complete.
+/// A directory whose files are replaced all at once: each is a symbolic link through `..data`,
+/// itself a symbolic link that is exchanged when the new files are complete.
 #[derive(Debug)]
 pub struct Mounted {
     directory: PathBuf,

@@ -23,7 +23,8 @@ pub struct Options {
     pub variables: Vec<(String, String)>,
     /// The port to listen on; without one, any.
     pub port: Option<u16>,
-    /// A certificate that stays the same when the operator is started again; without one, it makes its own.
+    /// A certificate that stays the same when the operator is started again; without one, it makes
+    /// its own.
     pub certificate: Option<Pair>,
 }
 

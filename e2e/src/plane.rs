@@ -18,11 +18,12 @@ use crate::cluster::Requests;
 use crate::process::{Process, Signal};
 use crate::wait;
 
-/// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that reports. No
-/// pod-garbage-collector: pods stay as they were made.
+/// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that
+/// reports. No pod-garbage-collector: pods stay as they were made.
 const CONTROLLERS: &str = "cronjob-controller,daemonset-controller,deployment-controller,job-controller,\
     namespace-controller,replicaset-controller,serviceaccount-controller,statefulset-controller";
-/// The administrator's token. The API server listens on loopback for minutes, with data nobody needs.
+/// The administrator's token. The API server listens on loopback for minutes, with data nobody
+/// needs.
 const TOKEN: &str = "end-to-end-tests";
 
 const NODE_TOKEN: &str = "end-to-end-tests-node";
@@ -64,7 +65,8 @@ impl Plane {
         Self::get_beside(&Beside::Nothing).await
     }
 
-    /// The same for whoever may be the first and needs a node beside it. All tests of a run have the same.
+    /// The same for whoever may be the first and needs a node beside it. All tests of a run have
+    /// the same.
     pub async fn get_beside(beside: &Beside) -> Result<&'static Self> {
         let start = || async {
             let started = Self::start(beside).await;
@@ -76,7 +78,8 @@ impl Plane {
             .map_err(|error| anyhow!("no control plane: {error}"))
     }
 
-    /// Where the processes write their logs, and whatever else a test wants to keep for a look after a failure.
+    /// Where the processes write their logs, and whatever else a test wants to keep for a look
+    /// after a failure.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -211,8 +214,8 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Ends the API server as a power failure does, and starts it again. All who share the control plane are without one
-    /// until this returns.
+    /// Ends the API server as a power failure does, and starts it again. All who share the control
+    /// plane are without one until this returns.
     pub async fn restart_api_server(&self) -> Result<()> {
         {
             let mut api = self.api.lock().map_err(|_| anyhow!("a test panicked"))?;
@@ -327,7 +330,8 @@ fn local_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// A file for clients of an API server: its address, the authority that vouches for it (PEM), and who the client is.
+/// A file for clients of an API server: its address, the authority that vouches for it (PEM), and
+/// who the client is.
 #[must_use]
 pub fn kubeconfig(server: &str, authority: &str, user: &Value) -> Value {
     json!({
@@ -338,8 +342,8 @@ pub fn kubeconfig(server: &str, authority: &str, user: &Value) -> Value {
     })
 }
 
-/// The flag by which connections to webhooks are kept and used again wherever they lead, where that can be chosen. All
-/// releases before 1.37 do so, and it is harder on a webhook that goes away.
+/// The flag by which connections to webhooks are kept and used again wherever they lead, where that
+/// can be chosen. All releases before 1.37 do so, and it is harder on a webhook that goes away.
 fn pooling(api_server: &Path) -> Result<Option<String>> {
     let help = Command::new(api_server).arg("--help").output()?.stdout;
     let gate = "WebhookRoundTripLoadBalancing";
@@ -372,7 +376,8 @@ fn fresh_directory(beside: &Beside) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Adds to every panic's message where the logs are. The test harness shows it with the failed test.
+/// Adds to every panic's message where the logs are. The test harness shows it with the failed
+/// test.
 #[allow(clippy::print_stderr, reason = "as the default hook does")]
 fn print_on_panic(directory: &Path) {
     let directory = directory.display().to_string();

@@ -88,13 +88,15 @@ impl Pod {
         })
     }
 
-    /// Whether it may get requests. A pod that has been asked to end may not, though it still answers.
+    /// Whether it may get requests. A pod that has been asked to end may not, though it still
+    /// answers.
     pub(crate) async fn ready(&mut self) -> bool {
         let (server, path) = &self.readiness;
         probe(*server, path).await.is_ok() && self.stopping.is_none()
     }
 
-    /// Asks it to end, as often as this is called; kills it when its time is up, and returns whether that was now.
+    /// Asks it to end, as often as this is called; kills it when its time is up, and returns
+    /// whether that was now.
     pub(crate) fn stop(&mut self, grace: Duration) -> Result<bool> {
         let Some(stopping) = &mut self.stopping else {
             self.replica.signal(Signal::Terminate)?;

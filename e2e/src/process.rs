@@ -8,9 +8,9 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program beside a reader of standard input. That is a pipe to the test process: the kernel closes it when the
-/// test process is gone, also after a panic or SIGKILL, and the reader then ends the program. What these programs keep
-/// is thrown away, so none gets a chance to shut down slowly.
+/// Runs a program beside a reader of standard input. That is a pipe to the test process: the kernel
+/// closes it when the test process is gone, also after a panic or SIGKILL, and the reader then ends
+/// the program. What these programs keep is thrown away, so none gets a chance to shut down slowly.
 ///
 /// The first argument is a file for the program's process id, so that it can be sent signals.
 const LEASH: &str = r#"

@@ -278,7 +278,8 @@ mod tests {
         names.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Two agents that offer a, b and c; then what happens to them, and the foul that must be noticed, if any.
+    /// Two agents that offer a, b and c; then what happens to them, and the foul that must be
+    /// noticed, if any.
     fn check(story: &[(&str, &str, &str)], expected: &str) {
         let referee = Referee::default();
         let offers: Offers = ["a", "b", "c"].map(|name| (name.to_owned(), 1)).into();

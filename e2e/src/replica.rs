@@ -25,8 +25,8 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts `datakit-operator` with these arguments, by which it listens at this address, and these variables. Its log
-    /// is in `directory`.
+    /// Starts `datakit-operator` with these arguments, by which it listens at this address, and
+    /// these variables. Its log is in `directory`.
     pub fn start(
         directory: &Path,
         name: &str,
@@ -116,7 +116,8 @@ impl Replica {
         Connection::open(SocketAddr::from((self.address, WEBHOOK)), name, bundle)
     }
 
-    /// The sum of a metric over those of its series that have all of these labels (each `name="value"`).
+    /// The sum of a metric over those of its series that have all of these labels (each
+    /// `name="value"`).
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
         let probes = SocketAddr::from((self.address, PROBES));
         let (_, text) =

@@ -1,8 +1,9 @@
 //! A Service and the addresses behind it, as the controllers and the nodes of a cluster keep them.
 //!
-//! The API server of the tests asks webhooks at the endpoints of their Service (`--enable-aggregator-routing`), so names,
-//! ports and readiness count as in a cluster. Each replica has an address of its own in 127.0.0.0/8. Endpoint addresses
-//! on loopback are refused as addresses, but not where a domain name is expected.
+//! The API server of the tests asks webhooks at the endpoints of their Service
+//! (`--enable-aggregator-routing`), so names, ports and readiness count as in a cluster. Each
+//! replica has an address of its own in 127.0.0.0/8. Endpoint addresses on loopback are refused as
+//! addresses, but not where a domain name is expected.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -23,7 +24,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Makes the list of endpoints for a Service that is there, each with these ports (`{"name", "port"}`).
+    /// Makes the list of endpoints for a Service that is there, each with these ports (`{"name",
+    /// "port"}`).
     pub async fn new(
         cluster: &Cluster,
         namespace: &str,
@@ -87,7 +89,8 @@ pub fn address() -> Result<Ipv4Addr> {
         })
         .ok()
         .context("this run has used up its addresses")?;
-    // Runs on the same machine at the same time stay apart by their process ids. 127.0.x.y is left to everybody else.
+    // Runs on the same machine at the same time stay apart by their process ids. 127.0.x.y is left
+    // to everybody else.
     let [.., high, low] = std::process::id().to_be_bytes();
     Ok(Ipv4Addr::new(127, high | 0x80, low, last))
 }

@@ -40,14 +40,15 @@ pub fn comparable(pod: &Value) -> Value {
     serde_json::json!({"metadata": metadata, "spec": spec})
 }
 
-/// Checks that everything in `before` is in `after`, in the same order, except for what the operator's documentation
-/// says it changes. `Err` says where something is missing.
+/// Checks that everything in `before` is in `after`, in the same order, except for what the
+/// operator's documentation says it changes. `Err` says where something is missing.
 pub fn contained(before: &Value, after: &Value) -> Result<(), String> {
     within(&comparable(before), &comparable(after), "")
 }
 
-/// A stored pod without those resources of the pod as a whole that the API server has worked out from its containers':
-/// with another container the sum is another. Those that were in the pod as it was sent stay.
+/// A stored pod without those resources of the pod as a whole that the API server has worked out
+/// from its containers': with another container the sum is another. Those that were in the pod as
+/// it was sent stay.
 #[must_use]
 pub fn without_derived_resources(stored: &Value, sent: &Value) -> Value {
     let mut stored = stored.clone();
@@ -96,7 +97,8 @@ fn within(before: &Value, after: &Value, path: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a variable is another with its text extended, or the same reference under the name that keeps it.
+/// Whether a variable is another with its text extended, or the same reference under the name that
+/// keeps it.
 fn extended(before: &Value, after: &Value) -> bool {
     let Some(name) = before["name"].as_str() else {
         return false;

@@ -56,7 +56,8 @@ impl Traffic {
         }
     }
 
-    /// Stops creating pods and fails unless every single one was created and injected. Returns how many.
+    /// Stops creating pods and fails unless every single one was created and injected. Returns how
+    /// many.
     pub async fn finish(mut self) -> Result<usize> {
         self.stopped.store(true, Ordering::SeqCst);
         let mut total = Tally::default();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long anything may take before its test fails. Generous: it only turns a wait that would never end into a failure.
+/// How long anything may take before its test fails. Generous: it only turns a wait that would
+/// never end into a failure.
 pub const LIMIT: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(50);
 

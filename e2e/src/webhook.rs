@@ -15,11 +15,13 @@ const LABEL: &str = "e2e.datakit/operator";
 /// What the API server does when the webhook gives no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// It creates the pod as it is, after two seconds at most: how the operator is meant to be registered.
+    /// It creates the pod as it is, after two seconds at most: how the operator is meant to be
+    /// registered.
     Ignore,
     /// It refuses the pod, so that no fault stays hidden.
     Fail,
-    /// The same, and it doesn't ask again when other webhooks have changed the pod: how most are registered.
+    /// The same, and it doesn't ask again when other webhooks have changed the pod: how most are
+    /// registered.
     FailAndAskOnce,
 }
 
@@ -66,8 +68,8 @@ pub fn labels(operator: &str) -> Value {
     json!({ LABEL: operator })
 }
 
-/// Registers a webhook on a port of this machine, for namespaces with these labels. The API server asks webhooks in the
-/// order of the names they are registered under.
+/// Registers a webhook on a port of this machine, for namespaces with these labels. The API server
+/// asks webhooks in the order of the names they are registered under.
 pub async fn register(
     cluster: &Cluster,
     name: &str,
@@ -106,8 +108,9 @@ pub async fn register(
     Ok(())
 }
 
-/// Waits until the API server asks the operator about pods of a namespace. Any operator, however it is configured,
-/// remarks on an annotation that is misspelled. `spec` is that of a pod that the namespace admits.
+/// Waits until the API server asks the operator about pods of a namespace. Any operator, however it
+/// is configured, remarks on an annotation that is misspelled. `spec` is that of a pod that the
+/// namespace admits.
 pub async fn until_asked(namespace: &Namespace, spec: &Value) -> Result<()> {
     let probe = json!({
         "apiVersion": "v1", "kind": "Pod",

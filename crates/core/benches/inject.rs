@@ -1,7 +1,8 @@
 //! How long a review takes from request bytes to response bytes.
 //!
-//! The grid is containers × env entries × unknown fields, everything asked for; then the documentation's examples as the
-//! API server would send them, and pods that ask for nothing. `cargo bench -p datakit-operator-core`.
+//! The grid is containers × env entries × unknown fields, everything asked for; then the
+//! documentation's examples as the API server would send them, and pods that ask for nothing.
+//! `cargo bench -p datakit-operator-core`.
 
 #![allow(
     clippy::expect_used,
@@ -19,7 +20,8 @@ fn main() {
     divan::main();
 }
 
-/// A point of the grid: containers, env entries in each, whether 16 KiB of unknown fields are spread over them.
+/// A point of the grid: containers, env entries in each, whether 16 KiB of unknown fields are
+/// spread over them.
 const GRID: [(usize, usize, bool); 18] = [
     (1, 5, false),
     (1, 40, false),

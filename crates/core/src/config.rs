@@ -1,7 +1,8 @@
-//! The configuration: read from JSON that people write, kept as a model in which nothing is "maybe invalid".
+//! The configuration: read from JSON that people write, kept as a model in which nothing is "maybe
+//! invalid".
 //!
-//! [`Config::load`] lowers a document into [rules](Rule) and reports everything that it couldn't use as [`Diagnostic`]s; one
-//! bad entry never takes the rest with it.
+//! [`Config::load`] lowers a document into [rules](Rule) and reports everything that it couldn't
+//! use as [`Diagnostic`]s; one bad entry never takes the rest with it.
 
 mod document;
 mod emit;
@@ -33,7 +34,8 @@ pub use resources::Resources;
 pub use rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 pub use tree::ConfigError;
 
-/// The documented default configuration: images and variables for every feature, nothing injected without an annotation.
+/// The documented default configuration: images and variables for every feature, nothing injected
+/// without an annotation.
 pub const DEFAULT_CONFIG: &str = include_str!("default-config.json");
 
 /// Where the server listens if the configuration doesn't say.
@@ -47,7 +49,8 @@ pub struct Config {
     pub server_listen: SocketAddr,
     /// The least important kind of message that is logged.
     pub log_level: LogLevel,
-    /// Which pods get what, those that win first. Of each feature the first rule that fits a pod counts.
+    /// Which pods get what, those that win first. Of each feature the first rule that fits a pod
+    /// counts.
     pub rules: Vec<Rule>,
     /// Who may ask for what.
     pub policy: Policy,
@@ -147,7 +150,8 @@ pub enum PhpLoader {
 /// Which kind of container the log sidecar becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum SidecarMode {
-    /// A native sidecar in pods that must finish, where the cluster has them; an ordinary container elsewhere.
+    /// A native sidecar in pods that must finish, where the cluster has them; an ordinary container
+    /// elsewhere.
     #[default]
     Auto,
     /// Always an ordinary container.
@@ -159,8 +163,8 @@ pub enum SidecarMode {
 impl Config {
     /// Reads a configuration document and applies the deprecated environment variables on top.
     ///
-    /// Blank text is an empty configuration, under which nothing is injected. Everything that can't be used is left out
-    /// and reported.
+    /// Blank text is an empty configuration, under which nothing is injected. Everything that can't
+    /// be used is left out and reported.
     ///
     /// # Errors
     /// Only if the document as a whole can't be read: it isn't JSON, or not a JSON object.
@@ -171,7 +175,8 @@ impl Config {
         document::load(text, overrides)
     }
 
-    /// Whether no feature can be injected, because none has an image and no rule tells the agent anything.
+    /// Whether no feature can be injected, because none has an image and no rule tells the agent
+    /// anything.
     pub fn injects_nothing(&self) -> bool {
         let tells = |rule: &Rule| matches!(rule.extra, Extra::Logging(Some(_)));
         self.rules
@@ -186,7 +191,8 @@ impl Config {
             .filter(move |rule| rule.feature == feature)
     }
 
-    /// The configuration as pretty JSON, with every default spelled out. Loading it gives the same configuration.
+    /// The configuration as pretty JSON, with every default spelled out. Loading it gives the same
+    /// configuration.
     pub fn to_json(&self) -> String {
         emit::to_json(self)
     }
@@ -233,7 +239,8 @@ impl ContainerResource {
         }
     }
 
-    /// The unit in which the value is shown: thousandths of a CPU, or mebibytes. The images that read it count in these.
+    /// The unit in which the value is shown: thousandths of a CPU, or mebibytes. The images that
+    /// read it count in these.
     pub fn divisor(self) -> &'static str {
         match self {
             Self::LimitsCpu | Self::RequestsCpu => "1m",

@@ -33,8 +33,8 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// Where: a JSON path such as `admission_inject.ddtrace.envs.DD_TAGS`, or an environment variable's name. Empty
-    /// for the document as a whole.
+    /// Where: a JSON path such as `admission_inject.ddtrace.envs.DD_TAGS`, or an environment
+    /// variable's name. Empty for the document as a whole.
     pub path: String,
     /// What is wrong and what happens because of it, without the place.
     pub message: String,
@@ -111,11 +111,13 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The candidate that a misspelt `word` most likely stands for, if one is close enough to be worth saying.
+/// The candidate that a misspelt `word` most likely stands for, if one is close enough to be worth
+/// saying.
 ///
-/// Close means: at most one edit (insert, delete, replace, swap of neighbours) for every three letters, ignoring case;
-/// failing that, one of the two begins with the other, as `warning` does with `warn`. Of equally close candidates the
-/// one with the longest common beginning wins, then the first.
+/// Close means: at most one edit (insert, delete, replace, swap of neighbours) for every three
+/// letters, ignoring case; failing that, one of the two begins with the other, as `warning` does
+/// with `warn`. Of equally close candidates the one with the longest common beginning wins, then
+/// the first.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,

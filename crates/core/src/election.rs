@@ -5,8 +5,8 @@
 //! | [`tasks`] | which agent may run which input |
 //! | [`leader`] | which of the agents of one workspace and namespace leads |
 //!
-//! The rooms don't know each other. Beside them is what both need: who asks, how often each may, and
-//! names that people will see.
+//! The rooms don't know each other. Beside them is what both need: who asks, how often each may,
+//! and names that people will see.
 
 mod caller;
 pub mod leader;

@@ -1,5 +1,5 @@
-//! `$(NAME)` in environment variables, as the kubelet reads it: `$$` is a literal dollar sign, and a name is replaced by
-//! the value of an entry further up in the same list
+//! `$(NAME)` in environment variables, as the kubelet reads it: `$$` is a literal dollar sign, and
+//! a name is replaced by the value of an entry further up in the same list
 //! (<https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>).
 
 /// The names that `text` refers to, in order, repetitions included.

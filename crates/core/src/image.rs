@@ -4,8 +4,9 @@ use std::fmt;
 
 /// A container image reference that every container runtime can parse.
 ///
-/// The API server refuses an image with surrounding white space; a node answers `InvalidImageName` to one that breaks
-/// the grammar of <https://github.com/distribution/reference>. Both are checked here, so that neither can be injected.
+/// The API server refuses an image with surrounding white space; a node answers `InvalidImageName`
+/// to one that breaks the grammar of <https://github.com/distribution/reference>. Both are checked
+/// here, so that neither can be injected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Image(String);
 
@@ -22,10 +23,12 @@ pub enum ImageError {
     /// A blank, tab or line break somewhere.
     #[error("an image must not contain white space")]
     WhiteSpace,
-    /// The part before the first `/` is not a registry's host name or address with an optional port.
+    /// The part before the first `/` is not a registry's host name or address with an optional
+    /// port.
     #[error("`{0}` is not a registry host")]
     Registry(String),
-    /// A path component other than lower-case letters and digits, joined by `.`, `_`, `__` or dashes.
+    /// A path component other than lower-case letters and digits, joined by `.`, `_`, `__` or
+    /// dashes.
     #[error(
         "`{0}` is not a repository name: lower-case letters, digits and single separators only"
     )]
@@ -89,7 +92,8 @@ impl Image {
         &self.0
     }
 
-    /// The same image with another tag; an existing tag or digest is dropped, a registry's port is kept.
+    /// The same image with another tag; an existing tag or digest is dropped, a registry's port is
+    /// kept.
     pub fn with_tag(&self, tag: &Tag<'_>) -> String {
         let (rest, _) = split_digest(&self.0);
         let (registry, rest) = split_registry(rest);
@@ -156,7 +160,8 @@ fn split_digest(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The text before the first `/` is a registry only if it can't be a repository's first part; `library/nginx` has none.
+/// The text before the first `/` is a registry only if it can't be a repository's first part;
+/// `library/nginx` has none.
 fn split_registry(text: &str) -> (Option<&str>, &str) {
     match text.split_once('/') {
         Some((host, rest))
@@ -227,7 +232,8 @@ fn is_digest(text: &str) -> bool {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
             && part.bytes().all(|b| b.is_ascii_alphanumeric())
     });
-    // The registered algorithms have one length each; a short digest would only fail later, on the node.
+    // The registered algorithms have one length each; a short digest would only fail later, on the
+    // node.
     let length_fits = match algorithm {
         "sha256" => hex.len() == 64,
         "sha384" => hex.len() == 96,

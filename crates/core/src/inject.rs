@@ -1,7 +1,9 @@
-//! Injection: which features a pod asks for, what each would add, and a decision about every one of them.
+//! Injection: which features a pod asks for, what each would add, and a decision about every one of
+//! them.
 //!
-//! Features run in the order of [`SPECS`] and each sees what the earlier ones added. The first of a feature's rules that
-//! fits the pod asks for it (`request`), and its room in `features` plans it. A feature plans completely before anything of it is kept; a plan that fails
+//! Features run in the order of [`SPECS`] and each sees what the earlier ones added. The first of a
+//! feature's rules that fits the pod asks for it (`request`), and its room in `features` plans it.
+//! A feature plans completely before anything of it is kept; a plan that fails
 //! [`verify`](crate::pod::verify) is dropped whole and its decision says why.
 
 mod amounts;
@@ -46,7 +48,8 @@ pub use spec::{
     Ask, ContainerPlace, MarkedValue, Marks, MountMark, Spec, StartUp, Trace, VolumeMark,
 };
 
-/// What a configuration comes to for injection, worked out once: images, texts that go into containers, selectors.
+/// What a configuration comes to for injection, worked out once: images, texts that go into
+/// containers, selectors.
 #[derive(Debug)]
 pub struct Engine {
     features: [Configured; Feature::ALL.len()],
@@ -62,8 +65,8 @@ struct Configured {
     policy: Policy,
 }
 
-/// Facts about the cluster that a review may depend on. They are read beforehand and cached, never looked up during a
-/// review.
+/// Facts about the cluster that a review may depend on. They are read beforehand and cached, never
+/// looked up during a review.
 #[derive(Debug, Clone, Default)]
 pub struct ReviewContext {
     /// The API server's version; `None` where it isn't known.
@@ -205,7 +208,8 @@ impl Configured {
         self.policy.allow_in(namespace)
     }
 
-    /// Whether the pod gets this feature and not one that does the same. `before` are the decisions so far.
+    /// Whether the pod gets this feature and not one that does the same. `before` are the decisions
+    /// so far.
     fn prevails(&self, pod: &Pod<'_>, before: &[Decision]) -> Result<(), Reason> {
         let Some(rival) = self.spec.rival else {
             return Ok(());
@@ -233,7 +237,8 @@ impl Configured {
         })
     }
 
-    /// Brings a plan within the rules of the pod's namespace, as far as they are known, and says what that changed.
+    /// Brings a plan within the rules of the pod's namespace, as far as they are known, and says
+    /// what that changed.
     fn fit(
         &self,
         request: &Request<'_>,
@@ -310,7 +315,8 @@ pub fn inject<'a>(
     }
 }
 
-/// Why no rule asks for a feature for a pod. `namespace` is the one of the request; the pod's own counts first.
+/// Why no rule asks for a feature for a pod. `namespace` is the one of the request; the pod's own
+/// counts first.
 ///
 /// `None` if one does.
 pub fn missed(

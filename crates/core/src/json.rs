@@ -1,10 +1,12 @@
-//! A pull reader over JSON text that borrows from it and allocates nothing for what the caller skips.
+//! A pull reader over JSON text that borrows from it and allocates nothing for what the caller
+//! skips.
 //!
-//! The admission path reads each review exactly once, keeps a few dozen fields and steps over the rest. A general
-//! deserializer would walk the object twice (once to find its end, once to decode it) or build values that nobody
-//! looks at. The reader accepts what RFC 8259 accepts and nothing else; in values that are skipped too. Its readings follow
-//! Go's `encoding/json`, because the API server and every existing client speak through that: `null` where an object or
-//! list is expected counts as absent, and of repeated keys the last one wins.
+//! The admission path reads each review exactly once, keeps a few dozen fields and steps over the
+//! rest. A general deserializer would walk the object twice (once to find its end, once to decode
+//! it) or build values that nobody looks at. The reader accepts what RFC 8259 accepts and nothing
+//! else; in values that are skipped too. Its readings follow Go's `encoding/json`, because the API
+//! server and every existing client speak through that: `null` where an object or list is expected
+//! counts as absent, and of repeated keys the last one wins.
 
 mod error;
 mod string;
@@ -19,10 +21,12 @@ use string::{escape_len, plain_run, unescape};
 /// Text borrowed from the request, or owned where it contained escapes.
 pub type Str<'a> = Cow<'a, str>;
 
-/// The result of reading. The error is boxed: results are passed on from every value of a pod, and errors are rare.
+/// The result of reading. The error is boxed: results are passed on from every value of a pod, and
+/// errors are rare.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
-/// How deep values may nest. Kubernetes objects stay below 50; the bound keeps hostile bodies cheap.
+/// How deep values may nest. Kubernetes objects stay below 50; the bound keeps hostile bodies
+/// cheap.
 pub const MAX_DEPTH: usize = 1024;
 
 /// Reads one JSON text from front to back.
@@ -58,8 +62,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an object, calling `field` with each key; `field` must read or [`skip`](Self::skip) the value.
-    /// `null` reads as an object without fields.
+    /// Reads an object, calling `field` with each key; `field` must read or [`skip`](Self::skip)
+    /// the value. `null` reads as an object without fields.
     pub fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
         self.entries(|reader, key| field(reader, &key))
     }
@@ -87,7 +91,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a list, calling `item` with each index; `item` must read or skip the value. `null` reads as empty.
+    /// Reads a list, calling `item` with each index; `item` must read or skip the value. `null`
+    /// reads as empty.
     pub fn array(&mut self, mut item: impl FnMut(&mut Self, usize) -> Result<()>) -> Result<()> {
         if !self.opens(Kind::Array, "a list")? {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Bytes in, bytes out: admission reviews, injection and configuration, without I/O, clock or async.
+//! Bytes in, bytes out: admission reviews, injection and configuration, without I/O, clock or
+//! async.
 //!
 //! A module may use the modules listed above it, never those below.
 

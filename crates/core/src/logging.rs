@@ -1,8 +1,8 @@
 //! ClusterLoggingConfigs: which logs of which pods are collected, as sidecars ask for them.
 //!
-//! The objects come as JSON from a watch and are kept read: what selects pods, and the answer's bytes. A pod gets the
-//! first object that fits it, by time of creation and then by name, so that an object which is made later never takes a
-//! pod away from an earlier one.
+//! The objects come as JSON from a watch and are kept read: what selects pods, and the answer's
+//! bytes. A pod gets the first object that fits it, by time of creation and then by name, so that
+//! an object which is made later never takes a pod away from an earlier one.
 
 mod object;
 mod pods;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 pub use object::{Invalid, LoggingConfig};
 pub use pods::{PodLabels, PodQuery};
 
-/// Objects beyond so many are not looked at: a pod's answer must stay cheap. Real clusters have a few dozen.
+/// Objects beyond so many are not looked at: a pod's answer must stay cheap. Real clusters have a
+/// few dozen.
 pub const MAX_OBJECTS: usize = 10_000;
 
 /// All objects, in the order in which they are tried.
@@ -23,7 +24,8 @@ pub struct LoggingConfigs {
     by_name: HashMap<String, Rank>,
 }
 
-/// Time of creation as the API server writes it (RFC 3339, UTC, whole seconds: it sorts as text), then name.
+/// Time of creation as the API server writes it (RFC 3339, UTC, whole seconds: it sorts as text),
+/// then name.
 type Rank = (String, String);
 
 impl LoggingConfigs {

@@ -1,7 +1,8 @@
 //! What is known of the cluster's namespaces: the rules that a pod in them must keep.
 //!
-//! The facts are gathered beforehand and only looked up during a review. A namespace that isn't there is one that nothing
-//! is known of, and a pod in it is injected as if there were no such rules.
+//! The facts are gathered beforehand and only looked up during a review. A namespace that isn't
+//! there is one that nothing is known of, and a pod in it is injected as if there were no such
+//! rules.
 
 mod limit_range;
 
@@ -33,8 +34,9 @@ pub struct Namespace {
     pub limit_ranges: Vec<LimitRange>,
 }
 
-/// A level of the [Pod Security Standards](https://kubernetes.io/docs/concepts/security/pod-security-standards/), from the
-/// most to the least permissive.
+/// A level of the [Pod Security
+/// Standards](https://kubernetes.io/docs/concepts/security/pod-security-standards/), from the most
+/// to the least permissive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PodSecurity {
     /// Everything is allowed.
@@ -115,8 +117,9 @@ impl PodSecurity {
 
     /// The level that a namespace with these labels enforces.
     ///
-    /// Without the label it is privileged, unless the API server was configured to another default, which nobody can see
-    /// from outside. A value that is no level counts as restricted, as in the API server.
+    /// Without the label it is privileged, unless the API server was configured to another default,
+    /// which nobody can see from outside. A value that is no level counts as restricted, as in the
+    /// API server.
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         labels
             .into_iter()

@@ -1,7 +1,7 @@
 //! RFC 6902 JSON Patch, restricted to what is ever sent: `add`, and `replace` of a leaf.
 //!
-//! There is no `remove`, and no `replace` of anything that can hold a field we don't know, so that losing a user's field
-//! can't be written down.
+//! There is no `remove`, and no `replace` of anything that can hold a field we don't know, so that
+//! losing a user's field can't be written down.
 
 use crate::json::write_string;
 

@@ -1,8 +1,8 @@
-//! The pod of a review: a borrowed view of what the user wrote, the parts that can be added to it, and the draft that
-//! joins the two.
+//! The pod of a review: a borrowed view of what the user wrote, the parts that can be added to it,
+//! and the draft that joins the two.
 //!
-//! A [`Pod`] can be read and never written: no type here turns a user's pod back into JSON, so a field that we don't
-//! know can't be lost.
+//! A [`Pod`] can be read and never written: no type here turns a user's pod back into JSON, so a
+//! field that we don't know can't be lost.
 
 pub mod draft;
 pub mod hiding;

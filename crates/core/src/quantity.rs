@@ -6,8 +6,9 @@ use std::fmt;
 /// A Kubernetes resource quantity: `100m`, `64Mi`, `0.5`, `1e3`.
 ///
 /// Grammar and rounding are those of
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>: what is smaller than a billionth is
-/// rounded away from zero. The text is kept as written; equality and order are by value, so `1` equals `1000m`.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>: what is
+/// smaller than a billionth is rounded away from zero. The text is kept as written; equality and
+/// order are by value, so `1` equals `1000m`.
 #[derive(Debug, Clone)]
 pub struct Quantity {
     text: String,
@@ -40,7 +41,8 @@ pub enum QuantityError {
     Range,
 }
 
-/// `sign × digits × 10^exponent`; `digits` has no leading and no trailing zero and is empty for zero.
+/// `sign × digits × 10^exponent`; `digits` has no leading and no trailing zero and is empty for
+/// zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -115,8 +117,9 @@ impl Quantity {
         }
     }
 
-    /// The amount of a text in thousandths, as [`milli`](Self::milli) has it; `None` if it is no quantity or beyond what
-    /// any resource comes in. What people write (`500m`, `2`, `64Mi`) is read without the detour.
+    /// The amount of a text in thousandths, as [`milli`](Self::milli) has it; `None` if it is no
+    /// quantity or beyond what any resource comes in. What people write (`500m`, `2`, `64Mi`) is
+    /// read without the detour.
     pub fn milli_of(text: &str) -> Option<i128> {
         let (whole, unit) = split_digits(text);
         let factor: Option<i128> = match unit {
@@ -329,7 +332,8 @@ impl Decimal {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
-            // Equally long before the point; with no trailing zeros, the longer of two equal beginnings is greater.
+            // Equally long before the point; with no trailing zeros, the longer of two equal
+            // beginnings is greater.
             (false, false) => self
                 .magnitude()
                 .cmp(&other.magnitude())

@@ -1,8 +1,9 @@
 //! One admission review: request bytes in, response bytes and a record out.
 //!
-//! It can't fail. What can be answered is answered "allowed", with a patch or unchanged and a warning; a body without a
-//! uid to answer to, or of another kind than `admission.k8s.io/v1` AdmissionReview, is a bad request. A panic is caught
-//! here and answered like any other review that can't be handled.
+//! It can't fail. What can be answered is answered "allowed", with a patch or unchanged and a
+//! warning; a body without a uid to answer to, or of another kind than `admission.k8s.io/v1`
+//! AdmissionReview, is a bad request. A panic is caught here and answered like any other review
+//! that can't be handled.
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>)
 
 mod warnings;
@@ -160,7 +161,8 @@ pub fn review<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) -> R
 fn review_text<'a>(text: &'a str, engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
     let mut envelope = Envelope::default();
     if envelope.read(text, true).is_err() {
-        // Read once more without looking into the object: what is wrong may be the pod or the whole text.
+        // Read once more without looking into the object: what is wrong may be the pod or the whole
+        // text.
         envelope = Envelope::default();
         if let Err(error) = envelope.read(text, false) {
             return damaged(envelope, &error);
@@ -213,8 +215,8 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads the review. With `into_object` the object is read on the way if what came before says that it is a pod to
-    /// inject; the API server writes it in that order.
+    /// Reads the review. With `into_object` the object is read on the way if what came before says
+    /// that it is a pod to inject; the API server writes it in that order.
     fn read(&mut self, text: &'a str, into_object: bool) -> json::Result<()> {
         let mut reader = Reader::new(text);
         reader.object(|reader, key| {
@@ -412,7 +414,8 @@ fn damaged<'a>(envelope: Envelope<'a>, error: &json::Error) -> Reviewed<'a> {
     bad_request(format!("the body is no AdmissionReview in JSON: {error}"))
 }
 
-/// Go's decoder replaces bytes that are no UTF-8 where ours refuses them; the review is still answered.
+/// Go's decoder replaces bytes that are no UTF-8 where ours refuses them; the review is still
+/// answered.
 fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
     let text = readable(body);
     let mut envelope = Envelope::default();

@@ -10,8 +10,8 @@ pub use labels::{LabelSelector, SelectorError};
 pub use namespace::{NamespacePattern, NamespacePatternError};
 pub use pattern::{NamePattern, NamePatternError};
 
-/// A name of at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit, optionally
-/// prefixed by a DNS subdomain and `/`: the form of label and annotation keys
+/// A name of at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or
+/// digit, optionally prefixed by a DNS subdomain and `/`: the form of label and annotation keys
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
 pub(crate) fn is_qualified_name(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
@@ -21,7 +21,8 @@ pub(crate) fn is_qualified_name(text: &str) -> bool {
     prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
 }
 
-/// A label's value: empty, or at most 63 letters, digits, `-`, `_` and `.` between letters or digits.
+/// A label's value: empty, or at most 63 letters, digits, `-`, `_` and `.` between letters or
+/// digits.
 pub(crate) fn is_label_value(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -33,7 +34,8 @@ pub(crate) fn is_label_value(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// A DNS-1123 subdomain: lower-case letters, digits and dashes in parts joined by dots, at most 253 in all.
+/// A DNS-1123 subdomain: lower-case letters, digits and dashes in parts joined by dots, at most 253
+/// in all.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|part| {

@@ -18,15 +18,16 @@ pub struct KubernetesVersion {
 pub struct VersionError(String);
 
 impl KubernetesVersion {
-    /// From this API server version on, every node runs native sidecars: they are on by default since 1.29 and a
-    /// kubelet may be at most three minor versions older than its API server
+    /// From this API server version on, every node runs native sidecars: they are on by default
+    /// since 1.29 and a kubelet may be at most three minor versions older than its API server
     /// (<https://kubernetes.io/releases/version-skew-policy/>).
     pub const NATIVE_SIDECARS_EVERYWHERE: Self = Self {
         major: 1,
         minor: 32,
     };
 
-    /// Reads the two fields of the API server's `/version` answer; providers append a `+` to `minor`.
+    /// Reads the two fields of the API server's `/version` answer; providers append a `+` to
+    /// `minor`.
     pub fn from_fields(major: &str, minor: &str) -> Result<Self, VersionError> {
         format!("{major}.{minor}").parse()
     }
@@ -35,7 +36,8 @@ impl KubernetesVersion {
 impl FromStr for KubernetesVersion {
     type Err = VersionError;
 
-    /// Reads `1.34`, `v1.34`, `1.34+` or `v1.32.1+k3s1`; what follows the minor version is not looked at closely.
+    /// Reads `1.34`, `v1.34`, `1.34+` or `v1.32.1+k3s1`; what follows the minor version is not
+    /// looked at closely.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = || {
             let text = text.trim();

@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
-/// Lists longer than this, after cutting equal ends, are not aligned: the work grows with the product.
+/// Lists longer than this, after cutting equal ends, are not aligned: the work grows with the
+/// product.
 const MAX_PRODUCT: usize = 1_000_000;
 
-/// Pairs of indices (before, after), rising in both, that stand for the same item. None if it isn't worth finding out.
+/// Pairs of indices (before, after), rising in both, that stand for the same item. None if it isn't
+/// worth finding out.
 pub(super) fn pairs(before: &[Value], after: &[Value]) -> Option<Vec<(usize, usize)>> {
     let clear = |(a, b): &(&Value, &Value)| likeness(a, b) == EQUAL || likeness(a, b) == SAME;
     let head = before.iter().zip(after).take_while(clear).count();

@@ -1,9 +1,10 @@
 //! Changing a document's text so that it holds a new value, and nothing else in it changes.
 //!
-//! The changes between the old and the new value become edits of the text: lines added and removed, scalars replaced.
-//! Comments, quoting, key order and number formats elsewhere stay as they are. The edited text is parsed again; should
-//! it not hold exactly the new value (an anchor was edited whose aliases must not change, say), or should there be a
-//! change that can't be made in place, the document is written anew instead, which is right but loses its comments.
+//! The changes between the old and the new value become edits of the text: lines added and removed,
+//! scalars replaced. Comments, quoting, key order and number formats elsewhere stay as they are.
+//! The edited text is parsed again; should it not hold exactly the new value (an anchor was edited
+//! whose aliases must not change, say), or should there be a change that can't be made in place,
+//! the document is written anew instead, which is right but loses its comments.
 
 use std::ops::Range;
 
@@ -23,7 +24,8 @@ pub(super) struct Rewritten {
     pub(super) anew: bool,
 }
 
-/// `text`, which was parsed to `root`, changed to hold `new`. `parse` is what the result has to pass.
+/// `text`, which was parsed to `root`, changed to hold `new`. `parse` is what the result has to
+/// pass.
 pub(super) fn rewrite(
     text: &str,
     root: &Node,
@@ -165,7 +167,8 @@ impl Editor<'_> {
         }
     }
 
-    /// The new text in the quotes of the old one, so that a text that is changed back is what it was.
+    /// The new text in the quotes of the old one, so that a text that is changed back is what it
+    /// was.
     fn requoted(&self, node: &Node, new: &Value) -> Option<String> {
         let (Kind::Scalar(Value::String(_)), Value::String(new)) = (&node.kind, new) else {
             return None;
@@ -293,7 +296,8 @@ impl Editor<'_> {
     /// Removes the parts that are not kept.
     fn delete(&mut self, style: Style, parts: &[Part], kept: &[bool]) -> Option<()> {
         let first_kept = kept.iter().position(|kept| *kept)?;
-        // The first part may share its line with what holds it (`- name: x`): then all up to the first kept one goes.
+        // The first part may share its line with what holds it (`- name: x`): then all up to the
+        // first kept one goes.
         let inline = !self.stands_alone(parts[0].start);
         let mut from = 0;
         if first_kept > 0 && (inline || style == Style::Flow) {
@@ -414,7 +418,8 @@ impl Editor<'_> {
         Some(parts)
     }
 
-    /// A value in brackets: over several lines, with the given indentation, where JSON is written like that.
+    /// A value in brackets: over several lines, with the given indentation, where JSON is written
+    /// like that.
     fn flow(&self, value: &Value, indent: Option<&str>) -> String {
         match (self.unit, indent) {
             (Some(unit), Some(indent)) => {
@@ -434,7 +439,8 @@ impl Editor<'_> {
         self.json && !self.text.contains("\": ")
     }
 
-    /// The indentation of the part that starts with the byte `at`; none if something stands before it on its line.
+    /// The indentation of the part that starts with the byte `at`; none if something stands before
+    /// it on its line.
     fn line_indent(&self, at: usize) -> Option<&str> {
         self.stands_alone(at)
             .then(|| &self.text[line_start(self.text, at)..at])

@@ -1,7 +1,8 @@
 //! Writing values as YAML that every reader takes for the same value.
 //!
-//! Strings that some reader could take for a number, a boolean, null or a date are quoted; strings of several lines
-//! become block scalars where these hold them exactly. Everything else looks as `kubectl` would print it.
+//! Strings that some reader could take for a number, a boolean, null or a date are quoted; strings
+//! of several lines become block scalars where these hold them exactly. Everything else looks as
+//! `kubectl` would print it.
 
 use std::fmt::Write as _;
 
@@ -110,8 +111,8 @@ pub(super) fn item(value: &Value, indent: usize, layout: Layout, out: &mut Strin
     }
 }
 
-/// A scalar or an empty collection, of a key or dash in column `parent`; the lines of a block scalar stand `step`
-/// columns to the right of that.
+/// A scalar or an empty collection, of a key or dash in column `parent`; the lines of a block
+/// scalar stand `step` columns to the right of that.
 fn scalar(value: &Value, parent: usize, step: usize, out: &mut String) {
     match value
         .as_str()

@@ -13,7 +13,8 @@ pub(super) fn looks_like_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
-/// Cuts a text that holds JSON values one after the other, with or without white space between them.
+/// Cuts a text that holds JSON values one after the other, with or without white space between
+/// them.
 ///
 /// The ranges cover the text up to the error, if there is one, and all of it otherwise.
 pub(super) fn stream(text: &str) -> (Vec<Range<usize>>, Option<SyntaxError>) {

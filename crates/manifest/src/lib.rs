@@ -1,7 +1,9 @@
-//! Manifests: files of Kubernetes objects, as YAML or JSON, read and written as `kubectl` understands them.
+//! Manifests: files of Kubernetes objects, as YAML or JSON, read and written as `kubectl`
+//! understands them.
 //!
-//! A [`Source`] is one text, cut into [`Document`]s. A document that isn't changed is written as it was read, byte for
-//! byte; one that is changed keeps its comments, quoting and order wherever the change allows.
+//! A [`Source`] is one text, cut into [`Document`]s. A document that isn't changed is written as it
+//! was read, byte for byte; one that is changed keeps its comments, quoting and order wherever the
+//! change allows.
 
 // A module uses those listed above it. Blank lines keep the formatter from sorting them.
 mod error;
@@ -52,7 +54,8 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Document {
     range: Range<usize>,
-    /// Its number in its source, from 1; stretches without content have that of the document before.
+    /// Its number in its source, from 1; stretches without content have that of the document
+    /// before.
     pub number: usize,
     /// The line of its source that its content starts at, from 1.
     pub line: usize,
@@ -129,7 +132,8 @@ impl Source {
         &self.text[document.range.clone()]
     }
 
-    /// A document's text changed to hold another value, and whether it had to be written anew, without its comments.
+    /// A document's text changed to hold another value, and whether it had to be written anew,
+    /// without its comments.
     ///
     /// `parsed` must be the content of the document.
     #[must_use]

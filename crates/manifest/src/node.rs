@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 /// A value and its place in the text of its document.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Bytes of the node: for scalars and flow collections (`{…}`, `[…]`, all of JSON) exactly their text; for block
-    /// collections from their first key or dash to the end of their last content.
+    /// Bytes of the node: for scalars and flow collections (`{…}`, `[…]`, all of JSON) exactly
+    /// their text; for block collections from their first key or dash to the end of their last
+    /// content.
     pub(super) span: Range<usize>,
     /// What it is.
     pub(super) kind: Kind,
@@ -35,7 +36,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     /// Bytes of the key's text.
     pub(super) key_span: Range<usize>,
-    /// Whether this is a merge key (`<<: *defaults`), whose value's entries count as the mapping's own.
+    /// Whether this is a merge key (`<<: *defaults`), whose value's entries count as the mapping's
+    /// own.
     pub(super) merge: bool,
     /// The value.
     pub(super) value: Node,
@@ -73,7 +75,8 @@ impl Node {
     }
 }
 
-/// Takes over the entries of a merged mapping, or of each mapping of a list, of which earlier ones win.
+/// Takes over the entries of a merged mapping, or of each mapping of a list, of which earlier ones
+/// win.
 fn merge(value: Value, into: &mut Map<String, Value>) {
     match value {
         Value::Object(map) => into.extend(map),

@@ -18,7 +18,8 @@ pub enum Format {
 
 /// Writes a stream of documents.
 ///
-/// YAML documents are separated by `---`; JSON documents follow each other, which `kubectl` and `jq` read as well.
+/// YAML documents are separated by `---`; JSON documents follow each other, which `kubectl` and
+/// `jq` read as well.
 pub struct Writer<'w, 's> {
     out: &'w mut dyn Write,
     format: Format,
@@ -50,8 +51,8 @@ impl<'w, 's> Writer<'w, 's> {
         }
     }
 
-    /// Writes a document, with another value if there is one. Returns whether its text had to be written anew for that,
-    /// without its comments.
+    /// Writes a document, with another value if there is one. Returns whether its text had to be
+    /// written anew for that, without its comments.
     ///
     /// # Errors
     /// Those of the output.

@@ -1,8 +1,8 @@
 //! What an unquoted YAML scalar means to Kubernetes.
 //!
-//! `kubectl` and the API server read YAML with the rules of YAML 1.1 as its Go library applies them, which differ from
-//! YAML 1.2 where it hurts: `on` is a boolean, `0644` is 420, `12e03` is a number, `12:30` is not. The table in the
-//! tests was checked against that library.
+//! `kubectl` and the API server read YAML with the rules of YAML 1.1 as its Go library applies
+//! them, which differ from YAML 1.2 where it hurts: `on` is a boolean, `0644` is 420, `12e03` is a
+//! number, `12:30` is not. The table in the tests was checked against that library.
 
 use serde_json::{Number, Value};
 
@@ -72,7 +72,8 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, ScalarError> {
     }
 }
 
-/// The JSON object key that a plain scalar in key position becomes, or none if it can't be one (`null`).
+/// The JSON object key that a plain scalar in key position becomes, or none if it can't be one
+/// (`null`).
 pub(super) fn key(text: &str) -> Option<String> {
     match word(text) {
         Some(Value::Bool(true)) => return Some("true".to_owned()),
@@ -87,8 +88,8 @@ pub(super) fn key(text: &str) -> Option<String> {
     }
 }
 
-/// Whether some YAML reader in use takes this plain text for something else than a string: the rules above, those of
-/// YAML 1.2, and the base-60 numbers and dates of YAML 1.1.
+/// Whether some YAML reader in use takes this plain text for something else than a string: the
+/// rules above, those of YAML 1.2, and the base-60 numbers and dates of YAML 1.1.
 pub(super) fn ambiguous(text: &str) -> bool {
     if word(text).is_some() || number(text).is_some() || matches!(text, "=" | "<<") {
         return true;
@@ -257,7 +258,8 @@ fn float_value(float: f64, text: &str) -> Result<Value, ScalarError> {
         })
 }
 
-/// A float as an object key: the shortest digits at single precision, with an exponent from a million on.
+/// A float as an object key: the shortest digits at single precision, with an exponent from a
+/// million on.
 fn float_key(float: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,

@@ -57,10 +57,11 @@ pub enum ReadError {
     },
 }
 
-/// Reads everything that the inputs name: files as they come, directories recursively and sorted by path.
+/// Reads everything that the inputs name: files as they come, directories recursively and sorted by
+/// path.
 ///
-/// Hidden directories below a given one are left out, and links to directories are not followed. A text that can't be
-/// read doesn't keep the others from being read.
+/// Hidden directories below a given one are left out, and links to directories are not followed. A
+/// text that can't be read doesn't keep the others from being read.
 pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Vec<Result<Source, ReadError>> {
     let mut sources = Vec::new();
     for input in inputs {

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 /// Bytes of each document of a YAML text, in order; together they cover the whole text.
 ///
-/// A document begins with its `---` line, if it has one, and ends before the next, or after a `...` line. Directives
-/// (`%YAML 1.1`) and comments before a `---` belong to what follows it if nothing else stands before them.
+/// A document begins with its `---` line, if it has one, and ends before the next, or after a `...`
+/// line. Directives (`%YAML 1.1`) and comments before a `---` belong to what follows it if nothing
+/// else stands before them.
 pub(super) fn documents(text: &str) -> Vec<Range<usize>> {
     let mut documents = Vec::new();
     let mut start = 0;

@@ -7,9 +7,11 @@ use serde_json::Value;
 /// A pod, or the part of a workload that its pods are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTemplate {
-    /// JSON pointer from the document's root to the object that is or holds the template: empty, or `/items/3`.
+    /// JSON pointer from the document's root to the object that is or holds the template: empty, or
+    /// `/items/3`.
     pub object: String,
-    /// JSON pointer from that object to the template: empty for a Pod, `/spec/template` for a Deployment.
+    /// JSON pointer from that object to the template: empty for a Pod, `/spec/template` for a
+    /// Deployment.
     pub path: &'static str,
     /// The object's `apiVersion`, empty if it has none.
     pub api_version: String,
@@ -19,9 +21,11 @@ pub struct PodTemplate {
     pub name: String,
     /// The namespace that the template or else the object names.
     pub namespace: Option<String>,
-    /// The number of the first rule of a Job's `podFailurePolicy`, from 1, that matches the exit code of a sidecar, too.
+    /// The number of the first rule of a Job's `podFailurePolicy`, from 1, that matches the exit
+    /// code of a sidecar, too.
     pub failure_rule: Option<usize>,
-    /// Annotations for the operator that stand on the object and not on the template, where they would count.
+    /// Annotations for the operator that stand on the object and not on the template, where they
+    /// would count.
     pub misplaced: Vec<String>,
 }
 
@@ -44,7 +48,8 @@ pub struct Unhandled {
     pub place: String,
 }
 
-/// The pod templates of a document, in order. Lists (`kind: List`, `kind: DeploymentList`) are searched, also in lists.
+/// The pod templates of a document, in order. Lists (`kind: List`, `kind: DeploymentList`) are
+/// searched, also in lists.
 #[must_use]
 pub fn find(document: &Value) -> Vec<PodTemplate> {
     let mut found = Vec::new();
@@ -101,7 +106,8 @@ fn misplaced(object: &Value, template: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The objects of a document that carry annotations for the operator where nothing comes of them, in order.
+/// The objects of a document that carry annotations for the operator where nothing comes of them,
+/// in order.
 #[must_use]
 pub fn unhandled(document: &Value) -> Vec<Unhandled> {
     let mut found = Vec::new();
@@ -138,7 +144,8 @@ fn search_unhandled(
     }
 }
 
-/// The first `annotations` with one for the operator, unless they stand at a known place. `path` is where the value is.
+/// The first `annotations` with one for the operator, unless they stand at a known place. `path` is
+/// where the value is.
 fn annotated<'v>(
     value: &'v Value,
     path: &mut Vec<Cow<'v, str>>,
@@ -206,8 +213,8 @@ fn template_in<'v>(object: &'v Value, kind: &str) -> Option<(&'static str, &'v V
     })
 }
 
-/// The first rule of a Job's failure policy that a sidecar's end is matched with as well: it is about exit codes, for
-/// better or worse, and names no container
+/// The first rule of a Job's failure policy that a sidecar's end is matched with as well: it is
+/// about exit codes, for better or worse, and names no container
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy>).
 fn failure_rule(object: &Value, path: &str) -> Option<usize> {
     /// With these a container ends that is told to, or made to.

@@ -40,7 +40,8 @@ pub(super) fn layout(text: &str, root: &Node) -> Layout {
     }
 }
 
-/// The indentation of the first key or item of a JSON document, if that stands on a line of its own.
+/// The indentation of the first key or item of a JSON document, if that stands on a line of its
+/// own.
 pub(super) fn json_unit<'t>(text: &'t str, root: &Node) -> Option<&'t str> {
     let first = match &root.kind {
         Kind::Mapping(Style::Flow, entries) => entries.first()?.key_span.start,

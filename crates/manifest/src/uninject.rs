@@ -1,10 +1,12 @@
 //! Taking out of a pod template what injection put into it.
 //!
-//! Pods carry no mark of what was injected. What has one of our reserved names is ours if it has our shape; other
-//! things (a variable that the configuration also sets, a mount of a volume that was shared) may have been the user's.
-//! Injection itself decides: everything that can be ours is taken out, the result is injected again, and where that
-//! differs from the template, the first thing that differs was the user's and stays. What can't be told apart by that,
-//! such as a variable that the user set to the very value and place that injection would have used, counts as ours.
+//! Pods carry no mark of what was injected. What has one of our reserved names is ours if it has
+//! our shape; other things (a variable that the configuration also sets, a mount of a volume that
+//! was shared) may have been the user's. Injection itself decides: everything that can be ours is
+//! taken out, the result is injected again, and where that differs from the template, the first
+//! thing that differs was the user's and stays. What can't be told apart by that, such as a
+//! variable that the user set to the very value and place that injection would have used, counts as
+//! ours.
 
 mod element;
 mod ours;
@@ -27,12 +29,14 @@ pub struct Uninjected {
     pub template: Value,
     /// The features that were taken out, in the order in which they are injected.
     pub features: Vec<Feature>,
-    /// Whether injecting the result again gives the template, apart from the injected containers' own settings. For what an
-    /// earlier version injected: whether it would give the template with that version.
+    /// Whether injecting the result again gives the template, apart from the injected containers'
+    /// own settings. For what an earlier version injected: whether it would give the template with
+    /// that version.
     pub verified: bool,
 }
 
-/// An engine for [`uninject`]: what was injected once may be forbidden by now, or have no image any more.
+/// An engine for [`uninject`]: what was injected once may be forbidden by now, or have no image any
+/// more.
 #[must_use]
 pub fn engine(config: &Config) -> Engine {
     let mut config = config.clone();
@@ -101,8 +105,8 @@ pub fn uninject(
     }
 }
 
-/// The template without the annotations that injection adds, and the features that add them: those whose value injecting
-/// again gives.
+/// The template without the annotations that injection adds, and the features that add them: those
+/// whose value injecting again gives.
 fn without_annotations(
     template: &Value,
     inject: impl Fn(&Value) -> Option<Value>,
@@ -205,9 +209,10 @@ fn remove(object: &mut Map<String, Value>, key: &str, indices: &[usize]) {
     }
 }
 
-/// A template's spec in a form in which equal means equal for the user: of our containers and volumes only the names, no
-/// empty lists, and without what the API server fills in. It adds volumes and mounts too, behind ours: for templates that
-/// come from there the order of these must not count, which otherwise helps to tell what is whose.
+/// A template's spec in a form in which equal means equal for the user: of our containers and
+/// volumes only the names, no empty lists, and without what the API server fills in. It adds
+/// volumes and mounts too, behind ours: for templates that come from there the order of these must
+/// not count, which otherwise helps to tell what is whose.
 fn normal_spec(template: &Value, ours: &Ours, ordered: bool) -> Value {
     let mut spec = template["spec"].clone();
     let mut names = Vec::new();
@@ -263,8 +268,8 @@ fn drop_empty(object: &mut Map<String, Value>) {
     });
 }
 
-/// Chooses what each element was before, taking out as much as possible, so that injection gives `wanted`. `again` is
-/// what injection gives. False if no choice does.
+/// Chooses what each element was before, taking out as much as possible, so that injection gives
+/// `wanted`. `again` is what injection gives. False if no choice does.
 fn settle(
     elements: &mut [Element],
     wanted: &Value,
@@ -289,8 +294,8 @@ fn settle(
     true
 }
 
-/// Has one element stay, or stay partly: of those in one list that differs from the wanted one, the one with which it
-/// differs last or not at all. Returns what injection gives then.
+/// Has one element stay, or stay partly: of those in one list that differs from the wanted one, the
+/// one with which it differs last or not at all. Returns what injection gives then.
 fn keep_one(
     elements: &mut [Element],
     wanted: &Value,
@@ -329,8 +334,9 @@ fn keep_one(
 
 /// Choices for all elements in which more of a list stays, those first with which the least does.
 ///
-/// What stays is one element, or it and all before it, or it and some of those behind it and all before some place: the
-/// variables that tags refer to are inserted before these, everything else is appended.
+/// What stays is one element, or it and all before it, or it and some of those behind it and all
+/// before some place: the variables that tags refer to are inserted before these, everything else
+/// is appended.
 fn trials(elements: &[Element], list: List, rank: Rank, first: usize) -> Vec<Vec<usize>> {
     let of_list: Vec<usize> = (0..elements.len())
         .filter(|at| elements[*at].list == list && elements[*at].rank == rank)

@@ -1,7 +1,8 @@
 //! One YAML document as a tree of [`Node`]s.
 //!
-//! The parser underneath reads YAML 1.2 events with byte positions; what the scalars mean follows Kubernetes
-//! ([`resolve`](super::resolve)), as do merge keys: a merge overwrites keys above it and is overwritten by keys below.
+//! The parser underneath reads YAML 1.2 events with byte positions; what the scalars mean follows
+//! Kubernetes ([`resolve`](super::resolve)), as do merge keys: a merge overwrites keys above it and
+//! is overwritten by keys below.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,8 +18,8 @@ use super::SyntaxError;
 use super::node::{Entry, Kind, Node, Style};
 use super::resolve;
 
-/// How many values all aliases of a document may stand for together. A hostile document can nest aliases so that a
-/// few lines stand for billions of values.
+/// How many values all aliases of a document may stand for together. A hostile document can nest
+/// aliases so that a few lines stand for billions of values.
 const MAX_ALIASED_VALUES: usize = 100_000;
 
 /// Parses one document; `None` if it holds nothing but comments.
@@ -164,7 +165,8 @@ impl<'t> Builder<'t> {
                     .first()
                     .is_some_and(|item| item.span.start == place.start))
         {
-            // Of a list that is not indented, the parser gives the place of the first item, not of its dash.
+            // Of a list that is not indented, the parser gives the place of the first item, not of
+            // its dash.
             let before = self.text[..place.start].trim_end();
             if before.ends_with('-') {
                 place.start = before.len() - 1;
@@ -276,7 +278,8 @@ impl<'t> Builder<'t> {
         value.or_else(|error| self.fail(span, error.to_string()))
     }
 
-    /// The bytes of a scalar. Those of a block scalar end with its last line that counts, without the line feed.
+    /// The bytes of a scalar. Those of a block scalar end with its last line that counts, without
+    /// the line feed.
     fn scalar_span(&self, style: ScalarStyle, span: Span) -> Range<usize> {
         let span = range(span);
         if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
@@ -305,7 +308,8 @@ impl<'t> Builder<'t> {
         span.start..span.start + content.len()
     }
 
-    /// The place behind the colon of a key that ends at `key_end`, or behind the key if it has none (`{key}`, `? key`).
+    /// The place behind the colon of a key that ends at `key_end`, or behind the key if it has none
+    /// (`{key}`, `? key`).
     fn after_colon(&self, key_end: usize) -> usize {
         let rest = &self.text[key_end..];
         let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();

@@ -70,7 +70,8 @@ pub struct Settings {
     pub review_threads: usize,
     /// Who the clients are, and what for.
     pub clients: Clients,
-    /// How long to go on serving as before after the signal to end, while clients learn to go elsewhere.
+    /// How long to go on serving as before after the signal to end, while clients learn to go
+    /// elsewhere.
     pub shutdown_delay: Duration,
     /// How long requests in flight may take to finish at the end.
     pub grace_period: Duration,
@@ -160,8 +161,8 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// If an address is taken, there is no usable certificate, or a cluster is needed and can't be found. A cluster that
-    /// doesn't answer is no error.
+    /// If an address is taken, there is no usable certificate, or a cluster is needed and can't be
+    /// found. A cluster that doesn't answer is no error.
     pub async fn start(
         configuration: Configuration,
         settings: Settings,
@@ -308,7 +309,8 @@ impl Operator {
             drained = self.webhook.drain(self.grace_period) => drained,
             again = self.signals.next() => return Ended::Forced(again),
         };
-        // The probes answered until here: whoever asks during the drain learns that this replica is not ready.
+        // The probes answered until here: whoever asks during the drain learns that this replica is
+        // not ready.
         self.probes.drain(Duration::ZERO).await;
         if drained.aborted > 0 {
             tracing::warn!(
@@ -425,7 +427,8 @@ fn task_election(
     election
 }
 
-/// A client for the cluster. Where nothing but facts would be read there, doing without them is better than not starting.
+/// A client for the cluster. Where nothing but facts would be read there, doing without them is
+/// better than not starting.
 async fn connect(settings: &Settings) -> Result<Option<kube::Client>, StartError> {
     let Some(cluster) = &settings.cluster else {
         return Ok(None);

@@ -1,7 +1,8 @@
 //! The command line: parses it, runs one subcommand, turns its end into an exit code.
 //!
-//! Each subcommand is a file with an `Args` struct and a `run` function. Commands never print by themselves: they
-//! write to the [`Streams`] they are given, so tests run them in the same way as the shell does.
+//! Each subcommand is a file with an `Args` struct and a `run` function. Commands never print by
+//! themselves: they write to the [`Streams`] they are given, so tests run them in the same way as
+//! the shell does.
 
 pub mod check_config;
 pub mod config;
@@ -27,10 +28,11 @@ use crate::visible::Visible;
 
 /// What every command does when it did what it was asked for.
 pub const EXIT_OK: u8 = 0;
-/// The command was understood but could not do its work: a port in use, a file that can't be written.
-/// `check-config --strict` uses it for warnings.
+/// The command was understood but could not do its work: a port in use, a file that can't be
+/// written. `check-config --strict` uses it for warnings.
 pub const EXIT_FAILURE: u8 = 1;
-/// The command line, the configuration or a certificate is wrong: running again without changing it can't help.
+/// The command line, the configuration or a certificate is wrong: running again without changing it
+/// can't help.
 pub const EXIT_USAGE: u8 = 2;
 
 /// Puts observability into pods when they are created: APM libraries, a log sidecar, profilers.
@@ -102,7 +104,8 @@ Exit codes:
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Clap knows whether this is `--help` (standard output, 0) or a mistake (standard error, 2).
+        // Clap knows whether this is `--help` (standard output, 0) or a mistake (standard error,
+        // 2).
         Err(error) => error.exit(),
     };
     let (mut stdin, mut stdout, mut stderr) =
@@ -115,7 +118,8 @@ pub fn main() -> ExitCode {
     run(cli.command, &mut streams).into()
 }
 
-/// Runs one subcommand and reports its error, if any, as one line on standard error. Returns the exit code.
+/// Runs one subcommand and reports its error, if any, as one line on standard error. Returns the
+/// exit code.
 pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
     let result = match command {
         #[cfg(feature = "server")]

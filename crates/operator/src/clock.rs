@@ -1,9 +1,9 @@
 //! The wall clock, the one place that reads it.
 //!
-//! A clock can be anything: a machine without a battery starts in 1970, a broken one in the year 60,000. Text and
-//! certificates have four digits for a year, and libraries take for granted that it is after 1970. So what is read here
-//! is kept within bounds that all of them can express, with room for what is computed from it, and a process whose
-//! clock is wrong says so and goes on.
+//! A clock can be anything: a machine without a battery starts in 1970, a broken one in the year
+//! 60,000. Text and certificates have four digits for a year, and libraries take for granted that
+//! it is after 1970. So what is read here is kept within bounds that all of them can express, with
+//! room for what is computed from it, and a process whose clock is wrong says so and goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
-/// The first second that [`now`] returns, after 1970 began: a day in, so that certificates can be made backdated.
+/// The first second that [`now`] returns, after 1970 began: a day in, so that certificates can be
+/// made backdated.
 const FIRST: u64 = 24 * 60 * 60;
-/// The last second that [`now`] returns, after 1970 began: the start of the year 9000. What is made to last for
-/// centuries from then on still ends in a year of four digits.
+/// The last second that [`now`] returns, after 1970 began: the start of the year 9000. What is made
+/// to last for centuries from then on still ends in a year of four digits.
 const LAST: u64 = 221_845_392_000;
 /// The last second of the year 9999 after 1970 began: the last one that can be written.
 const LAST_WRITABLE: u64 = 253_402_300_799;
@@ -37,8 +38,9 @@ pub fn now() -> SystemTime {
     time
 }
 
-/// Whether the clock is within bounds now. Where it isn't, answers have no `Date`: the library that writes it panics. (On
-/// HTTP/1.1 it does so even when not asked for one, which ends the connection and nothing else.)
+/// Whether the clock is within bounds now. Where it isn't, answers have no `Date`: the library that
+/// writes it panics. (On HTTP/1.1 it does so even when not asked for one, which ends the connection
+/// and nothing else.)
 #[must_use]
 pub fn is_right() -> bool {
     let read = read();
@@ -51,7 +53,8 @@ pub fn since_1970() -> Duration {
     now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The time, or the nearest one that has a year of four digits after 1970: what certificates and log lines can say.
+/// The time, or the nearest one that has a year of four digits after 1970: what certificates and
+/// log lines can say.
 #[must_use]
 pub fn writable(time: SystemTime) -> SystemTime {
     within(time, 0, LAST_WRITABLE)

@@ -1,7 +1,8 @@
 //! The Kubernetes side: everything that talks to the API server, in tasks of its own.
 //!
-//! Nothing here is needed to answer an admission review. Each task watches or asks, puts what it learns into
-//! [`crate::state`], and goes on trying when the API server can't be reached or refuses; the last known facts stay.
+//! Nothing here is needed to answer an admission review. Each task watches or asks, puts what it
+//! learns into [`crate::state`], and goes on trying when the API server can't be reached or
+//! refuses; the last known facts stay.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -36,7 +37,8 @@ pub struct Settings {
     pub lease: Option<lease::Settings>,
     /// The objects of self-managed certificates, if certificates are that.
     pub certificates: Option<certificates::Settings>,
-    /// Whether the Leases of agents' leaders are watched. Without that, agents are told that this isn't the place.
+    /// Whether the Leases of agents' leaders are watched. Without that, agents are told that this
+    /// isn't the place.
     pub agent_leaders: bool,
     /// Whether ClusterLoggingConfigs are watched.
     pub logging_configs: bool,

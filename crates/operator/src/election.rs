@@ -1,5 +1,5 @@
-//! Task election on this replica: the state machine of [`datakit_operator_core::election::tasks`] behind a lock, a clock for it,
-//! and the question who decides.
+//! Task election on this replica: the state machine of [`datakit_operator_core::election::tasks`]
+//! behind a lock, a clock for it, and the question who decides.
 //!
 //! ```text
 //! an agent's poll ──▶ this replica holds the Lease ──▶ decides
@@ -8,11 +8,11 @@
 //!                                                      else 503: the agent keeps what it has
 //! ```
 //!
-//! Passing on is no opinion: a replica that can't read the Lease any more goes on doing it. Its agents would otherwise
-//! look dead to the one who decides.
+//! Passing on is no opinion: a replica that can't read the Lease any more goes on doing it. Its
+//! agents would otherwise look dead to the one who decides.
 //!
-//! There is never a second opinion: whoever can't be sure to hold the Lease at the moment of answering doesn't answer.
-//! docs/election.md has the whole model.
+//! There is never a second opinion: whoever can't be sure to hold the Lease at the moment of
+//! answering doesn't answer. docs/election.md has the whole model.
 
 mod args;
 pub mod forward;
@@ -215,7 +215,8 @@ impl Coordinator {
         }
     }
 
-    /// Declares agents dead in time and tells log, metrics and the next one who decides. Runs for ever.
+    /// Declares agents dead in time and tells log, metrics and the next one who decides. Runs for
+    /// ever.
     pub async fn run(self: Arc<Self>) {
         loop {
             let next = self.tick();
@@ -236,7 +237,8 @@ impl Coordinator {
                 }
                 return LONGEST_WAIT;
             }
-            // Whoever gets the Lease next: if it is this replica again, nobody has decided in between.
+            // Whoever gets the Lease next: if it is this replica again, nobody has decided in
+            // between.
             Leadership::Nobody { .. } => return LONGEST_WAIT,
         }
         let decision = self.decide(|election, now| {

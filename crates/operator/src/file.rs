@@ -1,7 +1,9 @@
-//! Files that others control: read with a limit, and written without following or replacing what isn't a file.
+//! Files that others control: read with a limit, and written without following or replacing what
+//! isn't a file.
 //!
-//! A path may lead to a pipe that nobody writes to, to a device without an end, or to a link that somebody prepared.
-//! None of these may hang this process, fill its memory or let it write where it wasn't meant to.
+//! A path may lead to a pipe that nobody writes to, to a device without an end, or to a link that
+//! somebody prepared. None of these may hang this process, fill its memory or let it write where it
+//! wasn't meant to.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,7 +17,8 @@ pub const MAX_CERTIFICATE: u64 = MIB;
 
 const MIB: u64 = 1024 * 1024;
 
-/// How many names for a temporary file are tried. Each is another one; all are taken only by intent.
+/// How many names for a temporary file are tried. Each is another one; all are taken only by
+/// intent.
 const ATTEMPTS: u32 = 16;
 
 /// Why a file is not read, or not replaced.
@@ -46,7 +49,8 @@ pub enum FileError {
     },
 }
 
-/// Reads a regular file, or one that links lead to, of at most `limit` bytes. Never waits for a pipe.
+/// Reads a regular file, or one that links lead to, of at most `limit` bytes. Never waits for a
+/// pipe.
 ///
 /// # Errors
 ///
@@ -98,12 +102,14 @@ fn read(file: File, metadata: &Metadata, limit: u64) -> Result<Vec<u8>, FileErro
     read_to_end(file, limit)
 }
 
-/// Puts a regular file with these bytes at the path, so that a reader sees either what was there or all of them. Only a
-/// regular file gives way: a link isn't followed, and a device, pipe or folder stays what it is.
+/// Puts a regular file with these bytes at the path, so that a reader sees either what was there or
+/// all of them. Only a regular file gives way: a link isn't followed, and a device, pipe or folder
+/// stays what it is.
 ///
 /// # Errors
 ///
-/// If there is something else, or the folder is missing, full or not writable. Then nothing has changed.
+/// If there is something else, or the folder is missing, full or not writable. Then nothing has
+/// changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let name = path.file_name().ok_or(FileError::InTheWay {
         found: "a directory",
@@ -125,7 +131,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let _ = std::fs::remove_file(&temporary);
         return Err(error.into());
     }
-    // That the name survives a power cut matters to nobody who can't start again; not every file system can promise it.
+    // That the name survives a power cut matters to nobody who can't start again; not every file
+    // system can promise it.
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -275,7 +282,8 @@ mod tests {
         assert_eq!(std::fs::read_link(at("link")).unwrap(), Path::new("victim"));
     }
 
-    /// Links prepared under the names that a temporary file may have are neither followed nor removed.
+    /// Links prepared under the names that a temporary file may have are neither followed nor
+    /// removed.
     #[test]
     fn prepared_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Routes: which request goes where, and what a request must be like to go there.
 //!
-//! Handlers can't fail: every outcome is a response. What a review answers is decided in core; here is only what HTTP
-//! adds to it.
+//! Handlers can't fail: every outcome is a response. What a review answers is decided in core; here
+//! is only what HTTP adds to it.
 
 pub mod body;
 pub mod election;

@@ -1,10 +1,11 @@
-//! Everything of the Datakit Operator that touches the world: sockets, TLS, files, logs and the command line.
+//! Everything of the Datakit Operator that touches the world: sockets, TLS, files, logs and the
+//! command line.
 //!
-//! What a pod becomes is decided in [`datakit_operator_core`], which knows none of these. A module here may use the
-//! modules listed above it, never those below.
+//! What a pod becomes is decided in [`datakit_operator_core`], which knows none of these. A module
+//! here may use the modules listed above it, never those below.
 //!
-//! Without the feature `server` only the commands are built that work on files: they need none of what a server needs,
-//! and are built in a fraction of the time.
+//! Without the feature `server` only the commands are built that work on files: they need none of
+//! what a server needs, and are built in a fraction of the time.
 
 #[cfg(feature = "server")]
 pub mod clock;

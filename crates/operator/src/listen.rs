@@ -6,11 +6,12 @@
 //!                    └─ one task per connection: TLS handshake, HTTP/1.1 or HTTP/2 by ALPN, and its requests
 //! ```
 //!
-//! When all places are taken and someone new comes, someone else gives way: who is idle, or sends a body slowly, or doesn't
-//! take an answer; strangers before clients that have proved themselves, and those before clients whose certificate says who
-//! they are. A client that opens many connections thus only displaces itself. While every connection is busy and quick, new
-//! ones wait in the kernel's queue. What clients make the process keep is taken from a [`Memory`]; when that is used up, who
-//! holds much of it and does nothing gives way.
+//! When all places are taken and someone new comes, someone else gives way: who is idle, or sends a
+//! body slowly, or doesn't take an answer; strangers before clients that have proved themselves,
+//! and those before clients whose certificate says who they are. A client that opens many
+//! connections thus only displaces itself. While every connection is busy and quick, new ones wait
+//! in the kernel's queue. What clients make the process keep is taken from a [`Memory`]; when that
+//! is used up, who holds much of it and does nothing gives way.
 
 mod activity;
 pub mod args;
@@ -47,18 +48,20 @@ use crate::tls::clients::ClientName;
 
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
-/// What the kernel keeps for a connection in each direction, in bytes; it makes the double of it. By itself it would
-/// take megabytes for a client that sends fast or reads slowly, and they count as memory of the container.
+/// What the kernel keeps for a connection in each direction, in bytes; it makes the double of it.
+/// By itself it would take megabytes for a client that sends fast or reads slowly, and they count
+/// as memory of the container.
 const SOCKET_BUFFER: u32 = 128 * 1024;
-/// Pause after the operating system refused to accept, usually for want of file descriptors: trying again at once
-/// would only keep a core busy.
+/// Pause after the operating system refused to accept, usually for want of file descriptors: trying
+/// again at once would only keep a core busy.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// While all places are taken by busy connections: how often to look for one that became idle.
 const FULL_RESCAN: Duration = Duration::from_millis(10);
-/// How often to look for connections that have been idle, or have left an answer unread, for too long.
+/// How often to look for connections that have been idle, or have left an answer unread, for too
+/// long.
 const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(1);
-/// While draining: a connection without a request for this long has nothing more to say, even if its peer does not
-/// close it.
+/// While draining: a connection without a request for this long has nothing more to say, even if
+/// its peer does not close it.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// At most one log line in this time about a listener that is full or can't accept.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -72,8 +75,8 @@ pub trait Handler: Send + Sync + 'static {
     fn no_room(&self) -> Answer;
 }
 
-/// Who is at the other end of a connection, as an extension of each of its requests. It is told once,
-/// when the connection begins: the certificates that a client presented aren't kept.
+/// Who is at the other end of a connection, as an extension of each of its requests. It is told
+/// once, when the connection begins: the certificates that a client presented aren't kept.
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: SocketAddr,
@@ -111,8 +114,8 @@ impl Peer {
     }
 }
 
-/// An extension of an answer: the client had better make a new connection for its next request, which may lead it to a
-/// server that can do more for it. Heeded over HTTP/1.1.
+/// An extension of an answer: the client had better make a new connection for its next request,
+/// which may lead it to a server that can do more for it. Heeded over HTTP/1.1.
 #[derive(Clone, Copy, Debug)]
 pub struct GoElsewhere;
 
@@ -208,7 +211,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Tells all connections of a listener that it is going to end, so that clients go elsewhere by themselves.
+/// Tells all connections of a listener that it is going to end, so that clients go elsewhere by
+/// themselves.
 #[derive(Debug, Default)]
 struct Leaving {
     begun: AtomicBool,
@@ -319,21 +323,24 @@ impl Running {
         self.address
     }
 
-    /// Goes on answering, new connections included, but asks clients to go elsewhere: by `Connection: close` with each
-    /// HTTP/1.1 answer, by GOAWAY over HTTP/2. A client that is busy has left when [`drain`](Self::drain) comes, which
-    /// otherwise would close a connection under a request that is on its way.
+    /// Goes on answering, new connections included, but asks clients to go elsewhere: by
+    /// `Connection: close` with each HTTP/1.1 answer, by GOAWAY over HTTP/2. A client that is busy
+    /// has left when [`drain`](Self::drain) comes, which otherwise would close a connection under a
+    /// request that is on its way.
     pub fn leave(&self) {
         self.leaving.begin();
     }
 
-    /// Refuses new connections from now on, lets requests in flight finish for up to `grace`, then cuts off the rest.
+    /// Refuses new connections from now on, lets requests in flight finish for up to `grace`, then
+    /// cuts off the rest.
     pub async fn drain(self, grace: Duration) -> Drained {
         // Fails only if the task is gone, which the join below tells as well.
         let _ = self.stop.send(grace);
         self.task.await.unwrap_or(Drained { aborted: 0 })
     }
 
-    /// Resolves if accepting ends by itself, which it never should: only a bug in it (a panic) does that.
+    /// Resolves if accepting ends by itself, which it never should: only a bug in it (a panic) does
+    /// that.
     pub async fn broken(&mut self) {
         let _ = (&mut self.task).await;
     }
@@ -413,7 +420,8 @@ async fn accept<H: Handler>(
     places.drain();
     let all_ended = async {
         while !places.is_empty() && !places.all_idle_for(GOODBYE) {
-            // Looks up now and then: connections that end tell, those that merely fall silent don't.
+            // Looks up now and then: connections that end tell, those that merely fall silent
+            // don't.
             let _ = timeout(GOODBYE / 4, places.one_ended()).await;
         }
     };

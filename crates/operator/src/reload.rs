@@ -1,7 +1,9 @@
-//! Files that may change while the process runs: a mounted ConfigMap or Secret, a certificate renewed by a tool.
+//! Files that may change while the process runs: a mounted ConfigMap or Secret, a certificate
+//! renewed by a tool.
 //!
-//! Files are read again every few seconds and their bytes compared. That sees every way in which files are replaced,
-//! the swapped symbolic link of a Kubernetes volume included, on every file system.
+//! Files are read again every few seconds and their bytes compared. That sees every way in which
+//! files are replaced, the swapped symbolic link of a Kubernetes volume included, on every file
+//! system.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,11 +23,13 @@ const MAX: u64 = if file::MAX_CONFIG > file::MAX_CERTIFICATE {
     file::MAX_CERTIFICATE
 };
 
-/// The bytes of some files when last looked at; nothing for one that can't be read, is too large or no regular file.
+/// The bytes of some files when last looked at; nothing for one that can't be read, is too large or
+/// no regular file.
 pub type Contents = Vec<Option<Vec<u8>>>;
 
-/// Calls `take_over` whenever the bytes of one of the files have changed since they were `seen`, and again while it says
-/// that they could not be taken over: half of a change may have been seen. SIGHUP makes it look at once.
+/// Calls `take_over` whenever the bytes of one of the files have changed since they were `seen`,
+/// and again while it says that they could not be taken over: half of a change may have been seen.
+/// SIGHUP makes it look at once.
 pub async fn on_change(
     paths: Vec<PathBuf>,
     mut seen: Contents,

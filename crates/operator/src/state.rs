@@ -1,6 +1,8 @@
-//! What the parts of a running operator share: written by whoever learns something, read by whoever answers.
+//! What the parts of a running operator share: written by whoever learns something, read by whoever
+//! answers.
 //!
-//! Everything here is read without waiting. [`crate::http`] and [`crate::cluster`] don't know each other; they meet here.
+//! Everything here is read without waiting. [`crate::http`] and [`crate::cluster`] don't know each
+//! other; they meet here.
 
 mod logging;
 
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use datakit_operator_core::inject::{Engine, ReviewContext};
 
-/// What a review is made with. Replaced as a whole, while reviews that have begun finish with what they began with.
+/// What a review is made with. Replaced as a whole, while reviews that have begun finish with what
+/// they began with.
 #[derive(Debug)]
 pub struct Reviewing {
     engine: ArcSwap<Engine>,
@@ -83,7 +86,8 @@ impl Readiness {
         self.0.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// Enters [`Phase::Ready`] if this is the start; a process that is shutting down stays that. Whether it did.
+    /// Enters [`Phase::Ready`] if this is the start; a process that is shutting down stays that.
+    /// Whether it did.
     pub fn become_ready(&self) -> bool {
         let (from, to) = (Phase::Starting as u8, Phase::Ready as u8);
         let phase = &self.0.phase;
@@ -168,10 +172,12 @@ impl Leadership {
         matches!(self, Self::Mine { until, .. } if Instant::now() + time < *until)
     }
 
-    /// Whether this replica, which gets its certificate from the installation's CA, may write that at this moment.
+    /// Whether this replica, which gets its certificate from the installation's CA, may write that
+    /// at this moment.
     ///
-    /// The holder does, but while an installation moves from certificates of another kind to these, the holder may be one
-    /// that doesn't. The replica that waits for a CA then makes it; of several, the first one to write wins.
+    /// The holder does, but while an installation moves from certificates of another kind to these,
+    /// the holder may be one that doesn't. The replica that waits for a CA then makes it; of
+    /// several, the first one to write wins.
     #[must_use]
     pub fn may_write_certificates(&self) -> bool {
         match self {

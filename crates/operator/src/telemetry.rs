@@ -1,7 +1,8 @@
 //! What the process says about itself: log lines on standard error and metrics for a scraper.
 //!
-//! Both are made for a path that is measured in microseconds. A log line is formatted into a buffer in memory and
-//! written by one thread of its own ([`sink`]); a counter is an atomic that was looked up before ([`metrics`]).
+//! Both are made for a path that is measured in microseconds. A log line is formatted into a buffer
+//! in memory and written by one thread of its own ([`sink`]); a counter is an atomic that was
+//! looked up before ([`metrics`]).
 
 pub mod cluster;
 pub mod counts;
@@ -23,11 +24,11 @@ use tracing::Level;
 /// Names and values, both from closed lists.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// Starts the logging of this process: every `tracing` event from `level` on goes to `output`, through the returned
-/// sink. Panics are logged as well, as one line like everything else.
+/// Starts the logging of this process: every `tracing` event from `level` on goes to `output`,
+/// through the returned sink. Panics are logged as well, as one line like everything else.
 ///
-/// A second call in one process (tests do that) leaves the first one's subscriber in place and still returns a sink
-/// of its own.
+/// A second call in one process (tests do that) leaves the first one's subscriber in place and
+/// still returns a sink of its own.
 pub fn start_logging(format: Format, level: Level, output: Box<dyn io::Write + Send>) -> Sink {
     let sink = Sink::start(format, level, output);
     let _ = tracing::subscriber::set_global_default(subscriber::LineSubscriber::new(sink.clone()));

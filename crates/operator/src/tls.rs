@@ -1,8 +1,9 @@
 //! TLS on the server's side: which certificate, from where, and with which algorithms.
 //!
-//! A certificate comes from files named on the command line, else from the files a container image or a mounted
-//! Secret provides at a fixed place, else it is made: in a cluster by the installation's authority, which [`rotation`]
-//! renews, and elsewhere at start by one that lives in memory.
+//! A certificate comes from files named on the command line, else from the files a container image
+//! or a mounted Secret provides at a fixed place, else it is made: in a cluster by the
+//! installation's authority, which [`rotation`] renews, and elsewhere at start by one that lives in
+//! memory.
 
 pub mod args;
 pub mod authority;
@@ -45,8 +46,8 @@ pub enum Source {
     Files(Pair),
     /// A certificate authority made for this process.
     Ephemeral(Names),
-    /// The authority of an installation in a cluster. Until it is known, a certificate made for this process is
-    /// presented: whoever doesn't verify certificates is served from the start.
+    /// The authority of an installation in a cluster. Until it is known, a certificate made for
+    /// this process is presented: whoever doesn't verify certificates is served from the start.
     Cluster(Names, rotation::Policy),
 }
 
@@ -61,7 +62,8 @@ pub struct Material {
     pub authorities: Vec<authority::Der>,
     /// The certificate of the ephemeral authority as PEM: what a client must trust.
     pub ca_pem: Option<String>,
-    /// What a person should know although it is no reason to refuse: an expired certificate, for example.
+    /// What a person should know although it is no reason to refuse: an expired certificate, for
+    /// example.
     pub warnings: Vec<String>,
 }
 
@@ -123,8 +125,8 @@ impl Source {
     }
 }
 
-/// Makes the acceptor: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1. Clients may present a certificate, which is how
-/// [`replicas`] know each other.
+/// Makes the acceptor: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1. Clients may present a
+/// certificate, which is how [`replicas`] know each other.
 ///
 /// # Errors
 ///
@@ -137,18 +139,20 @@ pub fn acceptor(identity: Arc<Identity>) -> Result<TlsAcceptor, TlsError> {
             .with_client_cert_verifier(replicas::AnyClient::new())
             .with_cert_resolver(identity);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Sessions aren't kept to be resumed: each would keep its client's certificates, and neither API servers nor agents
-    // ever resume one.
+    // Sessions aren't kept to be resumed: each would keep its client's certificates, and neither
+    // API servers nor agents ever resume one.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Saves the authority's certificate so that a reader sees either nothing, the old file or the whole new one.
+/// Saves the authority's certificate so that a reader sees either nothing, the old file or the
+/// whole new one.
 ///
 /// # Errors
 ///
-/// If the directory is missing or not writable, or there is something at the path that is no regular file.
+/// If the directory is missing or not writable, or there is something at the path that is no
+/// regular file.
 pub fn write_ca(path: &Path, pem: &str) -> Result<(), TlsError> {
     file::replace(path, pem.as_bytes()).map_err(|source| TlsError::WriteCa {
         path: path.to_owned(),

@@ -1,7 +1,7 @@
 //! Text from strangers where people look at it: in a log, on a terminal.
 //!
-//! What has no shape of its own can end a line, control a terminal, reorder what it shows or hide in a name that looks
-//! like another one. Such characters are shown by their number.
+//! What has no shape of its own can end a line, control a terminal, reorder what it shows or hide
+//! in a name that looks like another one. Such characters are shown by their number.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,15 +9,16 @@ use std::sync::LazyLock;
 
 use regex_syntax::hir::{Class, HirKind};
 
-/// What has no shape: control characters, formats, unassigned and private ones (`C`), blanks other than the one that is
-/// meant (`Z`), what Unicode says is to be shown as nothing (tags, variation selectors, fillers), and a Braille pattern without
-/// dots.
+/// What has no shape: control characters, formats, unassigned and private ones (`C`), blanks other
+/// than the one that is meant (`Z`), what Unicode says is to be shown as nothing (tags, variation
+/// selectors, fillers), and a Braille pattern without dots.
 const SHAPELESS: &str = r"[[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u{2800}]--[ ]]";
 
 /// First and last characters.
 type Ranges = Box<[(char, char)]>;
 
-/// The characters of [`SHAPELESS`] as ranges in ascending order, from the Unicode tables that regular expressions use.
+/// The characters of [`SHAPELESS`] as ranges in ascending order, from the Unicode tables that
+/// regular expressions use.
 static RANGES: LazyLock<Option<Ranges>> = LazyLock::new(|| {
     let parsed = regex_syntax::parse(SHAPELESS).ok()?;
     match parsed.kind() {
@@ -29,7 +30,8 @@ static RANGES: LazyLock<Option<Ranges>> = LazyLock::new(|| {
     }
 });
 
-/// Whether a character can be seen, and is only what it looks like. Of the blanks, only the ordinary one.
+/// Whether a character can be seen, and is only what it looks like. Of the blanks, only the
+/// ordinary one.
 #[must_use]
 pub fn is_visible(character: char) -> bool {
     if character.is_ascii() {
@@ -146,9 +148,9 @@ mod tests {
         }
     }
 
-    /// Whoever wrote the standard library looked at it on their own: what it escapes for being no graphic character is
-    /// escaped here, too. It also escapes marks that combine with the character before them, and its tables may know
-    /// other characters than ours.
+    /// Whoever wrote the standard library looked at it on their own: what it escapes for being no
+    /// graphic character is escaped here, too. It also escapes marks that combine with the
+    /// character before them, and its tables may know other characters than ours.
     #[test]
     fn nothing_that_the_standard_library_escapes_is_shown() {
         let parsed = regex_syntax::parse(r"[\p{Cn}\p{Grapheme_Extend}]").unwrap();

@@ -1,5 +1,5 @@
-//! Writes the seeds of a target into a folder: `cargo run --example seeds -- TARGET FOLDER`. Without arguments, prints the
-//! targets' names.
+//! Writes the seeds of a target into a folder: `cargo run --example seeds -- TARGET FOLDER`.
+//! Without arguments, prints the targets' names.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Laws about configurations: any text is loaded or refused with a reason, and whatever is loaded keeps the laws about
-//! pods.
+//! Laws about configurations: any text is loaded or refused with a reason, and whatever is loaded
+//! keeps the laws about pods.
 
 use datakit_operator_core::config::{Config, EnvOverrides};
 use datakit_operator_core::inject::Engine;

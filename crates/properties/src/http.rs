@@ -1,4 +1,5 @@
-//! Laws about the server: whatever a client sends, the answers are HTTP, and other clients are served as before.
+//! Laws about the server: whatever a client sends, the answers are HTTP, and other clients are
+//! served as before.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,7 +1,8 @@
-//! Laws that hold for every input, as functions of bytes: ordinary tests and the fuzzer call the same ones.
+//! Laws that hold for every input, as functions of bytes: ordinary tests and the fuzzer call the
+//! same ones.
 //!
-//! The judges here are written anew on purpose: they share no code with what they judge. A judge says what is wrong in a
-//! sentence; a panic of what it judges is a broken law, too.
+//! The judges here are written anew on purpose: they share no code with what they judge. A judge
+//! says what is wrong in a sentence; a panic of what it judges is a broken law, too.
 
 pub mod config;
 #[cfg(feature = "operator")]
@@ -34,8 +35,8 @@ pub enum Target {
     /// A text with manifests, as YAML or JSON: edited, injected and taken out again.
     #[cfg(feature = "operator")]
     Manifest,
-    /// What a client sends inside TLS to a server with small limits on bodies. The first byte chooses the protocol: odd for
-    /// HTTP/2.
+    /// What a client sends inside TLS to a server with small limits on bodies. The first byte
+    /// chooses the protocol: odd for HTTP/2.
     #[cfg(feature = "operator")]
     Http,
 }

@@ -1,5 +1,5 @@
-//! Laws about manifests: what isn't changed is written as it was read, what is changed is read back as it was meant, and what was
-//! injected can be taken out again.
+//! Laws about manifests: what isn't changed is written as it was read, what is changed is read back
+//! as it was meant, and what was injected can be taken out again.
 
 use datakit_operator_core::inject::inject_pod;
 use datakit_operator_manifest::patch::apply;

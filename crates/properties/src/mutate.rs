@@ -71,7 +71,8 @@ impl Numbers {
     }
 }
 
-/// A seed with a few changes: bytes, stretches that go, come twice or come from another seed, and words.
+/// A seed with a few changes: bytes, stretches that go, come twice or come from another seed, and
+/// words.
 #[must_use]
 pub fn mutated(seed: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = seed.to_vec();

@@ -1,5 +1,5 @@
-//! Laws about one pod: nothing of the user's is lost, what is valid stays valid, injecting twice is injecting once, and what
-//! is skipped leaves no trace.
+//! Laws about one pod: nothing of the user's is lost, what is valid stays valid, injecting twice is
+//! injecting once, and what is skipped leaves no trace.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -31,7 +31,8 @@ const TRACES: [(&str, &[&str]); 5] = [
     ("profiler", &["datakit-profiler-volume", "SYS_ADMIN"]),
 ];
 
-/// Rules for the features that the built-in configuration has none for. Labels and annotations ask for them.
+/// Rules for the features that the built-in configuration has none for. Labels and annotations ask
+/// for them.
 const MORE_RULES: &str = r#"{
     "otels": [
         {"namespace_selectors": ["*"], "check_annotation": true, "language": "java", "image": "java:1",
@@ -241,7 +242,8 @@ pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdic
     Ok(())
 }
 
-/// Whether a volume of one feature's name may turn up in another's mounts because the pod has such a volume itself.
+/// Whether a volume of one feature's name may turn up in another's mounts because the pod has such
+/// a volume itself.
 fn reuses(injection: &Injection<'_>) -> bool {
     let names = [
         "datakit-auto-instrument",
@@ -254,8 +256,8 @@ fn reuses(injection: &Injection<'_>) -> bool {
     volumes.any(|volume| names.contains(&volume.name.as_ref()))
 }
 
-/// Whether `after` has all of `before`: objects all keys, lists all elements in their order; leaves are equal, but for the
-/// few that injection may change.
+/// Whether `after` has all of `before`: objects all keys, lists all elements in their order; leaves
+/// are equal, but for the few that injection may change.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Laws about polls of agents: a body is refused with a reason or within the limits, and no two agents that live are told to
-//! run the same input.
+//! Laws about polls of agents: a body is refused with a reason or within the limits, and no two
+//! agents that live are told to run the same input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub fn check(bytes: &[u8]) -> Verdict {
         told.retain(|_, (_, when)| now.saturating_sub(*when) <= timeout);
         let before = told.get(poll.id()).map(|(inputs, _)| inputs.clone());
         for (agent, (others, _)) in &told {
-            // An agent may say that it runs what another one runs, too; that it was told to is another matter.
+            // An agent may say that it runs what another one runs, too; that it was told to is
+            // another matter.
             let new = inputs.iter().find(|input| {
                 others.contains(*input)
                     && !known.contains(input.as_str())

@@ -1,4 +1,5 @@
-//! Where fuzzing and mutating begin: the golden cases of `testdata`, and a few of each kind that are not there.
+//! Where fuzzing and mutating begin: the golden cases of `testdata`, and a few of each kind that
+//! are not there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,8 @@ fn http() -> io::Result<Vec<Vec<u8>>> {
     );
     let twice = format!("{whole}GET /ping HTTP/1.1\r\nhost: a\r\n\r\n");
     let poll = "\0POST /v1/datakit/election HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n{\"id\":\"a\"}";
-    // A preface, settings, a request by indexed headers with a body of two pieces, a ping and a reset.
+    // A preface, settings, a request by indexed headers with a body of two pieces, a ping and a
+    // reset.
     let mut frames = b"\x01PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap_or_default();

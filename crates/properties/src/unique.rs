@@ -1,4 +1,5 @@
-//! JSON in which no key is repeated: what that means depends on who reads it, and no API server writes it.
+//! JSON in which no key is repeated: what that means depends on who reads it, and no API server
+//! writes it.
 
 use std::fmt;
 

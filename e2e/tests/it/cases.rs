@@ -20,8 +20,8 @@ struct Case {
     namespace: Option<String>,
 }
 
-/// Cases whose pod the API server changes, before it asks, in a way that matters: it sets absent requests to the limits,
-/// and drops kinds of volumes that it doesn't know.
+/// Cases whose pod the API server changes, before it asks, in a way that matters: it sets absent
+/// requests to the limits, and drops kinds of volumes that it doesn't know.
 const CHANGED_BEFORE: [&str; 2] = [
     "env-resource-references-without-a-resource-are-left-out",
     "logfwd-path-on-unknown-kind-of-volume-is-skipped",

@@ -1,6 +1,8 @@
-//! Certificates that look after themselves: they are made, registered, renewed and repaired, and no pod notices.
+//! Certificates that look after themselves: they are made, registered, renewed and repaired, and no
+//! pod notices.
 //!
-//! The API server finds the operator by its Service, so the name in the certificate is verified as in a cluster.
+//! The API server finds the operator by its Service, so the name in the certificate is verified as
+//! in a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -123,7 +125,8 @@ async fn renewals_go_unnoticed() -> Result<()> {
 #[ignore = "needs the control plane: run e2e/run"]
 async fn a_damaged_secret_is_repaired() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    // Short enough for a new authority to be trusted by everybody soon, and too long for a renewal in between.
+    // Short enough for a new authority to be trusted by everybody soon, and too long for a renewal
+    // in between.
     let flags = ["--leaf-lifetime=20s", "--lease-duration=3s"];
     let installation = Installation::new(&cluster, "repaired", &flags).await?;
     let members = installation.start_many(2).await?;

@@ -1,5 +1,5 @@
-//! One thing after another is done to three replicas and the API server, in an order made from a seed; after each, everything is
-//! as it should be again, and at the end not one pod is missed.
+//! One thing after another is done to three replicas and the API server, in an order made from a
+//! seed; after each, everything is as it should be again, and at the end not one pod is missed.
 //!
 //! `e2e/run chaos::` runs this, and nothing else does: it disturbs all who share the control plane.
 //! `E2E_CHAOS_ROUNDS` says how many things are done (12), `E2E_SEED` in which order.
@@ -179,7 +179,8 @@ async fn start(
     })
 }
 
-/// Waits until every replica is ready, one of them holds the Lease, each presents what is registered, and pods are injected.
+/// Waits until every replica is ready, one of them holds the Lease, each presents what is
+/// registered, and pods are injected.
 async fn until_well(installation: &Installation, standing: &mut [Standing]) -> Result<()> {
     for one in standing.iter_mut() {
         one.member.replica.until_ready().await?;

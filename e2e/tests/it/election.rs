@@ -1,6 +1,7 @@
 //! Task election: fifty agents and three replicas, and whatever may happen to them.
 //!
-//! Agents poll ten times as often as real ones, so that nothing takes long; the operator's time-outs are shortened, too.
+//! Agents poll ten times as often as real ones, so that nothing takes long; the operator's
+//! time-outs are shortened, too.
 
 mod files;
 mod leaders;
@@ -152,8 +153,8 @@ async fn two_that_know_nothing_of_each_other_are_noticed() -> Result<()> {
     Ok(())
 }
 
-/// Ten agents die: their inputs run elsewhere in time, and the others' run where they ran. Nothing is moved when they
-/// come back.
+/// Ten agents die: their inputs run elsewhere in time, and the others' run where they ran. Nothing
+/// is moved when they come back.
 async fn agents_die_and_come_back(town: &mut Town) -> Result<()> {
     let before = town.referee.running();
     let mut dying: Vec<String> = (0..7).map(|number| format!("node-{number:02}")).collect();
@@ -255,7 +256,8 @@ async fn strike(town: &mut Town, blow: Blow) -> Result<()> {
     town.referee.check()
 }
 
-/// A replica that doesn't decide can't reach the API server, for longer than an agent may be silent. Agents stay with it.
+/// A replica that doesn't decide can't reach the API server, for longer than an agent may be
+/// silent. Agents stay with it.
 async fn a_follower_is_cut_off(town: &Town) -> Result<()> {
     town.spread().await?;
     let before = town.referee.running();
@@ -280,9 +282,9 @@ async fn a_follower_is_cut_off(town: &Town) -> Result<()> {
     assert_tables(town).await
 }
 
-/// Every replica is replaced by a new one, beginning with two that decide, the second before it has listened long
-/// enough. One agent runs everything that it offers. Others that offer the same are started meanwhile, and so say the
-/// same as it does.
+/// Every replica is replaced by a new one, beginning with two that decide, the second before it has
+/// listened long enough. One agent runs everything that it offers. Others that offer the same are
+/// started meanwhile, and so say the same as it does.
 async fn roll(town: &mut Town) -> Result<()> {
     let before = town.referee.running();
     let mut old = Vec::new();
@@ -353,8 +355,8 @@ fn assert_stayed(
     }
 }
 
-/// Of all agents with one list, none has more than an equal share of all that the list has, and the heaviest of it.
-/// Whoever got an input had the least of all that could have got it.
+/// Of all agents with one list, none has more than an equal share of all that the list has, and the
+/// heaviest of it. Whoever got an input had the least of all that could have got it.
 fn assert_balanced(referee: &Referee) {
     let (running, offers) = (referee.running(), referee.offers());
     for (agent, list) in &offers {

@@ -1,4 +1,5 @@
-//! The examples, applied as they are, and the commands by which the documentation has users check the result.
+//! The examples, applied as they are, and the commands by which the documentation has users check
+//! the result.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! Fields that no type of the operator knows, some of them as new as the API server itself, survive injection.
+//! Fields that no type of the operator knows, some of them as new as the API server itself, survive
+//! injection.
 
 use anyhow::Result;
 use datakit_operator_e2e::cluster::{Cluster, Mode, refusal};

@@ -1,4 +1,5 @@
-//! Pods made by chance from the shapes that are hard to inject: what stands where the operator wants to put something.
+//! Pods made by chance from the shapes that are hard to inject: what stands where the operator
+//! wants to put something.
 
 use serde_json::{Map, Value, json};
 

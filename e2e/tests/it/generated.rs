@@ -1,4 +1,5 @@
-//! Pods made by chance: what the API server accepts without the operator it accepts with it, and nothing is lost.
+//! Pods made by chance: what the API server accepts without the operator it accepts with it, and
+//! nothing is lost.
 
 use std::time::{Duration, Instant};
 

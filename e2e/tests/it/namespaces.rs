@@ -1,4 +1,5 @@
-//! An operator that knows the cluster: what the API server would refuse because of what is added is not added, or fitted.
+//! An operator that knows the cluster: what the API server would refuse because of what is added is
+//! not added, or fitted.
 
 use anyhow::Result;
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace, refusal};
@@ -83,7 +84,8 @@ async fn profilers(cluster: &Cluster, injected: &Injected, name: &str) -> Result
         // From the very first pod on it is at least not refused, whatever is known by then.
         let first = strict.create_pod(&asks, Mode::DryRun).await?;
         assert!(!has_traces(&first.pod), "{level}: {:#}", first.pod);
-        // A pod that asks for root nowhere is told the level; one that forbids root is told that first.
+        // A pod that asks for root nowhere is told the level; one that forbids root is told that
+        // first.
         if level == "baseline" {
             let said = "enforces Pod Security level baseline";
             let pod = until_said(&strict, &asks, said).await?;

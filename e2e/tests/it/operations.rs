@@ -1,4 +1,5 @@
-//! What docs/operations.md says is so: its commands are run as they stand there, and what it names exists.
+//! What docs/operations.md says is so: its commands are run as they stand there, and what it names
+//! exists.
 
 mod document;
 mod follow;
@@ -28,7 +29,8 @@ const ALONE: &str = "OPERATIONS_ALONE";
 /// How long following it may take; far more than it does.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Follows the document in a cluster of its own, since it says which names things have and the others use them, too.
+/// Follows the document in a cluster of its own, since it says which names things have and the
+/// others use them, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn can_be_followed() -> Result<()> {

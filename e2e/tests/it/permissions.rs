@@ -135,7 +135,8 @@ async fn no_way_for_longer_than_an_authority_lasts() -> Result<()> {
     until_injected(installation.pods()).await
 }
 
-/// Waits until an operator has counted more failures to reach or to use the API server than it has by now.
+/// Waits until an operator has counted more failures to reach or to use the API server than it has
+/// by now.
 async fn until_errors(member: &Member) -> Result<()> {
     let count = || async { member.replica.metric(ERRORS, &[]).await.unwrap_or(0.0) };
     let before = count().await;

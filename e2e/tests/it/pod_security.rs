@@ -1,4 +1,5 @@
-//! In namespaces that enforce a Pod Security level, pods that keep it are injected and stay within it.
+//! In namespaces that enforce a Pod Security level, pods that keep it are injected and stay within
+//! it.
 
 use anyhow::Result;
 use datakit_operator_e2e::cluster::{Cluster, Mode};

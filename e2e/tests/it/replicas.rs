@@ -74,8 +74,9 @@ async fn a_renewal_that_a_dying_holder_began_is_finished() -> Result<()> {
     holder.retire().await?;
     until_injected(installation.pods()).await?;
     let traffic = Traffic::start(installation.pods());
-    // These connections are idle until the renewal, and must be there still: the API server, which keeps connections for
-    // 90 s, has no way to tell that one is being closed while it sends a request.
+    // These connections are idle until the renewal, and must be there still: the API server, which
+    // keeps connections for 90 s, has no way to tell that one is being closed while it sends a
+    // request.
     let mut seen = Seen::of(&installation, &members).await?;
     let first = installation.stored().await?.certificate;
     let begun = wait::until("a new authority", || async {
@@ -117,7 +118,8 @@ async fn a_holder_that_is_stopped_lets_go() -> Result<()> {
     let traffic = Traffic::start(installation.pods());
     let holder = installation.until_held_by_other("").await?;
     assert_eq!(taken(&mut members, &holder).stop().await?, Some(0));
-    // The one that is left looks again after a quarter of the duration; one that starts looks at once.
+    // The one that is left looks again after a quarter of the duration; one that starts looks at
+    // once.
     let mut newcomer = installation.start("pod-2").await?;
     newcomer.replica.until_ready().await?;
     assert_eq!(installation.until_held_by_other("").await?, "pod-2");

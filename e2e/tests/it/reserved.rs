@@ -1,5 +1,5 @@
-//! The chart's policy about containers that bear the operator's names: what the operator injects passes, whatever it is
-//! configured to inject, and nothing else of these names does.
+//! The chart's policy about containers that bear the operator's names: what the operator injects
+//! passes, whatever it is configured to inject, and nothing else of these names does.
 
 use anyhow::{Context, Result, ensure};
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace, refusal};

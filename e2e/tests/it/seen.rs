@@ -44,8 +44,8 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// Looks at everything now. A certificate that the registered authorities don't vouch for, a lost connection and a
-    /// replica that isn't ready are faults at any time.
+    /// Looks at everything now. A certificate that the registered authorities don't vouch for, a
+    /// lost connection and a replica that isn't ready are faults at any time.
     pub(crate) async fn glance(&mut self) -> Result<()> {
         let bundle = self.installation.bundle().await?;
         let registered = certificates(&bundle)?;
@@ -88,7 +88,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Fails unless the stored authority is whole, registered, and the one by which all replicas are known.
+/// Fails unless the stored authority is whole, registered, and the one by which all replicas are
+/// known.
 pub(crate) async fn is_in_use(installation: &Installation, members: &[Member]) -> Result<()> {
     let stored = installation.stored().await?;
     assert_pair(&stored.certificate, &stored.key)?;

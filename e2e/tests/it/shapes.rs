@@ -61,8 +61,8 @@ impl Feature {
         pod["metadata"]["annotations"][key] = value.into();
     }
 
-    /// Fails unless all of it is in a pod whose own containers are `apps`. `native`: the sidecar of logfwd is one that
-    /// ends with a Job.
+    /// Fails unless all of it is in a pod whose own containers are `apps`. `native`: the sidecar of
+    /// logfwd is one that ends with a Job.
     pub(crate) fn assert_in(self, pod: &Value, apps: &[&str], native: bool) {
         match self {
             Self::Ddtrace(_, variable) => {

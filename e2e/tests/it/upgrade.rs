@@ -1,5 +1,5 @@
-//! Installations as people make them, updated while pods are being created: the Deployment controller is the real one,
-//! and the pods it makes are processes.
+//! Installations as people make them, updated while pods are being created: the Deployment
+//! controller is the real one, and the pods it makes are processes.
 
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,8 @@ async fn by_applying_the_file_again() -> Result<()> {
     site.finish().await
 }
 
-/// Where an operator is installed: a namespace of its name whose pods run, and one for pods that it injects.
+/// Where an operator is installed: a namespace of its name whose pods run, and one for pods that it
+/// injects.
 struct Site {
     name: &'static str,
     own: Namespace,
@@ -154,7 +155,8 @@ impl Site {
         Ok(self.own.cluster().get(path).await?)
     }
 
-    /// Waits until the Deployment has this many available pods of its newest template, and no others are left.
+    /// Waits until the Deployment has this many available pods of its newest template, and no
+    /// others are left.
     async fn until_rolled_out(&self, count: usize) -> Result<()> {
         let path = format!("/apis/apps/v1/namespaces/{0}/deployments/{0}", self.name);
         wait::until("the Deployment", || async {
@@ -175,7 +177,8 @@ impl Site {
         .await?
     }
 
-    /// Waits until many pods in a row, which can't all have met the same replica, get this version of a library.
+    /// Waits until many pods in a row, which can't all have met the same replica, get this version
+    /// of a library.
     async fn until_all_inject(&self, version: &str) -> Result<()> {
         wait::until(&format!("pods with {version}"), || async {
             for _ in 0..20 {
@@ -218,8 +221,8 @@ impl Site {
         Ok((secret, bundle.clone()))
     }
 
-    /// Fails if any pod ran otherwise than it should, or had anything to complain about: a permission that is missing
-    /// would be that.
+    /// Fails if any pod ran otherwise than it should, or had anything to complain about: a
+    /// permission that is missing would be that.
     async fn finish(self) -> Result<()> {
         for log in self.kubelet.logs()? {
             let mut lines = log.lines();

@@ -1,4 +1,5 @@
-//! The document as a whole: the settings of the operator, and the rules of each form in their order of precedence.
+//! The document as a whole: the settings of the operator, and the rules of each form in their order
+//! of precedence.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -132,7 +133,8 @@ impl Lowering<'_> {
         config
     }
 
-    /// The rules of all forms, those that win first: `admission_inject`, then `admission_inject_v2`.
+    /// The rules of all forms, those that win first: `admission_inject`, then
+    /// `admission_inject_v2`.
     fn rules(&mut self, root: &Section<'_>) -> Vec<Rule> {
         let v1 = self.v1(root);
         let v2 = self.v2(root);

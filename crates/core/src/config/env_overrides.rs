@@ -1,4 +1,5 @@
-//! Settings by environment variables, which the JSON document replaced long ago and which still win over it.
+//! Settings by environment variables, which the JSON document replaced long ago and which still win
+//! over it.
 
 use crate::diagnostic::Diagnostic;
 

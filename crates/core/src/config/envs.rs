@@ -123,8 +123,8 @@ fn entry<'n>(
     }
 }
 
-/// Kubernetes expands `$(NAME)` only from variables that come earlier in the same list. A name that isn't in this list
-/// may come from the container itself.
+/// Kubernetes expands `$(NAME)` only from variables that come earlier in the same list. A name that
+/// isn't in this list may come from the container itself.
 fn check_order(reader: &mut Reader, path: &str, texts: &[(&str, &str)]) {
     for (index, (name, text)) in texts.iter().enumerate() {
         let mut seen = Vec::new();

@@ -1,6 +1,7 @@
 //! A list of logs to collect, as the log sidecar and the agent read it: a JSON array in a text.
 //!
-//! Whoever reads it gives up on the whole list where one value has the wrong type, so that is checked here.
+//! Whoever reads it gives up on the whole list where one value has the wrong type, so that is
+//! checked here.
 
 use super::reader::{Reader, Section, child};
 use super::tree::{self, Node};
@@ -13,8 +14,9 @@ pub struct LogConfigs {
     paths: Vec<String>,
 }
 
-/// The longest text that one environment variable can hold and a program still be started: 128 KiB with the variable's
-/// name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>). All annotations of a pod together may
+/// The longest text that one environment variable can hold and a program still be started: 128 KiB
+/// with the variable's name (`MAX_ARG_STRLEN` in
+/// <https://man7.org/linux/man-pages/man2/execve.2.html>). All annotations of a pod together may
 /// have twice as much.
 const LONGEST: usize = 128 * 1024 - "LOGFWD_LOG_CONFIGS=\0".len();
 
@@ -40,7 +42,8 @@ const KEYS: [(&str, Kind); 13] = [
 pub(super) enum ReadBy {
     /// The log sidecar, by a variable: it takes each entry with a path for files.
     Sidecar,
-    /// The agent, by an annotation that has the text as it is written: only entries of type `file` are files.
+    /// The agent, by an annotation that has the text as it is written: only entries of type `file`
+    /// are files.
     Agent,
 }
 

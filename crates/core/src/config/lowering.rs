@@ -37,8 +37,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// One text from the document, and from the deprecated `variable` on top of it. `parse` may accept a text with a
-    /// remark; a text that it refuses leaves things as they are without it.
+    /// One text from the document, and from the deprecated `variable` on top of it. `parse` may
+    /// accept a text with a remark; a text that it refuses leaves things as they are without it.
     pub(super) fn setting<T>(
         &mut self,
         section: &Section<'_>,

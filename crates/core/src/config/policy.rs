@@ -1,7 +1,8 @@
 //! Who may ask for what: `admission_policy`.
 //!
-//! A policy that can't be read must not allow more than its author meant. So what can't be read here allows nothing, other
-//! than elsewhere in the configuration, where it is left out: `null`, unknown keys, and a policy at the wrong place included.
+//! A policy that can't be read must not allow more than its author meant. So what can't be read
+//! here allows nothing, other than elsewhere in the configuration, where it is left out: `null`,
+//! unknown keys, and a policy at the wrong place included.
 
 use super::reader::{Reader, Section, child};
 use super::rule::Feature;
@@ -102,8 +103,8 @@ impl Default for AllowList {
     }
 }
 
-/// Takes out of an object what is no `known` key and was probably meant to be the policy, which nobody would read there.
-/// Returns the paths.
+/// Takes out of an object what is no `known` key and was probably meant to be the policy, which
+/// nobody would read there. Returns the paths.
 pub(super) fn take_misplaced(
     path: &str,
     entries: &mut Vec<(String, Node)>,

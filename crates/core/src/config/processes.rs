@@ -7,11 +7,13 @@ use crate::diagnostic::Diagnostic;
 /// The variables without which flameshot can't be added.
 const NEEDED: [&str; 2] = ["FLAMESHOT_PROFILING_PATH", "FLAMESHOT_HTTP_LOCAL_PORT"];
 
-/// The longest text that one environment variable can hold and a program still be started: 128 KiB with the variable's
-/// name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
+/// The longest text that one environment variable can hold and a program still be started: 128 KiB
+/// with the variable's name (`MAX_ARG_STRLEN` in
+/// <https://man7.org/linux/man-pages/man2/execve.2.html>).
 const LONGEST: usize = 128 * 1024 - "FLAMESHOT_PROCESSES=\0".len();
 
-/// Reads the text at a key, and looks for what flameshot needs besides. Empty where it can't be used.
+/// Reads the text at a key, and looks for what flameshot needs besides. Empty where it can't be
+/// used.
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>, key: &str) -> String {
     let envs = match section.get("envs") {
         Some(Node::Object(entries)) => entries.as_slice(),

@@ -14,7 +14,8 @@ pub(super) struct Reader {
 /// for this program.
 const MOST_LOOKED_UP: usize = 100;
 
-/// An object of the document: its known fields and where it stands. Absent and `null` objects are empty sections.
+/// An object of the document: its known fields and where it stands. Absent and `null` objects are
+/// empty sections.
 #[derive(Debug)]
 pub(super) struct Section<'n> {
     pub(super) path: String,
@@ -36,8 +37,8 @@ impl Reader {
             .count()
     }
 
-    /// Sorts an object's entries into the `known` keys. Keys match without regard to case, the last of several counts,
-    /// `null` is as good as absent; whatever else is there is reported.
+    /// Sorts an object's entries into the `known` keys. Keys match without regard to case, the last
+    /// of several counts, `null` is as good as absent; whatever else is there is reported.
     pub(super) fn section<'n>(
         &mut self,
         path: String,

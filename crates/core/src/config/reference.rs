@@ -32,8 +32,8 @@ const FIELDS: [&str; 9] = [
     "status.podIPs",
 ];
 
-/// Reads a value. It is a reference only if the whole text is one; else it is the text itself, with a remark if it looks
-/// as if a reference had been meant.
+/// Reads a value. It is a reference only if the whole text is one; else it is the text itself, with
+/// a remark if it looks as if a reference had been meant.
 pub(super) fn parse(text: &str) -> (EnvValue, Option<Lookalike>) {
     let literal = || EnvValue::Literal(text.to_owned());
     match whole(text) {

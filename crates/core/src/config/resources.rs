@@ -35,8 +35,8 @@ impl Default for Resources {
     }
 }
 
-/// Reads `resources` of a feature's section. What is given replaces the default as a whole; one bad amount brings the
-/// whole default back, because half of each could contradict the other.
+/// Reads `resources` of a feature's section. What is given replaces the default as a whole; one bad
+/// amount brings the whole default back, because half of each could contradict the other.
 pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
     let errors = reader.errors();
     let section = reader.object(feature, "resources", &["requests", "limits"]);

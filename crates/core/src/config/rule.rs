@@ -1,7 +1,8 @@
 //! The rule: one way for a pod to get a feature.
 //!
-//! Every form of document is lowered into one list of rules, in order of precedence: the first rule of a feature that
-//! fits a pod says what the pod gets. Whoever reads rules doesn't know which form they came from.
+//! Every form of document is lowered into one list of rules, in order of precedence: the first rule
+//! of a feature that fits a pod says what the pod gets. Whoever reads rules doesn't know which form
+//! they came from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,8 +67,8 @@ pub struct Rule {
     pub extra: Extra,
 }
 
-/// Where a rule stands: a path in the configuration, such as `admission_inject.ddtrace`, and the rule's name if it has
-/// one.
+/// Where a rule stands: a path in the configuration, such as `admission_inject.ddtrace`, and the
+/// rule's name if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub(super) form: Form,
@@ -75,8 +76,8 @@ pub struct Origin {
     name: Arc<str>,
 }
 
-/// The form of document that a rule is written in, so that it is written in the same one again. Nothing but that may
-/// depend on it.
+/// The form of document that a rule is written in, so that it is written in the same one again.
+/// Nothing but that may depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A section for each feature: `admission_inject`.
@@ -85,11 +86,12 @@ pub(super) enum Form {
     V2,
 }
 
-/// Which pods a rule fits: all conditions have to hold. A rule without any condition fits no pod, so that nothing is
-/// injected everywhere by leaving something out.
+/// Which pods a rule fits: all conditions have to hold. A rule without any condition fits no pod,
+/// so that nothing is injected everywhere by leaving something out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct When {
-    /// An annotation of the pod has to ask for the feature, in the rule's language. Its value may choose the version.
+    /// An annotation of the pod has to ask for the feature, in the rule's language. Its value may
+    /// choose the version.
     pub annotation: bool,
     /// One of these has to fit the pod's namespace; if there is none, each namespace does.
     pub namespaces: Vec<NamespacePattern>,
@@ -109,8 +111,8 @@ pub enum Extra {
     Logfwd {
         /// Which kind of container the sidecar becomes.
         sidecar_mode: SidecarMode,
-        /// What it collects besides what the pod's annotation says, which then needs to say nothing. `None` where the
-        /// annotation alone says it.
+        /// What it collects besides what the pod's annotation says, which then needs to say
+        /// nothing. `None` where the annotation alone says it.
         sources: Option<LogSources>,
     },
     /// Of flameshot.
@@ -120,7 +122,8 @@ pub enum Extra {
         /// Whether Prometheus is told by annotations where its metrics are.
         prometheus_annotations: bool,
     },
-    /// What the agent is told to collect; `None` where pods that the rule fits are left as they are.
+    /// What the agent is told to collect; `None` where pods that the rule fits are left as they
+    /// are.
     Logging(Option<LogConfigs>),
 }
 
@@ -167,8 +170,8 @@ impl Feature {
         }
     }
 
-    /// Whether the value of an annotation chooses the version of the image. That of logfwd says what to collect, and
-    /// flameshot and logging have none.
+    /// Whether the value of an annotation chooses the version of the image. That of logfwd says
+    /// what to collect, and flameshot and logging have none.
     pub const fn has_versions(self) -> bool {
         !matches!(self, Self::Logfwd | Self::Flameshot | Self::Logging)
     }

@@ -1,8 +1,9 @@
-//! The `security_context` block: read into its fields by the API server's rules, then passed on as it is.
+//! The `security_context` block: read into its fields by the API server's rules, then passed on as
+//! it is.
 //!
 //! The rules are those of
-//! <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>. Pod Security
-//! admission may still forbid the context in a namespace.
+//! <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>.
+//! Pod Security admission may still forbid the context in a namespace.
 
 use std::borrow::Cow;
 
@@ -72,8 +73,8 @@ const CAPABILITIES: [&str; 42] = [
     "WAKE_ALARM",
 ];
 
-/// Reads `security_context` of a feature's section. Half a security context could be worse than none, so one mistake
-/// takes the whole block out.
+/// Reads `security_context` of a feature's section. Half a security context could be worse than
+/// none, so one mistake takes the whole block out.
 pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Option<SecurityContext> {
     let node = feature.get("security_context")?;
     let path = feature.path("security_context");
@@ -141,7 +142,8 @@ impl Check<'_> {
         }
     }
 
-    /// The fields of an object that aren't null. Kubernetes takes keys as they are spelled and once only.
+    /// The fields of an object that aren't null. Kubernetes takes keys as they are spelled and once
+    /// only.
     fn fields<'n>(
         &mut self,
         path: &str,

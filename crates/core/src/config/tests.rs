@@ -38,8 +38,8 @@ fn check_with(text: &str, vars: &[(&str, &str)], expected: &Expect) {
     assert_eq!(meaning(load(&config.to_json()).0), meaning(config));
 }
 
-/// A configuration without what says where its rules stand: of a list in which entries were left out, the others stand
-/// elsewhere once it is written again.
+/// A configuration without what says where its rules stand: of a list in which entries were left
+/// out, the others stand elsewhere once it is written again.
 fn meaning(mut config: Config) -> Config {
     for rule in &mut config.rules {
         if rule.origin.form == rule::Form::V2 {

@@ -1,7 +1,7 @@
 //! Lowers the `admission_inject` schema into rules.
 //!
-//! A pod's annotation is asked first, language by language, then label selectors, then namespace patterns: in this order
-//! each feature's rules are listed.
+//! A pod's annotation is asked first, language by language, then label selectors, then namespace
+//! patterns: in this order each feature's rules are listed.
 
 use std::sync::Arc;
 
@@ -190,8 +190,8 @@ impl Lowering<'_> {
         rules
     }
 
-    /// The rules of one feature. Those that ask by annotation are there without an image as well: whoever asks is told
-    /// that it isn't configured.
+    /// The rules of one feature. Those that ask by annotation are there without an image as well:
+    /// whoever asks is told that it isn't configured.
     fn feature(&mut self, inject: &Section<'_>, form: &'static Form, rules: &mut Vec<Rule>) {
         let section = self.reader.object(inject, form.feature.as_str(), form.keys);
         let written = self.reader.object(&section, "images", form.image_keys);
@@ -280,8 +280,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// A list of entries with a pattern and a language, and where each stands. An entry that can't be used is left out: it
-    /// must neither widen nor end the list.
+    /// A list of entries with a pattern and a language, and where each stands. An entry that can't
+    /// be used is left out: it must neither widen nor end the list.
     fn selectors<P>(
         &mut self,
         section: &Section<'_>,

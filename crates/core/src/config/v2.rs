@@ -1,8 +1,8 @@
-//! Lowers the `admission_inject_v2` schema into rules: a list for each feature, an entry for each rule, in the order in
-//! which they are asked.
+//! Lowers the `admission_inject_v2` schema into rules: a list for each feature, an entry for each
+//! rule, in the order in which they are asked.
 //!
-//! A mistake in a condition never makes a rule fit more pods than its author meant: an entry that can't be used is left
-//! out of its list, and a rule whose condition can't be read is disabled.
+//! A mistake in a condition never makes a rule fit more pods than its author meant: an entry that
+//! can't be used is left out of its list, and a rule whose condition can't be read is disabled.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ pub(super) const KEY: &str = "admission_inject_v2";
 /// The key by which a rule for PHP chooses the loader.
 pub(super) const PHP_LOADER: &str = "php_loader_flavor";
 
-/// When a node pulls the image of a rule that doesn't say. Sections of `admission_inject` have another default.
+/// When a node pulls the image of a rule that doesn't say. Sections of `admission_inject` have
+/// another default.
 const PULL_POLICY: PullPolicy = PullPolicy::Always;
 
 /// The rules of one feature.
@@ -31,7 +32,8 @@ pub(super) struct List {
     pub(super) keys: &'static [&'static str],
     /// The words for a language; none where the feature has no languages.
     words: &'static [(&'static str, Language)],
-    /// Whether a rule that asks for the annotation can leave out its language, and then is for each.
+    /// Whether a rule that asks for the annotation can leave out its language, and then is for
+    /// each.
     is_for_any_language: bool,
     /// Reads what no other feature has.
     extra: fn(&mut Lowering<'_>, &Section<'_>) -> Extra,
@@ -138,7 +140,8 @@ const COMMON: [&str; 8] = [
     "security_context",
 ];
 
-/// Keys that say which pods a rule is for. An unknown key that may have been meant as one disables the rule.
+/// Keys that say which pods a rule is for. An unknown key that may have been meant as one disables
+/// the rule.
 const CONDITIONS: [&str; 4] = [
     "namespace_selectors",
     "label_selectors",
@@ -169,7 +172,8 @@ const fn keys<const OWN: usize, const ALL: usize>(
 }
 
 impl List {
-    /// Whether an unknown key may have been meant to say which pods a rule is for. What belongs to another list isn't.
+    /// Whether an unknown key may have been meant to say which pods a rule is for. What belongs to
+    /// another list isn't.
     fn may_condition(&self, key: &str) -> bool {
         if OTHER_KEYS
             .iter()
@@ -295,8 +299,8 @@ impl Lowering<'_> {
         Ok(when)
     }
 
-    /// A list of patterns, of which one has to fit. Those that can't be read are left out, but a list of which nothing is
-    /// left can't be fulfilled.
+    /// A list of patterns, of which one has to fit. Those that can't be read are left out, but a
+    /// list of which nothing is left can't be fulfilled.
     fn patterns<P>(
         &mut self,
         entry: &Section<'_>,

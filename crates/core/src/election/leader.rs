@@ -1,11 +1,14 @@
-//! Leader election of newer agents: of all agents of one workspace and namespace, one collects what only one may.
+//! Leader election of newer agents: of all agents of one workspace and namespace, one collects what
+//! only one may.
 //!
-//! An agent campaigns; the winner sends heartbeats. The state is one [`Record`] a scope, which the operator keeps in a
-//! Lease and changes by compare-and-swap; this is what happens between reading and writing it.
+//! An agent campaigns; the winner sends heartbeats. The state is one [`Record`] a scope, which the
+//! operator keeps in a Lease and changes by compare-and-swap; this is what happens between reading
+//! and writing it.
 //!
-//! No wall clock decides who leads. A leadership ends when its record has not changed for its whole duration, by the
-//! monotonic clock of whoever looks ([`Sighting`]). A replica sees a record later than it was written, so it never ends
-//! a leadership early, whatever the clocks of other replicas say. A replica that has just started waits a full duration.
+//! No wall clock decides who leads. A leadership ends when its record has not changed for its whole
+//! duration, by the monotonic clock of whoever looks ([`Sighting`]). A replica sees a record later
+//! than it was written, so it never ends a leadership early, whatever the clocks of other replicas
+//! say. A replica that has just started waits a full duration.
 
 use std::time::Duration;
 
@@ -106,11 +109,11 @@ pub struct Answer {
 
 /// Decides one request.
 ///
-/// Returns the answer and, if it is a success, the record that must be written before the answer is given. If writing
-/// fails because the stored record has changed, decide again on that.
+/// Returns the answer and, if it is a success, the record that must be written before the answer is
+/// given. If writing fails because the stored record has changed, decide again on that.
 ///
-/// A campaign loses as long as a leadership lasts, even the leader's own. A heartbeat prolongs the leader's; once it has
-/// run out, even the former leader has to campaign.
+/// A campaign loses as long as a leadership lasts, even the leader's own. A heartbeat prolongs the
+/// leader's; once it has run out, even the former leader has to campaign.
 pub fn decide(
     seen: Option<Seen<'_>>,
     request: Request,
@@ -180,8 +183,8 @@ pub fn lease_name(sha256: &[u8; 32]) -> String {
 
 /// What identifies a scope, to be hashed: no two pairs of token and namespace give the same bytes.
 ///
-/// Both with their lengths before them, as 32 bits, the highest first: so version 1.9 of the operator in Go does, and
-/// whoever moves from there to here, or back, keeps the leader.
+/// Both with their lengths before them, as 32 bits, the highest first: so version 1.9 of the
+/// operator in Go does, and whoever moves from there to here, or back, keeps the leader.
 pub fn scope(token: &str, namespace: &str) -> Vec<u8> {
     let mut scope = Vec::with_capacity(8 + token.len() + namespace.len());
     for part in [token, namespace] {
@@ -193,8 +196,8 @@ pub fn scope(token: &str, namespace: &str) -> Vec<u8> {
 }
 
 impl Sighting {
-    /// A version that is seen for the first time. `now` is the time since an arbitrary origin, by a clock that never
-    /// jumps, taken after the record was read or written.
+    /// A version that is seen for the first time. `now` is the time since an arbitrary origin, by a
+    /// clock that never jumps, taken after the record was read or written.
     pub fn new(version: impl Into<String>, now: Duration) -> Self {
         Self {
             version: version.into(),

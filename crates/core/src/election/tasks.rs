@@ -1,12 +1,13 @@
 //! Who runs which input: the pure part of sharing collectors out among agents.
 //!
-//! Agents poll every few seconds with the inputs that they can run and the list that they were last told; the answer is
-//! the list of those that they may run. An agent that has begun to run an input never stops it again before it restarts,
-//! so the whole art is to know which inputs *may* be running, and never to give those to anybody else.
+//! Agents poll every few seconds with the inputs that they can run and the list that they were last
+//! told; the answer is the list of those that they may run. An agent that has begun to run an input
+//! never stops it again before it restarts, so the whole art is to know which inputs *may* be
+//! running, and never to give those to anybody else.
 //!
-//! [`Election`] is a state machine: `(state, event, now) → (state, answer)`. It has no clock; `now` is the time since an
-//! arbitrary origin and should come from a clock that doesn't jump. docs/election.md explains the model and why its
-//! promises hold.
+//! [`Election`] is a state machine: `(state, event, now) → (state, answer)`. It has no clock; `now`
+//! is the time since an arbitrary origin and should come from a clock that doesn't jump.
+//! docs/election.md explains the model and why its promises hold.
 
 mod agent;
 mod answer;
@@ -46,14 +47,16 @@ type ListId = u32;
 /// How an [`Election`] behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// An agent that is silent for longer is dead: its inputs go to others. Two polls and some slack, or more.
+    /// An agent that is silent for longer is dead: its inputs go to others. Two polls and some
+    /// slack, or more.
     pub agent_timeout: Duration,
     /// How long a new decision maker listens to what agents run before it gives out anything.
     pub relearning: Duration,
-    /// How often agents poll. Agents decide this, not the operator; here it is only used to judge what is unusual.
+    /// How often agents poll. Agents decide this, not the operator; here it is only used to judge
+    /// what is unusual.
     pub poll_interval: Duration,
-    /// For how long after it joined an agent's inputs may be given to agents that join later, as long as none of them
-    /// can have started. Zero turns this off.
+    /// For how long after it joined an agent's inputs may be given to agents that join later, as
+    /// long as none of them can have started. Zero turns this off.
     pub settling: Duration,
     /// What a caller can cost at most.
     pub limits: Limits,

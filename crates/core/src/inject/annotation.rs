@@ -1,7 +1,7 @@
 //! The annotations that the operator reads, of all features together.
 //!
-//! They stand on the pod (so in a workload's pod template). Their names are the documented ones and part of every
-//! user's manifests.
+//! They stand on the pod (so in a workload's pod template). Their names are the documented ones and
+//! part of every user's manifests.
 
 use crate::diagnostic::did_you_mean;
 use crate::pod::Pod;
@@ -110,8 +110,8 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
     notes
 }
 
-/// The annotation that was probably meant. Most of each name is the same in all, so the part that differs must be close
-/// as well: `ruby-lib.version` doesn't mean `java-lib.version`.
+/// The annotation that was probably meant. Most of each name is the same in all, so the part that
+/// differs must be close as well: `ruby-lib.version` doesn't mean `java-lib.version`.
 fn meant(key: &str) -> Option<&'static str> {
     let subject = |key: &str| -> String {
         let name = key.rsplit('/').next().unwrap_or_default();

@@ -1,12 +1,14 @@
-//! What an injected pod counts for stays what it was: its quality of service class, and what the scheduler and quotas
-//! reserve for its start.
+//! What an injected pod counts for stays what it was: its quality of service class, and what the
+//! scheduler and quotas reserve for its start.
 //!
-//! A Guaranteed pod may have its own processors and is the last to be evicted; it is one as long as every container has
-//! limits and equal requests (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>). An init container counts
-//! with what it asks for beyond the containers together
-//! (<https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>), so ours
-//! never asks for more. And a pod that may fill its node's disk may still do so: an `ephemeral-storage` limit of one
-//! container is one of the whole pod (<https://kubernetes.io/docs/concepts/storage/ephemeral-storage/>).
+//! A Guaranteed pod may have its own processors and is the last to be evicted; it is one as long as
+//! every container has limits and equal requests
+//! (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>). An init container counts with
+//! what it asks for beyond the containers together
+//! (<https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>),
+//! so ours never asks for more. And a pod that may fill its node's disk may still do so: an
+//! `ephemeral-storage` limit of one container is one of the whole pod
+//! (<https://kubernetes.io/docs/concepts/storage/ephemeral-storage/>).
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -25,14 +27,14 @@ use super::reason::Reason;
 const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Those that decide about the class.
 const OF_CLASS: usize = 2;
-/// What a container of a Guaranteed pod gets of processors and memory where nothing is configured: the limits of the
-/// default configuration.
+/// What a container of a Guaranteed pod gets of processors and memory where nothing is configured:
+/// the limits of the default configuration.
 const USUAL: [Amount; OF_CLASS] = [500, (512 << 20) * 1000];
 /// Below this the runtime itself may not have the memory to start a container.
 const LEAST_MEMORY: Amount = (16 << 20) * 1000;
 
-/// With less than this the library may take what the program itself needs: it counts toward the pod's limit, as all
-/// volumes on the node do.
+/// With less than this the library may take what the program itself needs: it counts toward the
+/// pod's limit, as all volumes on the node do.
 const AMPLE_STORAGE: Amount = (1 << 30) * 1000;
 
 /// The class of a pod.
@@ -62,7 +64,8 @@ struct Together {
 }
 
 impl Counted {
-    /// Counts a pod whose namespace has these LimitRanges; what they give to containers is as good as declared.
+    /// Counts a pod whose namespace has these LimitRanges; what they give to containers is as good
+    /// as declared.
     pub(super) fn of(pod: &Pod<'_>, ranges: &[LimitRange]) -> Self {
         let known = if ranges.is_empty() {
             None
@@ -140,8 +143,8 @@ fn side_of(need: &mut Need, side: ResourceSide) -> &mut Option<Amount> {
     }
 }
 
-/// Gives the containers of a plan the resources with which the pod counts as before, except that [`finish`] raises
-/// requests. `chosen` says that the configuration names those of the feature.
+/// Gives the containers of a plan the resources with which the pod counts as before, except that
+/// [`finish`] raises requests. `chosen` says that the configuration names those of the feature.
 ///
 /// # Errors
 /// Where an init container can't start with what the pod has.
@@ -259,8 +262,9 @@ fn limited(need: Need, limit: Amount) -> Need {
     }
 }
 
-/// Makes the requests of what is added to a Guaranteed pod equal to its limits, once these have been brought within the
-/// namespace's bounds. What is enough for the container was judged by what it requests otherwise.
+/// Makes the requests of what is added to a Guaranteed pod equal to its limits, once these have
+/// been brought within the namespace's bounds. What is enough for the container was judged by what
+/// it requests otherwise.
 pub(super) fn finish(counted: &OnceCell<Counted>, plan: &mut Edits<'_>, notes: &mut Vec<Note>) {
     if counted
         .get()

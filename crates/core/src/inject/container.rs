@@ -1,4 +1,5 @@
-//! What the configuration says about a container to inject, brought into the form in which it is written.
+//! What the configuration says about a container to inject, brought into the form in which it is
+//! written.
 
 use std::borrow::Cow;
 
@@ -55,8 +56,9 @@ impl Settings {
         }
     }
 
-    /// `resources` for a container of this pod. A pod with a budget of its own gets none: every container's share
-    /// must fit into the budget, and the containers that the user wrote may fill it.
+    /// `resources` for a container of this pod. A pod with a budget of its own gets none: every
+    /// container's share must fit into the budget, and the containers that the user wrote may fill
+    /// it.
     pub(crate) fn resources(&self, pod: &Pod<'_>) -> Option<Cow<'_, Resources>> {
         (!pod.pod_level_resources).then_some(Cow::Borrowed(&self.resources))
     }

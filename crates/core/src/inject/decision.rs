@@ -1,7 +1,8 @@
 //! The decision record: for every feature what was done, or the one reason why not.
 //!
 //! It is computed once, during planning, and everything that tells people about a review (log line,
-//! admission warnings, metrics, `explain`) makes its texts from it. Nothing reads a text that we wrote.
+//! admission warnings, metrics, `explain`) makes its texts from it. Nothing reads a text that we
+//! wrote.
 
 use std::fmt;
 
@@ -121,8 +122,8 @@ impl Decision {
         self.notes.clear();
     }
 
-    /// Whether the pod is meant to have the feature, whatever came of it: somebody asked, the configuration has it, and
-    /// neither its owner nor the pod's author takes it away.
+    /// Whether the pod is meant to have the feature, whatever came of it: somebody asked, the
+    /// configuration has it, and neither its owner nor the pod's author takes it away.
     pub(crate) fn is_meant(&self) -> bool {
         let is_taken = matches!(
             self.reason,

@@ -1,9 +1,10 @@
-//! The environment that a library gives each container that loads it: the start-up variable of the language, the
-//! configured variables, and tags merged into the container's own.
+//! The environment that a library gives each container that loads it: the start-up variable of the
+//! language, the configured variables, and tags merged into the container's own.
 //!
-//! A container may define the start-up variable itself. A literal is extended. A `valueFrom` is wrapped: the entry gets
-//! another name in place, and the variable follows it and refers to that name, because the kubelet expands `$(NAME)` from
-//! entries further up. Nothing is ever moved or removed; where the order matters, entries are inserted.
+//! A container may define the start-up variable itself. A literal is extended. A `valueFrom` is
+//! wrapped: the entry gets another name in place, and the variable follows it and refers to that
+//! name, because the kubelet expands `$(NAME)` from entries further up. Nothing is ever moved or
+//! removed; where the order matters, entries are inserted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,7 +46,8 @@ struct Tag {
     refers_to: Vec<String>,
 }
 
-/// Where the variables that matter stand in a container's `env`: of repeated names the last counts, as in the kubelet.
+/// Where the variables that matter stand in a container's `env`: of repeated names the last counts,
+/// as in the kubelet.
 struct Found {
     start: Option<usize>,
     original: bool,
@@ -242,8 +244,9 @@ pub(crate) fn directories(list: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Tags {
-    /// Merges the configured tags into the container's own, which stay as they are. Returns where added variables must
-    /// be inserted so that the merged tags can refer to them, and the names of those that can't stand there.
+    /// Merges the configured tags into the container's own, which stay as they are. Returns where
+    /// added variables must be inserted so that the merged tags can refer to them, and the names of
+    /// those that can't stand there.
     fn merge<'p>(
         &self,
         container: &'p Container<'_>,
@@ -322,8 +325,8 @@ impl<'c> FirstPlaces<'c> {
     }
 }
 
-/// Those of the added variables that refer, directly or through each other, to what is only defined at `index` or
-/// further down, or that the configuration places behind the tags.
+/// Those of the added variables that refer, directly or through each other, to what is only defined
+/// at `index` or further down, or that the configuration places behind the tags.
 fn late<'p>(
     defined: &FirstPlaces<'_>,
     index: usize,

@@ -1,4 +1,5 @@
-//! One room a feature: nothing outside a room knows how its feature works, and nothing outside this table which there are.
+//! One room a feature: nothing outside a room knows how its feature works, and nothing outside this
+//! table which there are.
 
 mod ddtrace;
 mod flameshot;

@@ -1,9 +1,9 @@
 //! Bringing added containers within the LimitRanges of their namespace
 //! (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
 //!
-//! The API server fills in what a container lacks when a webhook has changed a pod, as it did before, and refuses the pod
-//! in the end if a bound isn't kept. So the amounts are worked out as it will see them, changed where they must be, and
-//! judged by its rules before anything is kept.
+//! The API server fills in what a container lacks when a webhook has changed a pod, as it did
+//! before, and refuses the pod in the end if a bound isn't kept. So the amounts are worked out as
+//! it will see them, changed where they must be, and judged by its rules before anything is kept.
 
 mod fitting;
 

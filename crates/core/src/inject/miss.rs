@@ -1,4 +1,5 @@
-//! Why nobody asked for a feature: the rules that don't fit the pod, and which of their conditions fail.
+//! Why nobody asked for a feature: the rules that don't fit the pod, and which of their conditions
+//! fail.
 //!
 //! A review doesn't need it; `explain` asks for it.
 

@@ -1,6 +1,7 @@
 //! The closed list of notes: what was done differently than asked, or asked in vain.
 //!
-//! Like a [reason](super::reason), each has a code, a sentence with the values a person needs, and a remedy.
+//! Like a [reason](super::reason), each has a code, a sentence with the values a person needs, and
+//! a remedy.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ pub enum Note {
         /// Why.
         problem: PathProblem,
     },
-    /// A container has its own volume at a path whose content is collected or shared from another container.
+    /// A container has its own volume at a path whose content is collected or shared from another
+    /// container.
     NotShared {
         /// The container.
         container: String,
@@ -53,8 +55,8 @@ pub enum Note {
         container: String,
         /// The tag.
         tag: String,
-        /// Whether blanks separate the container's tags, and this one holds a blank; else a variable that it refers to
-        /// is defined too late.
+        /// Whether blanks separate the container's tags, and this one holds a blank; else a
+        /// variable that it refers to is defined too late.
         is_split: bool,
     },
     /// A key inside an annotation is probably misspelled.

@@ -1,8 +1,9 @@
 //! Whether what a feature adds keeps the Pod Security level that its namespace enforces.
 //!
-//! The rules are those of <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, in their current version.
-//! Only what is added is judged: a pod that breaks its level by itself is the API server's to refuse. A shared process
-//! namespace, `emptyDir` and `downwardAPI` volumes are allowed by every level.
+//! The rules are those of <https://kubernetes.io/docs/concepts/security/pod-security-standards/>,
+//! in their current version. Only what is added is judged: a pod that breaks its level by itself is
+//! the API server's to refuse. A shared process namespace, `emptyDir` and `downwardAPI` volumes are
+//! allowed by every level.
 
 use crate::namespace::PodSecurity;
 use crate::pod::part::{NewVolumeSource, ProcMount, Profile, SecurityContext, SecurityFields};
@@ -112,8 +113,8 @@ fn capabilities(level: PodSecurity, context: &SecurityFields, problems: &mut Vec
     }
 }
 
-/// What the restricted level asks for beyond baseline and capabilities to add. The pod's own fields count where Kubernetes
-/// inherits them; root inside a user namespace is nobody outside.
+/// What the restricted level asks for beyond baseline and capabilities to add. The pod's own fields
+/// count where Kubernetes inherits them; root inside a user namespace is nobody outside.
 fn restricted(
     pod: &Pod<'_>,
     context: &SecurityFields,
@@ -155,7 +156,8 @@ mod tests {
     /// Changes a security context.
     type Change = fn(&mut SecurityFields);
 
-    /// A level, the pod's spec, the security context of the added container, and what is forbidden of it.
+    /// A level, the pod's spec, the security context of the added container, and what is forbidden
+    /// of it.
     fn check(level: &str, spec: &str, context: Option<SecurityFields>, expected: &str) {
         let text = format!(r#"{{"spec":{spec}}}"#);
         let pod = Pod::read(&mut Reader::new(&text)).expect("a pod");

@@ -1,7 +1,8 @@
 //! What the cluster's owner lets pods ask for: `admission_policy` of the configuration.
 //!
-//! The namespace counts whoever asks, since a label that a selector looks for is the pod's author's as well. A pod that has
-//! a feature already keeps it, but gets nothing more of it where the policy forbids it.
+//! The namespace counts whoever asks, since a label that a selector looks for is the pod's author's
+//! as well. A pod that has a feature already keeps it, but gets nothing more of it where the policy
+//! forbids it.
 
 use std::borrow::Cow;
 
@@ -47,7 +48,8 @@ impl Policy {
 
     /// The configured image with the version of an annotation, if that may choose it.
     ///
-    /// An empty version and the configured image's own tag choose nothing. One that is no tag is noted and ignored.
+    /// An empty version and the configured image's own tag choose nothing. One that is no tag is
+    /// noted and ignored.
     pub(crate) fn image<'p>(
         &self,
         image: &'p Image,

@@ -47,7 +47,8 @@ pub enum Reason {
         /// The name.
         name: &'static str,
     },
-    /// A volume of the user's has a name that the operator reserves, or is not of the kind it needs.
+    /// A volume of the user's has a name that the operator reserves, or is not of the kind it
+    /// needs.
     ReservedVolume {
         /// The name.
         name: String,
@@ -109,7 +110,8 @@ pub enum Reason {
         /// What can help.
         remedy: PodSecurityRemedy,
     },
-    /// All namespaces are known but this one, so it was made a moment ago, and what would be added could be forbidden there.
+    /// All namespaces are known but this one, so it was made a moment ago, and what would be added
+    /// could be forbidden there.
     NewNamespace {
         /// The namespace.
         namespace: String,
@@ -173,7 +175,8 @@ pub enum Reason {
         /// The field or variable that says so.
         place: String,
     },
-    /// A volume that the feature can't do without would hide something that a container runs or reads.
+    /// A volume that the feature can't do without would hide something that a container runs or
+    /// reads.
     WouldHide {
         /// The container.
         container: String,
@@ -201,7 +204,8 @@ pub enum Reason {
         /// What they are.
         nodes: Managed,
     },
-    /// The pod's containers together have too little memory for an init container that may have no more.
+    /// The pod's containers together have too little memory for an init container that may have no
+    /// more.
     PodTooSmall {
         /// What they have.
         memory: String,

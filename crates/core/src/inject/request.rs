@@ -117,7 +117,8 @@ pub(crate) fn asking(spec: &Spec, pod: &Pod<'_>) -> Option<&'static str> {
     spec.annotations().find(|key| pod.annotation(key).is_some())
 }
 
-/// What is to be said of annotations that ask for other languages than the one that an annotation asked for: a pod gets one.
+/// What is to be said of annotations that ask for other languages than the one that an annotation
+/// asked for: a pod gets one.
 pub(crate) fn lost(spec: &Spec, found: &Found<'_>, pod: &Pod<'_>) -> Vec<Note> {
     let (Some(_), Some(chosen)) = (found.annotation, found.prepared.rule.language) else {
         return Vec::new();

@@ -1,9 +1,9 @@
 //! The security context of injected containers.
 //!
-//! A pod that keeps the restricted Pod Security profile may live in a namespace that demands it, where an injected
-//! container that doesn't keep it would have the pod refused
-//! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>). The kubelet in turn never starts a
-//! container as root where `runAsNonRoot` holds.
+//! A pod that keeps the restricted Pod Security profile may live in a namespace that demands it,
+//! where an injected container that doesn't keep it would have the pod refused
+//! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>). The kubelet
+//! in turn never starts a container as root where `runAsNonRoot` holds.
 
 use std::borrow::Cow;
 
@@ -25,8 +25,9 @@ pub(crate) enum ImageUser {
     Own,
 }
 
-/// The security context of an injected container that needs no privileges: the configured one, else the restricted
-/// set where the pod's own containers keep it, else none, or just a user where the pod forbids root.
+/// The security context of an injected container that needs no privileges: the configured one, else
+/// the restricted set where the pod's own containers keep it, else none, or just a user where the
+/// pod forbids root.
 pub(crate) fn context<'p>(
     settings: &'p Settings,
     pod: &Pod<'_>,
@@ -62,8 +63,8 @@ pub(crate) fn context<'p>(
     (fields != SecurityFields::default()).then(|| Cow::Owned(SecurityContext::new(fields)))
 }
 
-/// User and group where they are not inherited: those of the first container, or of the first that names a user other
-/// than root where the pod forbids root.
+/// User and group where they are not inherited: those of the first container, or of the first that
+/// names a user other than root where the pod forbids root.
 fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> (Option<i64>, Option<i64>) {
     // Root that the pod itself forbids is nothing to inherit.
     let inherited_user = match pod.security.run_as_user {
@@ -90,7 +91,8 @@ fn user(pod: &Pod<'_>, forbids_root: bool, fallback: Option<i64>) -> (Option<i64
 
 /// Whether all containers of the pod's own keep the restricted profile by what the pod says.
 fn keeps_restricted(pod: &Pod<'_>) -> bool {
-    // Root inside a user namespace is nobody outside, so the profile doesn't ask such pods for a user.
+    // Root inside a user namespace is nobody outside, so the profile doesn't ask such pods for a
+    // user.
     let user_matters = pod.host_users != Some(false);
     let keeps = |container: &Container<'_>| {
         let security = &container.security;

@@ -1,5 +1,6 @@
-//! What a feature says of itself, so that everything else can be derived: which annotations are read, which names are
-//! reserved, which labels metrics have, and by what `uninject` recognises what was added.
+//! What a feature says of itself, so that everything else can be derived: which annotations are
+//! read, which names are reserved, which labels metrics have, and by what `uninject` recognises
+//! what was added.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,12 +22,14 @@ pub struct Spec {
     pub feature: Feature,
     /// The annotation that switches it off for a pod.
     pub switch: &'static str,
-    /// By what a pod asks for it: one for each language, or a single one where there are no languages.
+    /// By what a pod asks for it: one for each language, or a single one where there are no
+    /// languages.
     pub asks: &'static [Ask],
-    /// Whether it does what namespaces forbid that enforce a Pod Security level, however it is configured.
+    /// Whether it does what namespaces forbid that enforce a Pod Security level, however it is
+    /// configured.
     pub is_privileged: bool,
-    /// Another feature that does the same, so that a pod gets one of both: the one whose container it has, else the one
-    /// that runs first, if the pod asks for it.
+    /// Another feature that does the same, so that a pod gets one of both: the one whose container
+    /// it has, else the one that runs first, if the pod asks for it.
     pub rival: Option<Feature>,
     /// By what its parts are recognised in a pod.
     pub marks: Marks,
@@ -92,7 +95,8 @@ pub struct Marks {
     pub told: Option<&'static str>,
     /// A variable of the application's containers to whose own value the configured one is added.
     pub merged: Option<&'static str>,
-    /// A path of the container that earlier versions mounted into all others as well. By now it is read-only there.
+    /// A path of the container that earlier versions mounted into all others as well. By now it is
+    /// read-only there.
     pub once_shared: Option<&'static str>,
     /// Whether the pod's containers share one process namespace for it.
     pub shares_processes: bool,
@@ -155,8 +159,8 @@ pub(crate) struct Request<'p> {
 
 /// The room of a feature with the settings of some rules.
 pub(crate) trait Room: fmt::Debug + Send + Sync {
-    /// Plans the feature for a pod that asks for it: fills in edits and notes. Returns whether the feature's own container
-    /// was there before, so that only what else is missing was planned.
+    /// Plans the feature for a pod that asks for it: fills in edits and notes. Returns whether the
+    /// feature's own container was there before, so that only what else is missing was planned.
     ///
     /// # Errors
     /// The reason why it can't be done.

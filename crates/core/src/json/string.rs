@@ -2,15 +2,16 @@
 
 use super::Problem;
 
-/// The end of the run of bytes from `at` that are neither a quote, a backslash nor a control character, eight at a
-/// time: strings make up most of a pod.
+/// The end of the run of bytes from `at` that are neither a quote, a backslash nor a control
+/// character, eight at a time: strings make up most of a pod.
 pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let chunk = u64::from_le_bytes(*chunk);
-        // Flipping one bit brings the quote (0x22) down to 0x20, just above the control characters, and the two bytes
-        // between them up. A byte of `low` below 0x21, or of `slash` at zero, borrows into its top bit.
+        // Flipping one bit brings the quote (0x22) down to 0x20, just above the control characters,
+        // and the two bytes between them up. A byte of `low` below 0x21, or of `slash` at zero,
+        // borrows into its top bit.
         let low = chunk ^ (ONES * 0x02);
         let slash = chunk ^ (ONES * b'\\' as u64);
         let stop = (low.wrapping_sub(ONES * 0x21) & !low) | (slash.wrapping_sub(ONES) & !slash);

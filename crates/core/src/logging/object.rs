@@ -53,8 +53,8 @@ struct Selector {
 }
 
 impl LoggingConfig {
-    /// The object of this name, made at this time (RFC 3339 in UTC), with this `spec`. One that can't be read selects
-    /// nothing, see [`invalid`](Self::invalid).
+    /// The object of this name, made at this time (RFC 3339 in UTC), with this `spec`. One that
+    /// can't be read selects nothing, see [`invalid`](Self::invalid).
     pub fn new(name: impl Into<String>, created: impl Into<String>, spec: &Value) -> Self {
         let name = name.into();
         Self {
@@ -75,13 +75,14 @@ impl LoggingConfig {
         &self.created
     }
 
-    /// Why it selects nothing, if it can't be read. A part that can't be read must not be taken for one that isn't
-    /// there: the object would select pods that its owner excluded.
+    /// Why it selects nothing, if it can't be read. A part that can't be read must not be taken for
+    /// one that isn't there: the object would select pods that its owner excluded.
     pub fn invalid(&self) -> Option<&Invalid> {
         self.selector.as_ref().err()
     }
 
-    /// Whether it is for this pod. `containerRegex` is left to the agents: a sidecar is there for its whole pod.
+    /// Whether it is for this pod. `containerRegex` is left to the agents: a sidecar is there for
+    /// its whole pod.
     pub fn selects(&self, pod: &PodQuery<'_>) -> bool {
         self.selector
             .as_ref()
@@ -182,7 +183,8 @@ const OPTIONAL: [&str; 11] = [
     "tags",
 ];
 
-/// `configs` is a text that holds a JSON array: so sidecars read it. Fields that nobody here knows are passed on.
+/// `configs` is a text that holds a JSON array: so sidecars read it. Fields that nobody here knows
+/// are passed on.
 fn answer(name: &str, spec: &Value) -> Arc<[u8]> {
     let items: Vec<Value> = spec["configs"]
         .as_array()

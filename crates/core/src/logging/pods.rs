@@ -7,8 +7,8 @@ pub struct PodQuery<'a> {
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Its labels; `None` if the sidecar doesn't know them. Label selectors then count as fulfilled: sidecars without
-    /// the pod's labels mounted depend on that.
+    /// Its labels; `None` if the sidecar doesn't know them. Label selectors then count as
+    /// fulfilled: sidecars without the pod's labels mounted depend on that.
     pub labels: Option<&'a PodLabels<'a>>,
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::quantity::Quantity;
 
-/// The bounds that a LimitRange sets to the resources of every container and of every pod as a whole.
+/// The bounds that a LimitRange sets to the resources of every container and of every pod as a
+/// whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitRange {
     /// Its name, for people.
@@ -36,8 +37,8 @@ pub struct Bounds {
 }
 
 impl LimitRange {
-    /// Reads the `spec` of a LimitRange. What isn't about pods and containers, or no quantity, is left out; the API server
-    /// stores nothing else.
+    /// Reads the `spec` of a LimitRange. What isn't about pods and containers, or no quantity, is
+    /// left out; the API server stores nothing else.
     pub fn from_spec(name: impl Into<String>, spec: &Value) -> Self {
         let mut range = Self {
             name: name.into(),
@@ -58,7 +59,8 @@ impl LimitRange {
 }
 
 impl Bounds {
-    /// The defaults that follow from the other bounds. The API server fills them in when it stores a LimitRange.
+    /// The defaults that follow from the other bounds. The API server fills them in when it stores
+    /// a LimitRange.
     fn complete(&mut self) {
         let implied = |given: &Option<Quantity>, other: &Option<Quantity>| {
             given.as_ref().or(other.as_ref()).cloned()

@@ -204,7 +204,8 @@ impl<'p, 'a> Draft<'p, 'a> {
         written.chain(added.iter().map(MountView::of))
     }
 
-    /// The mount that provides `path` in a container: the one with the longest path that is `path` or above it.
+    /// The mount that provides `path` in a container: the one with the longest path that is `path`
+    /// or above it.
     pub fn covering(&self, place: Place, path: &str) -> Option<MountView<'_>> {
         self.mounts(place)
             .filter(|mount| path::below(path, &mount.path).is_some())
@@ -510,7 +511,8 @@ fn append<T>(
     }
 }
 
-/// Changes an `env` list from its end to its start, so that the indices of the list as written stay true.
+/// Changes an `env` list from its end to its start, so that the indices of the list as written stay
+/// true.
 fn render_env(patch: &mut Patch, container: usize, absent: bool, edits: &[EnvEdit<'_>]) {
     let at = |index| {
         [

@@ -1,8 +1,9 @@
 //! What a new volume would hide of what a container says that it runs or reads.
 //!
-//! A volume shows an empty directory where the image has files. So what the pod names is looked through once, and each
-//! directory that a volume is planned for learns what it would hide. The work is linear in the pod: a directory that is
-//! known to hide something isn't asked again, nor are those above it.
+//! A volume shows an empty directory where the image has files. So what the pod names is looked
+//! through once, and each directory that a volume is planned for learns what it would hide. The
+//! work is linear in the pod: a directory that is known to hide something isn't asked again, nor
+//! are those above it.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use super::mentions::{self, Context, Mention};
 use super::path::{below, clean, mount_point};
 use super::view::{Container, EnvSource};
 
-/// A relative word is taken from the working directory, if that is no longer than this: it is joined with each of them.
+/// A relative word is taken from the working directory, if that is no longer than this: it is
+/// joined with each of them.
 const LONGEST_WORKING_DIR: usize = 255;
 
 /// Directories that volumes are planned for.
@@ -64,8 +66,8 @@ impl<'d> Directories<'d> {
         }
     }
 
-    /// What a volume at each of them would hide in a container, in the order in which they were given. `is_written` says
-    /// of a path that it comes into being in the volume.
+    /// What a volume at each of them would hide in a container, in the order in which they were
+    /// given. `is_written` says of a path that it comes into being in the volume.
     pub fn hidden(
         &self,
         container: &Container<'_>,
@@ -173,8 +175,8 @@ impl Asked<'_, '_, '_> {
         self.hides(nearest, path, what);
     }
 
-    /// Notes that the container writes a path: a directory of ours may take the place of the one that it is in, but not of
-    /// those above that.
+    /// Notes that the container writes a path: a directory of ours may take the place of the one
+    /// that it is in, but not of those above that.
     fn needs_directory_of(&mut self, path: &str, what: What) {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let nearest = self.directories.index.above(directory).next();
@@ -202,7 +204,8 @@ impl Asked<'_, '_, '_> {
         }
     }
 
-    /// Whether a mount of the container's own provides the path, wherever a volume is mounted above it.
+    /// Whether a mount of the container's own provides the path, wherever a volume is mounted above
+    /// it.
     fn has_mounted(&mut self, path: &str) -> bool {
         let mounts = &self.container.mounts;
         if mounts.len() <= FEW {

@@ -65,7 +65,8 @@ pub fn is_log_name(path: &str) -> bool {
     })
 }
 
-/// Directories in which programs expect nothing to be. What is named in them may be there all the same.
+/// Directories in which programs expect nothing to be. What is named in them may be there all the
+/// same.
 pub const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// Whether a path is such a directory itself.

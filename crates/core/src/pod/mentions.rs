@@ -1,8 +1,9 @@
-//! Absolute paths that a text mentions: a word of a command line, a shell script, a variable's value.
+//! Absolute paths that a text mentions: a word of a command line, a shell script, a variable's
+//! value.
 //!
-//! What is found is what a volume must not hide, so that a path too many only costs a note, and one too few a pod that
-//! doesn't start. What a program plainly writes (its log, by a redirection or an option that says so) doesn't count: it
-//! comes into being in the volume.
+//! What is found is what a volume must not hide, so that a path too many only costs a note, and one
+//! too few a pod that doesn't start. What a program plainly writes (its log, by a redirection or an
+//! option that says so) doesn't count: it comes into being in the volume.
 
 use super::logs::{is_log_name, is_made_by_an_image, is_of_logs, is_scratch};
 

@@ -1,7 +1,8 @@
-//! What a pod says of the nodes that it is for: Windows, or nodes that aren't machines of the cluster's own.
+//! What a pod says of the nodes that it is for: Windows, or nodes that aren't machines of the
+//! cluster's own.
 //!
-//! A demand counts (a node selector, a required affinity, a label or scheduler that a provider acts on). A toleration, or a
-//! preference, proves nothing.
+//! A demand counts (a node selector, a required affinity, a label or scheduler that a provider acts
+//! on). A toleration, or a preference, proves nothing.
 
 use crate::json::{Reader, Result, Str};
 
@@ -21,9 +22,11 @@ pub struct Nodes {
 pub enum Managed {
     /// AWS Fargate (<https://docs.aws.amazon.com/eks/latest/userguide/fargate.html>).
     Fargate,
-    /// GKE Autopilot (<https://cloud.google.com/kubernetes-engine/docs/concepts/autopilot-security>).
+    /// GKE Autopilot
+    /// (<https://cloud.google.com/kubernetes-engine/docs/concepts/autopilot-security>).
     Autopilot,
-    /// A virtual node: the pod is a container group of the provider's (<https://virtual-kubelet.io/docs/>).
+    /// A virtual node: the pod is a container group of the provider's
+    /// (<https://virtual-kubelet.io/docs/>).
     Virtual,
 }
 
@@ -123,7 +126,8 @@ impl Nodes {
         }
     }
 
-    /// Names of runtime classes are the cluster's own; those of the documentation and of containerd's Windows runtime tell.
+    /// Names of runtime classes are the cluster's own; those of the documentation and of
+    /// containerd's Windows runtime tell.
     pub(super) fn read_runtime_class(&mut self, name: &str) {
         self.windows |= name.starts_with("windows") || name.starts_with("runhcs-wcow");
     }

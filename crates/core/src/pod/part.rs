@@ -35,8 +35,8 @@ pub struct NewContainer<'p> {
     pub resources: Option<Cow<'p, Resources>>,
     /// `securityContext`
     pub security_context: Option<Cow<'p, SecurityContext>>,
-    /// Whether the init container runs beside the others as long as they do (`restartPolicy: Always`,
-    /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>).
+    /// Whether the init container runs beside the others as long as they do (`restartPolicy:
+    /// Always`, <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>).
     pub native_sidecar: bool,
 }
 

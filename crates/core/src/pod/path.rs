@@ -35,8 +35,8 @@ pub fn mount_point(path: &str) -> Cow<'_, str> {
     Cow::Owned(clean(&format!("/{path}")).into_owned())
 }
 
-/// The part of `path` below `parent`, without leading slash, if it lies there; empty if they are equal.
-/// Both must be clean.
+/// The part of `path` below `parent`, without leading slash, if it lies there; empty if they are
+/// equal. Both must be clean.
 pub fn below<'p>(path: &'p str, parent: &str) -> Option<&'p str> {
     if parent == "/" {
         return path.strip_prefix('/');

@@ -29,7 +29,8 @@ impl<'a> Pod<'a> {
     /// Reads a pod or pod template.
     ///
     /// # Errors
-    /// Where the text isn't JSON or a field that matters here has a type that no version of the API gives it.
+    /// Where the text isn't JSON or a field that matters here has a type that no version of the API
+    /// gives it.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self> {
         let mut pod = Self::default();
         let mut room = Room(Some(VIEW_BYTES));
@@ -220,8 +221,8 @@ fn env_var<'a>(reader: &mut Reader<'a>) -> Result<EnvVar<'a>> {
     Ok(EnvVar { name, source })
 }
 
-/// Whether the source is optional, if there is one. Kinds that don't exist yet are read like those that do: each is
-/// an object that may carry `optional`.
+/// Whether the source is optional, if there is one. Kinds that don't exist yet are read like those
+/// that do: each is an object that may carry `optional`.
 fn value_from(reader: &mut Reader<'_>) -> Result<Option<bool>> {
     if reader.kind()? == Kind::Null {
         return ignore(reader).map(|()| None);
@@ -300,8 +301,9 @@ fn volume<'a>(reader: &mut Reader<'a>) -> Result<Volume<'a>> {
     Ok(volume)
 }
 
-/// The security context of a pod or container, and whether it has options that only Windows
-/// knows. `hostProcess: false` says no more than that it isn't privileged there, which hardened Linux pods say too.
+/// The security context of a pod or container, and whether it has options that only Windows knows.
+/// `hostProcess: false` says no more than that it isn't privileged there, which hardened Linux pods
+/// say too.
 fn security<'a>(reader: &mut Reader<'a>) -> Result<(Security<'a>, bool)> {
     let mut security = Security::default();
     let mut windows = false;
@@ -350,13 +352,14 @@ impl<'a> Resources<'a> {
         Self { json }
     }
 
-    /// Calls `seen` with each amount: its list, the resource, and the text of the quantity. What no quantity can be is
-    /// left out, since the API server refuses the pod anyway.
+    /// Calls `seen` with each amount: its list, the resource, and the text of the quantity. What no
+    /// quantity can be is left out, since the API server refuses the pod anyway.
     pub fn visit(self, mut seen: impl FnMut(ResourceSide, &str, &str)) {
         if self.json.is_empty() {
             return;
         }
-        // The text has been stepped over before, so that it is JSON; another type than expected ends the visit.
+        // The text has been stepped over before, so that it is JSON; another type than expected
+        // ends the visit.
         let _ = Reader::new(self.json).object(|reader, key| {
             let side = match key {
                 "requests" => ResourceSide::Requests,

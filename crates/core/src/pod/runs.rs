@@ -2,8 +2,8 @@
 
 use crate::json::{Reader, Result, Str};
 
-/// `command`, `args`, exec probes and lifecycle hooks as they stand in the JSON. Few pods need them, so they are read
-/// when one does.
+/// `command`, `args`, exec probes and lifecycle hooks as they stand in the JSON. Few pods need
+/// them, so they are read when one does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Runs<'a> {
     /// `command`: a list of words; empty where there is none.
@@ -46,7 +46,8 @@ impl Runs<'_> {
         list(self.args, Source::Command, false, &mut seen);
         let handlers = self.probes.map(|probe| (probe, Source::Probe));
         for (json, source) in handlers {
-            // The text has been stepped over before, so that it is JSON; another type than expected ends the visit.
+            // The text has been stepped over before, so that it is JSON; another type than expected
+            // ends the visit.
             let _ = handler(&mut Reader::new(json), json, source, &mut seen);
         }
         if !self.lifecycle.is_empty() {

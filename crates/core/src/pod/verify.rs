@@ -1,9 +1,10 @@
 //! The rules of the API server that additions to a pod could break.
 //!
-//! Features avoid these situations themselves and give better reasons; this is the net below them. The rules are those
-//! of `ValidatePodSpec` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go>,
-//! plus one of the container runtimes: a mount point can't be created on a read-only mount.
-//! Only what is added is judged. A pod that was invalid before is the API server's to refuse.
+//! Features avoid these situations themselves and give better reasons; this is the net below them.
+//! The rules are those of `ValidatePodSpec` in
+//! <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go>,
+//! plus one of the container runtimes: a mount point can't be created on a read-only mount. Only
+//! what is added is judged. A pod that was invalid before is the API server's to refuse.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! What the features need to know of a pod, borrowed from the request.
 //!
-//! `null` and absent read the same. Names may repeat in invalid pods, so containers are addressed by index.
+//! `null` and absent read the same. Names may repeat in invalid pods, so containers are addressed
+//! by index.
 
 use crate::json::Str;
 
@@ -30,9 +31,11 @@ pub struct Pod<'a> {
     pub logs: Option<Str<'a>>,
     /// Whether it is told so for a single container: `datakit/<container>.logs`.
     pub logs_of_a_container: bool,
-    /// Whether some annotation says how Prometheus finds metrics: its key begins with `prometheus.io/`.
+    /// Whether some annotation says how Prometheus finds metrics: its key begins with
+    /// `prometheus.io/`.
     pub is_scraped: bool,
-    /// Whether the kubelet made this object to show a static pod; changing it changes nothing that runs.
+    /// Whether the kubelet made this object to show a static pod; changing it changes nothing that
+    /// runs.
     pub mirror: bool,
     /// `spec.restartPolicy`; empty stands for the default, `Always`.
     pub restart_policy: Str<'a>,
@@ -46,7 +49,8 @@ pub struct Pod<'a> {
     pub share_process_namespace: Option<bool>,
     /// What the pod says of the nodes that it is for.
     pub nodes: Nodes,
-    /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must fit into.
+    /// Whether `spec.resources` budgets the pod as a whole, which every container's own share must
+    /// fit into.
     pub pod_level_resources: bool,
     /// `spec.resources`
     pub resources: Resources<'a>,
@@ -110,13 +114,15 @@ pub struct Container<'a> {
     pub resources: Resources<'a>,
     /// Whether its own `restartPolicy` is `Always`, which makes an init container a native sidecar.
     pub restarts_always: bool,
-    /// Whether its own `restartPolicy` is another one, so that it may end for good whatever the pod's says.
+    /// Whether its own `restartPolicy` is another one, so that it may end for good whatever the
+    /// pod's says.
     pub may_end: bool,
     /// `securityContext`
     pub security: Security<'a>,
 }
 
-/// Requests and limits as they stand in the JSON. Few pods need them, so they are read when one does.
+/// Requests and limits as they stand in the JSON. Few pods need them, so they are read when one
+/// does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resources<'a> {
     /// The object's text; empty where there is none.
@@ -187,7 +193,8 @@ pub enum VolumeKind<'a> {
     HostPath(Str<'a>),
     /// `downwardAPI`: written by the kubelet, read-only inside containers.
     DownwardApi,
-    /// `configMap`, `secret`, `projected` or `image`: read-only inside containers; the API's name of the kind.
+    /// `configMap`, `secret`, `projected` or `image`: read-only inside containers; the API's name
+    /// of the kind.
     ReadOnly(&'static str),
     /// `persistentVolumeClaim`
     Claim,
@@ -219,7 +226,8 @@ pub struct Security<'a> {
     pub privileged: bool,
     /// Whether `capabilities.drop` has `ALL`.
     pub drops_all: bool,
-    /// Whether `capabilities.add` has something that the restricted Pod Security profile doesn't allow.
+    /// Whether `capabilities.add` has something that the restricted Pod Security profile doesn't
+    /// allow.
     pub adds_beyond_restricted: bool,
 }
 
@@ -269,8 +277,8 @@ impl<'a> Pod<'a> {
         self.restart_policy.is_empty() || self.restart_policy == "Always"
     }
 
-    /// Whether the pod is one that ends by itself: nothing in it is always restarted, by the pod's `restartPolicy` or by
-    /// the containers' own.
+    /// Whether the pod is one that ends by itself: nothing in it is always restarted, by the pod's
+    /// `restartPolicy` or by the containers' own.
     pub fn is_meant_to_end(&self) -> bool {
         let all_end = || {
             let own = &self.containers;

@@ -1,7 +1,7 @@
 //! Glob patterns over label values and names.
 
-/// A compiled glob: `*` any text, `?` any one character, `[abc]`, `[a-z]` and `[!abc]` one character of (or outside) a
-/// set, `\` takes the next character as it is.
+/// A compiled glob: `*` any text, `?` any one character, `[abc]`, `[a-z]` and `[!abc]` one
+/// character of (or outside) a set, `\` takes the next character as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob(Vec<Part>);
 
@@ -72,8 +72,8 @@ impl Glob {
         })
     }
 
-    /// Whether the whole value fits. Returning to the latest `*` is enough to find a match, so the work is bounded by
-    /// pattern length × value length; callers bound the value.
+    /// Whether the whole value fits. Returning to the latest `*` is enough to find a match, so the
+    /// work is bounded by pattern length × value length; callers bound the value.
     pub(super) fn matches(&self, value: &str) -> bool {
         let parts = &self.0[..];
         let mut part = 0;

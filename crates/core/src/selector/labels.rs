@@ -8,9 +8,9 @@ use super::{MAX_LABEL, is_label_value, is_qualified_name};
 /// Conditions on a pod's labels that must all hold.
 ///
 /// The grammar is that of
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>: `key`, `!key`, `key=value`,
-/// `key==value`, `key!=value`, `key in (a, b)`, `key notin (a, b)`, `key>1`, `key<1`, joined by commas. The value of `=`,
-/// `==` and `!=` may be a glob.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>:
+/// `key`, `!key`, `key=value`, `key==value`, `key!=value`, `key in (a, b)`, `key notin (a, b)`,
+/// `key>1`, `key<1`, joined by commas. The value of `=`, `==` and `!=` may be a glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelSelector {
     text: String,
@@ -115,8 +115,8 @@ impl fmt::Display for LabelSelector {
 
 impl Test {
     fn holds(&self, value: Option<&str>) -> bool {
-        // A pod reaches the webhook before its labels are validated. A value that is too long will be refused anyway,
-        // and must not cost time here.
+        // A pod reaches the webhook before its labels are validated. A value that is too long will
+        // be refused anyway, and must not cost time here.
         let glob_fits = |glob: &Glob, value: &str| value.len() <= MAX_LABEL && glob.matches(value);
         let short = value.filter(|value| value.len() <= MAX_LABEL);
         let number = || short.and_then(|value| value.parse::<i64>().ok());
@@ -133,8 +133,8 @@ impl Test {
     }
 }
 
-/// What a token may be depends on where it stands: `in` is an operator after a key and an ordinary word elsewhere, and a
-/// glob value may hold a `!` inside brackets.
+/// What a token may be depends on where it stands: `in` is an operator after a key and an ordinary
+/// word elsewhere, and a glob value may hold a `!` inside brackets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Context {
     Syntax,
@@ -271,7 +271,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `(a, b)`. As in Kubernetes, nothing between two separators is the empty value, but `()` names no value at all.
+    /// `(a, b)`. As in Kubernetes, nothing between two separators is the empty value, but `()`
+    /// names no value at all.
     fn set(&mut self) -> Result<Vec<String>, SelectorError> {
         let open = self.lexer.next(Context::Syntax);
         if open != Token::Symbol("(") {

@@ -6,8 +6,8 @@ use regex::{Regex, RegexBuilder};
 
 use super::MAX_LABEL;
 
-/// A regular expression over namespace names, found anywhere in the name unless it is anchored: `default` also fits
-/// `my-default-ns`. A lone `*` fits every namespace.
+/// A regular expression over namespace names, found anywhere in the name unless it is anchored:
+/// `default` also fits `my-default-ns`. A lone `*` fits every namespace.
 #[derive(Clone)]
 pub struct NamespacePattern {
     text: String,
@@ -74,7 +74,8 @@ impl NamespacePattern {
     }
 }
 
-/// The engine's error draws the pattern with carets over several lines; the last line holds the sentence.
+/// The engine's error draws the pattern with carets over several lines; the last line holds the
+/// sentence.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default().trim();

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::glob::{Glob, GlobError};
 
-/// A glob that a name fits as a whole or not at all: `dev-*` fits `dev-1` and neither `my-dev-1` nor `dev`. The signs are
-/// those of values in label selectors: `*`, `?`, `[abc]`, `[a-z]`, `[!abc]`, `\`.
+/// A glob that a name fits as a whole or not at all: `dev-*` fits `dev-1` and neither `my-dev-1`
+/// nor `dev`. The signs are those of values in label selectors: `*`, `?`, `[abc]`, `[a-z]`,
+/// `[!abc]`, `\`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamePattern {
     text: String,
@@ -33,7 +34,8 @@ pub enum NamePatternError {
     Character(char),
 }
 
-/// Longer names than those of Kubernetes and of image tags fit nothing but `*`: matching them would only cost time.
+/// Longer names than those of Kubernetes and of image tags fit nothing but `*`: matching them would
+/// only cost time.
 const MAX_NAME: usize = 253;
 
 impl NamePattern {

@@ -13,8 +13,9 @@ use source::{Crate, declared, rust_files};
 /// The crates whose modules are checked.
 const CRATES: [&str; 3] = ["core", "manifest", "operator"];
 
-/// Files of one folder that are one thing: the state of task election, which a file too long to read would hold
-/// otherwise. Each has a part of the fields and the methods on the whole that change it.
+/// Files of one folder that are one thing: the state of task election, which a file too long to
+/// read would hold otherwise. Each has a part of the fields and the methods on the whole that
+/// change it.
 const ONE_THING: (&str, &str, [&str; 4]) = (
     "core",
     "election::tasks",
@@ -83,7 +84,8 @@ fn the_cluster_and_the_routes_do_not_know_each_other() {
     }
 }
 
-/// The uses that are left when modules without uses, or without users, are taken away again and again.
+/// The uses that are left when modules without uses, or without users, are taken away again and
+/// again.
 fn in_circles<'a>(uses: &BTreeSet<(&'a str, &'a str)>) -> BTreeSet<(&'a str, &'a str)> {
     let mut left = uses.clone();
     loop {
@@ -163,7 +165,8 @@ fn the_documentation_names_every_feature() {
     }
 }
 
-/// What a feature is called stands in its room and in the configuration's model. Elsewhere it is derived.
+/// What a feature is called stands in its room and in the configuration's model. Elsewhere it is
+/// derived.
 #[test]
 fn only_the_table_and_the_rooms_know_features() {
     let source = source_of("core");
@@ -191,7 +194,8 @@ fn only_the_table_and_the_rooms_know_features() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Which form of document a rule came from is over once it is lowered: places are told as the rule has them.
+/// Which form of document a rule came from is over once it is lowered: places are told as the rule
+/// has them.
 #[test]
 fn nothing_after_the_configuration_knows_a_form_of_document() {
     let source = source_of("core");

@@ -1,5 +1,6 @@
-//! A law about resources: an injected pod is in the class that it was in, and ddtrace alone makes it count for nothing more.
-//! The judge works as the API server does and shares no code with what it judges.
+//! A law about resources: an injected pod is in the class that it was in, and ddtrace alone makes
+//! it count for nothing more. The judge works as the API server does and shares no code with what
+//! it judges.
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, ReviewContext, inject_pod};
@@ -32,7 +33,8 @@ fn list<'v>(pod: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
     pod["spec"][key].as_array().into_iter().flatten()
 }
 
-/// See `ComputePodQOS` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/helper/qos/qos.go>.
+/// See `ComputePodQOS` in
+/// <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/helper/qos/qos.go>.
 fn class(pod: &Value) -> &'static str {
     let all = || list(pod, "containers").chain(list(pod, "initContainers"));
     let positive = |side: &'static str, resource: &'static str| {
@@ -58,7 +60,8 @@ fn class(pod: &Value) -> &'static str {
     }
 }
 
-/// What the pod counts for: its containers together, or an init container beside the native sidecars before it.
+/// What the pod counts for: its containers together, or an init container beside the native
+/// sidecars before it.
 fn counts(pod: &Value, side: &str, resource: &str) -> i64 {
     let mut natives = 0;
     let mut most = 0;

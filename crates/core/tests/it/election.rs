@@ -106,7 +106,8 @@ fn cluster(agents: usize, offers: &[(String, u32)]) -> (Vec<String>, Vec<Vec<Str
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The optimum is at least the mean, so the heaviest carries at most the optimum and the largest score.
+    /// The optimum is at least the mean, so the heaviest carries at most the optimum and the
+    /// largest score.
     #[test]
     fn what_is_placed_afresh_is_balanced(scores in prop::collection::vec(0..50u32, 1..30), agents in 1usize..8) {
         let offers = offers_of(&scores);

@@ -1,8 +1,10 @@
-//! Random histories of agents and operators in simulated time, and what the agents would then collect.
+//! Random histories of agents and operators in simulated time, and what the agents would then
+//! collect.
 //!
-//! The agents do what real ones do ([`agent`]); the network loses and delays; operators restart ([`world`]). The
-//! accounts are kept by looking at the agents only, never at the operator's own view. The same histories run against
-//! the algorithm that operators used before ([`reshuffling`]), for comparison.
+//! The agents do what real ones do ([`agent`]); the network loses and delays; operators restart
+//! ([`world`]). The accounts are kept by looking at the agents only, never at the operator's own
+//! view. The same histories run against the algorithm that operators used before ([`reshuffling`]),
+//! for comparison.
 
 #![allow(
     clippy::print_stdout,
@@ -66,7 +68,8 @@ fn one_death() -> impl Strategy<Value = History> {
     })
 }
 
-/// Three to six agents that start within 20 s and stay for 100 s, except for two that end; nothing is lost.
+/// Three to six agents that start within 20 s and stay for 100 s, except for two that end; nothing
+/// is lost.
 fn calm() -> impl Strategy<Value = History> {
     let deaths = prop::collection::vec(30_000..90_000u32, 2);
     let starts = prop::collection::vec(0..20_000u32, 3..7);
@@ -84,7 +87,8 @@ fn calm() -> impl Strategy<Value = History> {
     })
 }
 
-/// Runs a law on many histories; one that breaks it is shrunk and printed with the seed that brings it back.
+/// Runs a law on many histories; one that breaks it is shrunk and printed with the seed that brings
+/// it back.
 ///
 /// `ELECTION_SEED` sets the seed, `ELECTION_CASES` the number of histories.
 fn check(
@@ -144,7 +148,8 @@ fn laws_of_every_history() {
     });
 }
 
-/// Who polls in other agents' names, or in many, can't make an agent's input run twice, nor be taken from it.
+/// Who polls in other agents' names, or in many, can't make an agent's input run twice, nor be
+/// taken from it.
 #[test]
 fn laws_of_every_history_with_strangers() {
     let strangers = prop_oneof![Just(Strangers::Idle), Just(Strangers::Greedy)];

@@ -1,12 +1,13 @@
-//! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it; `testdata/namespaces/` is the same with
-//! rules of the pod's namespace.
+//! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it;
+//! `testdata/namespaces/` is the same with rules of the pod's namespace.
 //!
-//! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration) and `context.json`
-//! (`namespace`, `kubernetes_version`, the namespace's `pod_security` and `limit_ranges`, `environment` with the deprecated
-//! variables). `patch.json`, `injected.json` and
-//! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. `GOLDEN=word` runs only the cases with that word in
-//! their name. The same cases go through the webhook and the `inject` command. A feature that nobody asks for needs no
-//! decision in a case, so that a new feature changes none.
+//! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration)
+//! and `context.json` (`namespace`, `kubernetes_version`, the namespace's `pod_security` and
+//! `limit_ranges`, `environment` with the deprecated variables). `patch.json`, `injected.json` and
+//! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. `GOLDEN=word` runs only
+//! the cases with that word in their name. The same cases go through the webhook and the `inject`
+//! command. A feature that nobody asks for needs no decision in a case, so that a new feature
+//! changes none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

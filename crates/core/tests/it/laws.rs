@@ -96,7 +96,8 @@ proptest! {
             matches!(code, Some("not_allowed_here" | "version_not_allowed"))
         };
         for decision in bound.decisions.iter().filter(|decision| added(decision.outcome)) {
-            // Each may have been impossible beside one that the policy takes away, but somebody asked for it.
+            // Each may have been impossible beside one that the policy takes away, but somebody
+            // asked for it.
             let before = free.decisions.iter().find(|found| found.feature == decision.feature);
             prop_assert!(before.is_some_and(|before| before.outcome != Outcome::NotRequested));
         }

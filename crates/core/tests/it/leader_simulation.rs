@@ -1,9 +1,10 @@
-//! Random histories of the leader election of newer agents, in simulated time: replicas that stop, restart, lose their
-//! permission and read late, beside one that watches as the operator in Go does; agents that act as real ones do.
+//! Random histories of the leader election of newer agents, in simulated time: replicas that stop,
+//! restart, lose their permission and read late, beside one that watches as the operator in Go
+//! does; agents that act as real ones do.
 //!
-//! The law: never do two agents act as leaders at once. It is judged by the agents alone. The same histories run against
-//! replicas that believe wall clocks, as an earlier version of this operator did: there the law must break, else the
-//! histories would prove nothing.
+//! The law: never do two agents act as leaders at once. It is judged by the agents alone. The same
+//! histories run against replicas that believe wall clocks, as an earlier version of this operator
+//! did: there the law must break, else the histories would prove nothing.
 
 #![allow(clippy::print_stdout, reason = "seeds are for people")]
 

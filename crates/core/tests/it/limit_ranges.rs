@@ -1,4 +1,5 @@
-//! What becomes of an added container in a namespace with LimitRanges: what it gets and the notes, or the reason.
+//! What becomes of an added container in a namespace with LimitRanges: what it gets and the notes,
+//! or the reason.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ struct Case {
 }
 
 impl Case {
-    /// The built-in resources (100m and 64Mi, at most 500m and 512Mi) and a container with 1 CPU and 1Gi.
+    /// The built-in resources (100m and 64Mi, at most 500m and 512Mi) and a container with 1 CPU
+    /// and 1Gi.
     fn of(ranges: Vec<Value>) -> Self {
         Self {
             configured: json!(null),

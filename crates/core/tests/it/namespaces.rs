@@ -1,5 +1,5 @@
-//! Laws about the rules of namespaces: what the API server admits before injection it admits after it. The judges here read
-//! the pod's JSON anew and share no code with what they judge.
+//! Laws about the rules of namespaces: what the API server admits before injection it admits after
+//! it. The judges here read the pod's JSON anew and share no code with what they judge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,7 +162,8 @@ fn for_each_container(pod: &mut Value, mut change: impl FnMut(&mut Value)) {
 
 // Pod Security
 
-/// Whether the pod is hardened, by its own fields rather than the containers', and without node's files.
+/// Whether the pod is hardened, by its own fields rather than the containers', and without node's
+/// files.
 fn hardenings() -> impl Strategy<Value = (bool, bool, bool)> {
     (proptest::bool::weighted(0.8), any::<bool>(), Just(true))
 }
@@ -212,7 +213,8 @@ fn configured_contexts() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// The rule of the level that the pod breaks (kubernetes.io, "Pod Security Standards"), as far as pods of these tests can.
+/// The rule of the level that the pod breaks (kubernetes.io, "Pod Security Standards"), as far as
+/// pods of these tests can.
 fn forbidden(pod: &Value, level: PodSecurity) -> Option<String> {
     let spec = &pod["spec"];
     let restricted = level == PodSecurity::Restricted;
@@ -417,7 +419,8 @@ fn amount(text: &str) -> i64 {
     }
 }
 
-/// The pod as the API server completes it: requests from limits, then the defaults of each LimitRange.
+/// The pod as the API server completes it: requests from limits, then the defaults of each
+/// LimitRange.
 fn defaulted(mut pod: Value, ranges: &[Value]) -> Value {
     for_each_container(&mut pod, |container| {
         let resources = &mut container["resources"];

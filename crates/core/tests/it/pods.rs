@@ -1,4 +1,5 @@
-//! Generated pods: valid ones, as nasty as the API server accepts, with fields that no library knows.
+//! Generated pods: valid ones, as nasty as the API server accepts, with fields that no library
+//! knows.
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,4 +1,5 @@
-//! Rules as a list: the first that fits says what a pod gets, and of the others one learns why they don't fit.
+//! Rules as a list: the first that fits says what a pod gets, and of the others one learns why they
+//! don't fit.
 
 use std::sync::Arc;
 

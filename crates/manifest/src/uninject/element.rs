@@ -38,7 +38,8 @@ pub(super) struct Element {
     pub(super) index: usize,
     /// How much speaks for it being the user's.
     pub(super) rank: Rank,
-    /// What it may have been before injection; the one that takes out the most comes first, the last keeps it.
+    /// What it may have been before injection; the one that takes out the most comes first, the
+    /// last keeps it.
     before: Vec<Before>,
     /// Which of those is assumed.
     pub(super) choice: usize,
@@ -164,8 +165,8 @@ impl Element {
     }
 }
 
-/// The elements of a template that may be ours, sorted by list and index. `probe` is what injection makes of the same
-/// template without environment, mounts and volumes.
+/// The elements of a template that may be ours, sorted by list and index. `probe` is what injection
+/// makes of the same template without environment, mounts and volumes.
 pub(super) fn find(template: &Value, ours: &Ours, probe: &Value) -> Vec<Element> {
     let spec = &template["spec"];
     let own = ours.own(template);
@@ -183,7 +184,8 @@ pub(super) fn find(template: &Value, ours: &Ours, probe: &Value) -> Vec<Element>
         .flat_map(|key| list(spec, key))
         .filter(|container| !own.iter().any(|own| std::ptr::eq(*own, *container)))
         .collect();
-    // A feature without a container mounts volumes of its own into all, or one of the user's into those that lack it.
+    // A feature without a container mounts volumes of its own into all, or one of the user's into
+    // those that lack it.
     let is_spread = |mount: &Value| {
         let has = |user: &&&Value| list(user, "volumeMounts").any(|other| same_mount(other, mount));
         ours.is_without_container()
@@ -250,8 +252,9 @@ pub(super) fn lists(elements: &[Element], rank: Rank) -> Vec<List> {
     lists
 }
 
-/// Finds elements in a list to which injection only ever appends: what stands before something of the user's is the
-/// user's, and what stands behind something of ours is ours. `rank` says what an item may be; none is the user's.
+/// Finds elements in a list to which injection only ever appends: what stands before something of
+/// the user's is the user's, and what stands behind something of ours is ours. `rank` says what an
+/// item may be; none is the user's.
 fn appended<'v>(
     list: List,
     items: impl Iterator<Item = &'v Value>,
@@ -371,7 +374,8 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
     }
 }
 
-/// What a list of tags may have been before the configured ones were added to it, the shortest first.
+/// What a list of tags may have been before the configured ones were added to it, the shortest
+/// first.
 fn own_tags(value: &str, configured: &str) -> Vec<Before> {
     let configured: Vec<&str> = configured
         .split(',')
@@ -379,7 +383,8 @@ fn own_tags(value: &str, configured: &str) -> Vec<Before> {
         .collect();
     let mut before = Vec::new();
     let mut own = value;
-    // A tag may hold a blank, so what ends the list is looked for, not cut out of it: the longest there is.
+    // A tag may hold a blank, so what ends the list is looked for, not cut out of it: the longest
+    // there is.
     let last = |own: &str| {
         let ends = |tag: &&&str| {
             own.strip_suffix(**tag)

@@ -125,8 +125,8 @@ impl Ours {
         places.into_iter().flat_map(of_place).collect()
     }
 
-    /// The template reduced to what it takes for injection to show all that it adds: containers without environment,
-    /// mounts, volumes, and what they run.
+    /// The template reduced to what it takes for injection to show all that it adds: containers
+    /// without environment, mounts, volumes, and what they run.
     pub(super) fn bare(&self, template: &Value) -> Value {
         let mut bare = template.clone();
         let Some(spec) = bare.get_mut("spec").and_then(Value::as_object_mut) else {
@@ -150,9 +150,10 @@ impl Ours {
         bare
     }
 
-    /// The template with annotations that ask for the features that are there, should they have been removed or
-    /// switched off since. A feature that a selector asked for gets one as well, which has the same effect. Those that
-    /// aren't there are switched off: a rule may ask for them by now.
+    /// The template with annotations that ask for the features that are there, should they have
+    /// been removed or switched off since. A feature that a selector asked for gets one as well,
+    /// which has the same effect. Those that aren't there are switched off: a rule may ask for them
+    /// by now.
     pub(super) fn asking(&self, template: &Value) -> Value {
         let mut asking = template.clone();
         let annotations = object_in(&mut asking, "metadata")
@@ -189,7 +190,8 @@ impl Ours {
         asking
     }
 
-    /// The keys of annotations that were added to the template: all that a feature adds, with its values.
+    /// The keys of annotations that were added to the template: all that a feature adds, with its
+    /// values.
     pub(super) fn annotations(&self, template: &Value) -> Vec<&'static str> {
         let there = &template["metadata"]["annotations"];
         let mut ours = Vec::new();
@@ -211,8 +213,9 @@ impl Ours {
         ours
     }
 
-    /// What the version that injected the template would have made of it, from what this version makes of it: what is in
-    /// the sidecar alone by now was mounted into every container that could hold it.
+    /// What the version that injected the template would have made of it, from what this version
+    /// makes of it: what is in the sidecar alone by now was mounted into every container that could
+    /// hold it.
     pub(super) fn as_then(&self, mut injected: Value) -> Value {
         for found in &self.found {
             if let Some(path) = found.shared {
@@ -337,8 +340,8 @@ fn places(template: &Value, key: &str, spec: &Spec, can_be_there: bool) -> Vec<u
         .collect()
 }
 
-/// Whether earlier versions mounted something at a path into a container: nothing is mounted there, and what is mounted
-/// above can be written.
+/// Whether earlier versions mounted something at a path into a container: nothing is mounted there,
+/// and what is mounted above can be written.
 fn can_hold(container: &Value, path: &str, read_only: &[Value]) -> bool {
     let above = list(container, "volumeMounts").filter_map(|mount| {
         let own = mount["mountPath"].as_str()?.trim_end_matches('/');

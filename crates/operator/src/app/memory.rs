@@ -8,9 +8,11 @@ use crate::http::body;
 use crate::listen;
 use crate::values::bytes;
 
-/// The budget where nothing limits the container, in bytes. With it the process stays below 128 MiB.
+/// The budget where nothing limits the container, in bytes. With it the process stays below 128
+/// MiB.
 const DEFAULT_BUDGET: usize = 80 << 20;
-/// What a review takes while it runs, in bytes, beside its body: the most that any shape took in core's `tests/memory.rs`.
+/// What a review takes while it runs, in bytes, beside its body: the most that any shape took in
+/// core's `tests/memory.rs`.
 const REVIEW: usize = 10 << 20;
 /// Threads for large reviews, unless there is little memory or the user says otherwise.
 const REVIEW_THREADS: usize = 2;
@@ -31,8 +33,8 @@ const NO_LIMIT: usize = 1 << 50;
 #[group(skip)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct Args {
-    /// Memory that clients may make the process use: connections, requests, reviews, answers [default: five eighths
-    /// of the container's memory limit, or 80MiB if there is none]
+    /// Memory that clients may make the process use: connections, requests, reviews, answers
+    /// [default: five eighths of the container's memory limit, or 80MiB if there is none]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory_budget: Option<usize>,
 
@@ -40,12 +42,14 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "SIZE", value_parser = replaced_by_memory_budget)]
     pub max_buffered_size: Option<usize>,
 
-    /// Threads for large reviews, beside those, at 10MiB each of the memory budget [default: 2, or 1 with little memory]
+    /// Threads for large reviews, beside those, at 10MiB each of the memory budget [default: 2, or
+    /// 1 with little memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub review_threads: Option<u16>,
 }
 
-/// How much memory clients of the HTTPS server may make the process use beside what connections take, in bytes.
+/// How much memory clients of the HTTPS server may make the process use beside what connections
+/// take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
     /// For requests.
@@ -81,8 +85,8 @@ fn read_limit(file: &Path) -> Option<usize> {
 }
 
 impl Args {
-    /// Shares out what the options give, or what suits a container with this limit. The options of connections and
-    /// bodies say what they want of it.
+    /// Shares out what the options give, or what suits a container with this limit. The options of
+    /// connections and bodies say what they want of it.
     ///
     /// # Errors
     ///

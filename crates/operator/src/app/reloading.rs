@@ -1,4 +1,5 @@
-//! What is read again while the process runs: the configuration and the certificate, where they are files.
+//! What is read again while the process runs: the configuration and the certificate, where they are
+//! files.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,7 +42,8 @@ impl fmt::Debug for Configuration {
     }
 }
 
-/// The certificate's files, and their bytes before they are loaded: a change in between is then seen as one.
+/// The certificate's files, and their bytes before they are loaded: a change in between is then
+/// seen as one.
 pub(super) fn certificate_seen(pair: &tls::Pair) -> (tls::Pair, Vec<PathBuf>, reload::Contents) {
     let paths = vec![pair.cert.clone(), pair.key.clone(), pair.authorities_file()];
     let seen = reload::contents(&paths);

@@ -34,8 +34,8 @@ impl Stop {
     }
 }
 
-/// The signals of operators and tools, from now on in our hands: left alone, each of them ends the process at once and
-/// cuts off what is in flight.
+/// The signals of operators and tools, from now on in our hands: left alone, each of them ends the
+/// process at once and cuts off what is in flight.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,

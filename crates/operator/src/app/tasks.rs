@@ -19,7 +19,8 @@ impl Tasks {
         self.0.spawn(task);
     }
 
-    /// Starts a task that is meant to go on for ever. If a bug ends it, it is started anew: serving goes on meanwhile.
+    /// Starts a task that is meant to go on for ever. If a bug ends it, it is started anew: serving
+    /// goes on meanwhile.
     pub(super) fn supervise<F>(&mut self, name: &'static str, task: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -14,8 +14,8 @@ use crate::file::{self, MAX_CONFIG};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The configuration, `-` for standard input; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded
-    /// default.
+    /// The configuration, `-` for standard input; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG,
+    /// then the embedded default.
     file: Option<PathBuf>,
 
     /// Treat warnings as a failure.

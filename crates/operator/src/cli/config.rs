@@ -9,7 +9,8 @@ use super::{EXIT_OK, Streams};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded default.
+    /// The configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded
+    /// default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -126,7 +126,8 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let token = args.token_file.as_deref().map(bearer).transpose()?;
     let mut table = Printed::default();
     let mut from = Some(String::new());
-    // Page by page: a table of many agents is larger than what this process may have beside a running operator.
+    // Page by page: a table of many agents is larger than what this process may have beside a
+    // running operator.
     while let Some(cursor) = from {
         let mut request = Request::get(format!("{ELECTION_PATH}?continue={cursor}"))
             .header(HOST, HeaderValue::from_str(authority)?)

@@ -356,7 +356,8 @@ fn asked_by(decision: &Decision) -> String {
     parts.join(", ")
 }
 
-/// The rules that don't apply, and why. One that only waits for an annotation is no news: most pods don't ask.
+/// The rules that don't apply, and why. One that only waits for an annotation is no news: most pods
+/// don't ask.
 fn misses(missed: &Missed) -> Vec<(String, String)> {
     let near = missed.rules.iter().filter(|miss| !miss.is_opt_in);
     let mut rows: Vec<(String, String)> = near

@@ -36,8 +36,8 @@ pub enum Output {
     Yaml,
     /// JSON objects, one after the other, which kubectl and jq read.
     Json,
-    /// No manifests: for each pod template one line with a JSON object that has the object's kind and name and the JSON
-    /// patch (RFC 6902) that would be applied to it.
+    /// No manifests: for each pod template one line with a JSON object that has the object's kind
+    /// and name and the JSON patch (RFC 6902) that would be applied to it.
     Patch,
 }
 
@@ -156,7 +156,8 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    /// The document with its templates injected; none if nothing changes. Prints patches instead to a given writer.
+    /// The document with its templates injected; none if nothing changes. Prints patches instead to
+    /// a given writer.
     fn document(
         &mut self,
         source: &Source,
@@ -337,7 +338,8 @@ fn place(source: &Source, document: &Document, template: &PodTemplate) -> String
     )
 }
 
-/// The patch of one template, with paths from its object on, as `kubectl patch --type=json` takes it.
+/// The patch of one template, with paths from its object on, as `kubectl patch --type=json` takes
+/// it.
 fn patch_line(
     source: &Source,
     document: &Document,

@@ -1,4 +1,5 @@
-//! What the subcommands over manifests have in common: their flags, reading, and reporting what could not be read.
+//! What the subcommands over manifests have in common: their flags, reading, and reporting what
+//! could not be read.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use datakit_operator_manifest::{Document, Format, Input, ReadError, Source, Synt
 /// Flags of all subcommands over manifests.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ManifestArgs {
-    /// A manifest, a directory of them (searched for *.yaml, *.yml and *.json, in the order of their paths), or `-` for
-    /// standard input. May be given several times.
+    /// A manifest, a directory of them (searched for *.yaml, *.yml and *.json, in the order of
+    /// their paths), or `-` for standard input. May be given several times.
     #[arg(
         short = 'f',
         long = "filename",
@@ -27,7 +28,8 @@ pub(super) struct ManifestArgs {
     )]
     pub(super) inputs: Vec<Input>,
 
-    /// The operator's configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded default.
+    /// The operator's configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the
+    /// embedded default.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
@@ -35,13 +37,13 @@ pub(super) struct ManifestArgs {
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     pub(super) namespace: String,
 
-    /// The version of the cluster that the manifests are for, such as 1.34. From 1.32 on, pods that have to finish get
-    /// their log sidecar as a native one.
+    /// The version of the cluster that the manifests are for, such as 1.34. From 1.32 on, pods that
+    /// have to finish get their log sidecar as a native one.
     #[arg(long, value_name = "VERSION")]
     pub(super) kubernetes_version: Option<KubernetesVersion>,
 
-    /// The Pod Security level that the manifests' namespaces enforce: privileged, baseline or restricted. What such a
-    /// level forbids isn't injected.
+    /// The Pod Security level that the manifests' namespaces enforce: privileged, baseline or
+    /// restricted. What such a level forbids isn't injected.
     #[arg(long, value_name = "LEVEL", default_value = "privileged")]
     pub(super) pod_security: PodSecurity,
 }

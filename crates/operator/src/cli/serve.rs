@@ -62,8 +62,8 @@ pub struct Args {
     )]
     pub log_format: Format,
 
-    /// Version of the cluster's API server, for what depends on it (native sidecars for Jobs) [default: asked from
-    /// the cluster, if there is one]
+    /// Version of the cluster's API server, for what depends on it (native sidecars for Jobs)
+    /// [default: asked from the cluster, if there is one]
     #[arg(long, value_name = "VERSION")]
     pub kubernetes_version: Option<KubernetesVersion>,
 
@@ -249,7 +249,8 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usag
     })
 }
 
-/// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else should.
+/// In a pod the kubelet and the scraper come from outside; on a developer's machine nobody else
+/// should.
 fn default_probe_listen() -> SocketAddr {
     let address = if cluster::args::in_pod() {
         Ipv4Addr::UNSPECIFIED

@@ -82,12 +82,14 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If the file can't be read or the document is no JSON. What is merely wrong in it becomes a diagnostic.
+    /// If the file can't be read or the document is no JSON. What is merely wrong in it becomes a
+    /// diagnostic.
     pub fn load(&self) -> Result<Loaded, Usage> {
         Ok(self.load_with(&overrides(), Use::Once)?)
     }
 
-    /// Like [`load`](Self::load), for a process that reads the file again when it changes: it must be a regular one.
+    /// Like [`load`](Self::load), for a process that reads the file again when it changes: it must
+    /// be a regular one.
     ///
     /// # Errors
     ///
@@ -96,8 +98,9 @@ impl Source {
         Ok(self.load_with(&overrides(), Use::Serve)?)
     }
 
-    /// Reads the configuration again. A blank file is refused: whoever means to switch everything off writes `{}`,
-    /// while a file that is being written, or could not be for want of room, is blank.
+    /// Reads the configuration again. A blank file is refused: whoever means to switch everything
+    /// off writes `{}`, while a file that is being written, or could not be for want of room, is
+    /// blank.
     ///
     /// # Errors
     ///

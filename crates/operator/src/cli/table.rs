@@ -12,8 +12,8 @@ const NARROW: usize = 72;
 const LEAST: usize = 16;
 const GAP: usize = 2;
 
-/// A table of `N` columns, of which those with an index from `wraps_from` on may be wrapped. What can't be seen in a cell is
-/// escaped: cells quote strangers.
+/// A table of `N` columns, of which those with an index from `wraps_from` on may be wrapped. What
+/// can't be seen in a cell is escaped: cells quote strangers.
 pub(super) struct Table<const N: usize> {
     /// Head of each column.
     pub(super) head: [&'static str; N],
@@ -24,8 +24,8 @@ pub(super) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// The table with lines of at most `width` columns of a terminal, as far as its content allows. Columns without content are
-    /// left out.
+    /// The table with lines of at most `width` columns of a terminal, as far as its content allows.
+    /// Columns without content are left out.
     pub(super) fn render(&self, width: usize) -> String {
         let visible = Self {
             rows: (self.rows.iter())
@@ -148,7 +148,8 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Cuts a text into lines of at most `width` columns: at blanks, and inside words that are longer than a line.
+/// Cuts a text into lines of at most `width` columns: at blanks, and inside words that are longer
+/// than a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     if width == 0 {
         return Vec::new();

@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub ca_secret: Option<String>,
 
-    /// Lease that elects the replica which decides for all [default: SERVICE_NAME, in a pod or with --tls-source cluster;
-    /// elsewhere none, and this process decides alone]
+    /// Lease that elects the replica which decides for all [default: SERVICE_NAME, in a pod or with
+    /// --tls-source cluster; elsewhere none, and this process decides alone]
     #[arg(long, value_name = "NAME")]
     pub lease: Option<String>,
 
@@ -41,11 +41,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
-    /// Whether newer agents may elect leaders here, which takes the right to all Leases of the operator's namespace
+    /// Whether newer agents may elect leaders here, which takes the right to all Leases of the
+    /// operator's namespace
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     pub agent_leaders: Switch,
 
-    /// Whether to answer sidecars that ask for ClusterLoggingConfigs, which takes the right to list and watch them
+    /// Whether to answer sidecars that ask for ClusterLoggingConfigs, which takes the right to list
+    /// and watch them
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     pub logging_configs: Switch,
 }
@@ -97,7 +99,8 @@ impl Args {
             }),
         };
         let managed = certificates.is_some();
-        // From a desk, with a certificate of its own, a process only looks, unless it is told which Lease is its own.
+        // From a desk, with a certificate of its own, a process only looks, unless it is told which
+        // Lease is its own.
         let takes_part = managed || access == Access::InPod || self.lease.is_some();
         let lease = takes_part.then(|| lease::Settings {
             namespace: namespace.clone(),

@@ -1,12 +1,13 @@
-//! Carries out what [`rotation`](crate::tls::rotation) decides: writes authorities into the Secret and certificates into the registration if
-//! this replica holds the Lease, and gives this replica its own certificate.
+//! Carries out what [`rotation`](crate::tls::rotation) decides: writes authorities into the Secret
+//! and certificates into the registration if this replica holds the Lease, and gives this replica
+//! its own certificate.
 //!
-//! The Secret comes with the installation, empty. The operator fills it and never creates one: whoever may create Secrets
-//! in a namespace can have tokens of all its service accounts made
+//! The Secret comes with the installation, empty. The operator fills it and never creates one:
+//! whoever may create Secrets in a namespace can have tokens of all its service accounts made
 //! (<https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets>).
 //!
-//! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs and upgrades it keeps
-//! everything else.
+//! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs
+//! and upgrades it keeps everything else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,9 +41,11 @@ use crate::tls::rotation::{
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest time between two registrations.
 const REGISTER_INTERVAL: Duration = Duration::from_secs(1);
-/// How often to look at the clock when nothing else happens. The clock may have been set, or the machine suspended.
+/// How often to look at the clock when nothing else happens. The clock may have been set, or the
+/// machine suspended.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The one type of Secret that means nothing to anybody else. Kubernetes never lets the type of a Secret change.
+/// The one type of Secret that means nothing to anybody else. Kubernetes never lets the type of a
+/// Secret change.
 const SECRET_TYPE: &str = "Opaque";
 
 /// What belongs to this installation.
@@ -153,7 +156,8 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
             }
             () = sleep(wait) => Event::Tick,
         };
-        // The Lease is looked at again before each write, since a write may come long after the last news of it.
+        // The Lease is looked at again before each write, since a write may come long after the
+        // last news of it.
         let may_write = || leadership.borrow().may_write_certificates();
         wait = keeper.follow(event, may_write).await;
     }
@@ -185,7 +189,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Takes an event in, and acts until there is nothing left to do now. Returns how long to wait for another event.
+    /// Takes an event in, and acts until there is nothing left to do now. Returns how long to wait
+    /// for another event.
     async fn follow(&mut self, event: Event, may_write: impl Fn() -> bool) -> Duration {
         let mut event = event;
         loop {
@@ -273,7 +278,8 @@ impl Keeper {
         }
     }
 
-    /// Says once what is wrong with the Secret. An empty one is as it was installed, unless it was filled before.
+    /// Says once what is wrong with the Secret. An empty one is as it was installed, unless it was
+    /// filled before.
     fn tell_damage(&mut self, error: &KeyringError) {
         let empty = self
             .secret
@@ -375,8 +381,8 @@ impl Keeper {
         }
         let ours = keyring.data().into_iter();
         data.extend(ours.map(|(key, value)| (key, ByteString(value))));
-        // It carries its version, so this fails if another replica has written meanwhile: there is never more than one
-        // first CA.
+        // It carries its version, so this fails if another replica has written meanwhile: there is
+        // never more than one first CA.
         let name = &self.settings.secret;
         self.secrets.replace(name, &params, &secret).await
     }
@@ -386,7 +392,8 @@ impl Keeper {
         let Some(webhook) = &self.webhook else {
             return Ok(None);
         };
-        // The first time at once. If somebody else insists on another bundle, not as fast as the two of us can write.
+        // The first time at once. If somebody else insists on another bundle, not as fast as the
+        // two of us can write.
         let waited = self.registered.map(|registered| registered.elapsed());
         if let Some(waited) = waited.filter(|waited| *waited < REGISTER_INTERVAL) {
             return Err(REGISTER_INTERVAL - waited);

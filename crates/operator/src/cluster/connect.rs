@@ -17,8 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Access {
     /// The one this pod runs in, with the pod's service account.
     InPod,
-    /// The one that kubeconfig files name in their current context. As for `kubectl`, the first file that says something
-    /// counts, and files that don't exist are skipped.
+    /// The one that kubeconfig files name in their current context. As for `kubectl`, the first
+    /// file that says something counts, and files that don't exist are skipped.
     Kubeconfig(Vec<PathBuf>),
 }
 
@@ -46,8 +46,8 @@ pub enum ConnectError {
     Infer(#[source] Box<InferConfigError>),
 }
 
-/// Makes a client. It connects when it is used first, verifies the API server's certificate, and reads renewed service
-/// account tokens.
+/// Makes a client. It connects when it is used first, verifies the API server's certificate, and
+/// reads renewed service account tokens.
 ///
 /// # Errors
 ///
@@ -57,7 +57,8 @@ pub async fn connect(access: &Access) -> Result<Client, ConnectError> {
         Access::InPod => {
             let mut config =
                 Config::incluster().map_err(|error| ConnectError::InPod(Box::new(error)))?;
-            // The API server is in the cluster: proxies that the environment names are for the way out of it.
+            // The API server is in the cluster: proxies that the environment names are for the way
+            // out of it.
             config.proxy_url = None;
             config
         }

@@ -1,7 +1,8 @@
-//! Facts about the cluster that a review may depend on: the API server's version, and what namespaces enforce.
+//! Facts about the cluster that a review may depend on: the API server's version, and what
+//! namespaces enforce.
 //!
-//! They are kept up to date in [`Reviewing`]. What can't be read (for want of permission, say) is left unknown, and
-//! injection then does what it does without a cluster.
+//! They are kept up to date in [`Reviewing`]. What can't be read (for want of permission, say) is
+//! left unknown, and injection then does what it does without a cluster.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

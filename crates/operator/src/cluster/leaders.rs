@@ -62,8 +62,8 @@ pub async fn watch(
             Ok(Event::Init | Event::Delete(_)) => {}
             Err(error) => {
                 trouble.failed(&error);
-                // A watch that breaks off later is taken up where it was, without a word; whether it may be and the API
-                // server answers is asked for each answer.
+                // A watch that breaks off later is taken up where it was, without a word; whether
+                // it may be and the API server answers is asked for each answer.
                 if matches!(error, watcher::Error::InitialListFailed(_)) {
                     leaders.set_live(false);
                 }

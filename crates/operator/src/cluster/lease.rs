@@ -1,7 +1,8 @@
 //! Keeps one replica elected, by a Lease.
 //!
-//! The holder trusts its hold for four fifths of the Lease's duration, counted from before it asked for the renewal;
-//! others wait for the whole of it, counted from after. So there is a time with nobody, but never one with two.
+//! The holder trusts its hold for four fifths of the Lease's duration, counted from before it asked
+//! for the renewal; others wait for the whole of it, counted from after. So there is a time with
+//! nobody, but never one with two.
 
 pub mod claim;
 
@@ -30,7 +31,8 @@ const ADDRESS: &str = "datakit-operator/holder-address";
 const KEEPS_CERTIFICATES: &str = "datakit-operator/keeps-certificates";
 /// What one holder leaves for the next: ids of agents, separated by commas.
 const HANDOVER: &str = "datakit-operator/full-owners";
-/// The longest such list. One that is longer is not left at all: it only ever settles what can't be told otherwise.
+/// The longest such list. One that is longer is not left at all: it only ever settles what can't be
+/// told otherwise.
 const LONGEST_HANDOVER: usize = 64 * 1024;
 /// What is said before the Lease was read.
 pub const UNKNOWN: &str = "the Lease has not been read yet";
@@ -125,9 +127,11 @@ impl Holder {
         let record = seen.as_ref().map(record);
         Ok(match self.claim.decide(record.clone(), Instant::now()) {
             step @ (Step::Take { transitions } | Step::Renew { transitions }) => {
-                // Somebody else may have had it in between, whether this replica has seen that or not.
+                // Somebody else may have had it in between, whether this replica has seen that or
+                // not.
                 let taken = matches!(step, Step::Take { .. }) || self.term == 0;
-                // A process that was started again in the same pod finds its own Lease, and its own note.
+                // A process that was started again in the same pod finds its own Lease, and its own
+                // note.
                 if self.held.is_none() {
                     self.inherited = seen.as_ref().map(inherited).unwrap_or_default();
                     // To be passed on unchanged until this replica has decided something itself.
@@ -202,7 +206,8 @@ impl Holder {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        // Both fail if somebody else has written meanwhile: a created object exists then, a replaced one has moved on.
+        // Both fail if somebody else has written meanwhile: a created object exists then, a
+        // replaced one has moved on.
         if lease.metadata.resource_version.is_none() {
             self.api.create(&params, &lease).await
         } else {
@@ -212,7 +217,8 @@ impl Holder {
 
     fn failed(&mut self, error: &(dyn std::error::Error + 'static)) {
         self.trouble.failed(error);
-        // Who held it before may hold it still, and is the best address there is for what this replica can't decide.
+        // Who held it before may hold it still, and is the best address there is for what this
+        // replica can't decide.
         let over = match &*self.leadership.borrow() {
             Leadership::Mine { until, .. } => Instant::now() >= *until,
             Leadership::Other { .. } => false,

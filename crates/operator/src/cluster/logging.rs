@@ -57,8 +57,8 @@ fn knowledge(known: Option<&BTreeMap<Key, Arc<LoggingConfig>>>, health: &Health)
     let source = match health {
         Health::Starting => Source::Starting,
         Health::Working => Source::Watched,
-        // A kind that was there and is gone took its objects with it, or its removal is a mistake that is about to be
-        // mended: sidecars keep what they have until that is clear.
+        // A kind that was there and is gone took its objects with it, or its removal is a mistake
+        // that is about to be mended: sidecars keep what they have until that is clear.
         Health::NoKind if known.is_some() => Source::Failing(
             "the CustomResourceDefinition clusterloggingconfigs.logging.datakits.io is gone"
                 .to_owned(),

@@ -1,6 +1,7 @@
 //! Objects of one kind as the API server has them, kept up to date.
 //!
-//! What is kept of an object is worked out when it is seen, so that a large cluster's objects aren't held in memory.
+//! What is kept of an object is worked out when it is seen, so that a large cluster's objects
+//! aren't held in memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -83,15 +84,15 @@ where
         }
     }
 
-    /// Waits until something is known that wasn't known before, or the watch begins or ceases to work. May be
-    /// cancelled: nothing is lost.
+    /// Waits until something is known that wasn't known before, or the watch begins or ceases to
+    /// work. May be cancelled: nothing is lost.
     pub(super) async fn changed(&mut self) {
         loop {
             let failing = matches!(self.health, Health::Failing(_)) && self.seen.known.is_some();
             let next = match timeout(TAKEN_UP, self.events.next()).await {
                 Ok(next) => next,
-                // A watch that breaks off is taken up where it was, without a word; another failure would have come by
-                // now.
+                // A watch that breaks off is taken up where it was, without a word; another failure
+                // would have come by now.
                 Err(_) if failing => {
                     self.trouble.worked();
                     self.turn(Health::Working);

@@ -12,12 +12,13 @@ use crate::values::{duration, positive_duration};
 #[group(skip)]
 #[command(next_help_heading = "Task election")]
 pub struct Args {
-    /// An agent that is silent for longer is dead, and its inputs go to others; agents poll every 4s
+    /// An agent that is silent for longer is dead, and its inputs go to others; agents poll every
+    /// 4s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub agent_timeout: Duration,
 
-    /// How long to listen to what agents run, after a start or a change of the replica that decides, before anything
-    /// is given out
+    /// How long to listen to what agents run, after a start or a change of the replica that
+    /// decides, before anything is given out
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub election_listening: Duration,
 
@@ -25,8 +26,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_agents: u32,
 
-    /// What the addresses of agents say: `distinct`, each reaches the operator from its own, which doesn't change while it
-    /// runs; `shared`, nothing, since a proxy or a load balancer is between, so nobody can be told from anybody else
+    /// What the addresses of agents say: `distinct`, each reaches the operator from its own, which
+    /// doesn't change while it runs; `shared`, nothing, since a proxy or a load balancer is
+    /// between, so nobody can be told from anybody else
     #[arg(
         long,
         value_name = "KIND",
@@ -36,11 +38,13 @@ pub struct Args {
     )]
     pub agent_addresses: senders::Addresses,
 
-    /// Requests to the election in a second from one address, and four times as many at once; agents poll every 4s
+    /// Requests to the election in a second from one address, and four times as many at once;
+    /// agents poll every 4s
     #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_requests_per_address: u32,
 
-    /// Whether agents must prove who they are, by a client certificate or a bearer token: `off`, `optional` or `required`
+    /// Whether agents must prove who they are, by a client certificate or a bearer token: `off`,
+    /// `optional` or `required`
     #[arg(
         long,
         value_name = "WHETHER",
@@ -50,11 +54,13 @@ pub struct Args {
     )]
     pub election_auth: senders::Auth,
 
-    /// A user, group or name in a certificate that is an agent (can be repeated) [default: whoever proves to be somebody]
+    /// A user, group or name in a certificate that is an agent (can be repeated) [default: whoever
+    /// proves to be somebody]
     #[arg(long, value_name = "NAME")]
     pub election_agent: Vec<String>,
 
-    /// An audience that tokens of agents may be made for (can be repeated) [default: the API server's]
+    /// An audience that tokens of agents may be made for (can be repeated) [default: the API
+    /// server's]
     #[arg(long, value_name = "NAME")]
     pub election_audience: Vec<String>,
 }

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use super::senders;
 use crate::tls::replicas::Replicas;
 
-/// Marks a request as passed on, and says how many replicas have done so. Only heeded from replicas.
+/// Marks a request as passed on, and says how many replicas have done so. Only heeded from
+/// replicas.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-datakit-operator-forwarded");
 /// Who sent a request that is passed on, in the words of [`senders`].
 pub const CLIENT: HeaderName = HeaderName::from_static("x-datakit-operator-client");
@@ -27,8 +28,9 @@ pub const CLIENT: HeaderName = HeaderName::from_static("x-datakit-operator-clien
 pub const FORWARDER: HeaderName = HeaderName::from_static("x-datakit-operator-forwarder");
 /// Which other replicas the one that answers knows, as addresses separated by commas.
 pub const REPLICAS: HeaderName = HeaderName::from_static("x-datakit-operator-replicas");
-/// How many replicas may pass a request on, one after the other. Two: a replica that is cut off from the API server knows
-/// a former holder, or only some other replica, and that one knows the present holder.
+/// How many replicas may pass a request on, one after the other. Two: a replica that is cut off
+/// from the API server knows a former holder, or only some other replica, and that one knows the
+/// present holder.
 pub const MAX_HOPS: u8 = 2;
 /// How many other replicas are remembered.
 const MAX_REPLICAS: usize = 16;
@@ -147,7 +149,8 @@ impl Forwarder {
         request: &Forwarded,
     ) -> Result<Response<Bytes>, ForwardError> {
         let asked = async {
-            // A connection that was kept may have ended meanwhile; a new one tells whether the other replica has.
+            // A connection that was kept may have ended meanwhile; a new one tells whether the
+            // other replica has.
             let kept = self.kept(address).await;
             if let Some(mut sender) = kept
                 && let Ok(answer) = self.send(&mut sender, address, request).await

@@ -135,7 +135,8 @@ impl Leaders {
         Self::with(store, None)
     }
 
-    /// Keeps records in `store`, beside others. Somebody tells what they write, see [`observe`](Self::observe).
+    /// Keeps records in `store`, beside others. Somebody tells what they write, see
+    /// [`observe`](Self::observe).
     #[must_use]
     pub fn watched(store: Arc<dyn Store>) -> Self {
         Self::with(store, Some(AtomicBool::new(false)))
@@ -204,8 +205,8 @@ impl Leaders {
         }
     }
 
-    /// Takes note of a record that somebody has written. Without this, a replica would first see it when an agent asks,
-    /// and would wait for its whole duration from then on.
+    /// Takes note of a record that somebody has written. Without this, a replica would first see it
+    /// when an agent asks, and would wait for its whole duration from then on.
     pub fn observe(&self, name: &str, record: &Record, version: &str) {
         if !self.is_older(name, version) {
             self.saw(name, record, version, None);
@@ -219,7 +220,8 @@ impl Leaders {
         }
     }
 
-    /// Whether a version is from before the one that is known: what a watch tells may be older than an answer to a read.
+    /// Whether a version is from before the one that is known: what a watch tells may be older than
+    /// an answer to a read.
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>)
     fn is_older(&self, name: &str, version: &str) -> bool {
         let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,14 +230,15 @@ impl Leaders {
         known.and_then(number) > number(version)
     }
 
-    /// Whether records can be read and written at this moment, and changes are heard of. An agent asks once, when it
-    /// starts, and never again.
+    /// Whether records can be read and written at this moment, and changes are heard of. An agent
+    /// asks once, when it starts, and never again.
     ///
     /// # Errors
     ///
     /// If not, with the reason.
     pub async fn status(&self) -> Result<(), (Problem, String)> {
-        // Whoever asks at the same time shares one look, so that asking costs the API server little.
+        // Whoever asks at the same time shares one look, so that asking costs the API server
+        // little.
         let looking = timeout(PATIENCE, self.checked.lock()).await;
         let Ok(mut checked) = looking else {
             let why = "too many requests are waiting for the API server";

@@ -15,10 +15,11 @@ use super::respond;
 use crate::listen::{Answer, Received, Share};
 use crate::telemetry::metrics::Limit;
 
-/// A refused body is read on and thrown away up to this multiple of the limit, so that a client that sends before
-/// it listens gets to see the answer instead of a reset connection.
+/// A refused body is read on and thrown away up to this multiple of the limit, so that a client
+/// that sends before it listens gets to see the answer instead of a reset connection.
 const DISCARD_FACTOR: usize = 4;
-/// The first allocation for a body that arrives in pieces is no larger than this, whatever length was announced.
+/// The first allocation for a body that arrives in pieces is no larger than this, whatever length
+/// was announced.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 /// Over this time the rate of a body is looked at.
 const RATE_TIME: Duration = Duration::from_secs(2);
@@ -38,8 +39,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // The API server's own limit on an object is 1.5 MiB in storage and 3 MiB in a request; a review may carry
-        // an old and a new one.
+        // The API server's own limit on an object is 1.5 MiB in storage and 3 MiB in a request; a
+        // review may carry an old and a new one.
         Self {
             bytes: 6 * 1024 * 1024,
             time: Duration::from_secs(10),
@@ -154,7 +155,8 @@ impl Reader {
         Ok(whole.bytes.into())
     }
 
-    /// Reads on and throws away, so that a client that sends before it listens gets to see the answer `why`.
+    /// Reads on and throws away, so that a client that sends before it listens gets to see the
+    /// answer `why`.
     async fn refuse(&self, body: &mut Arriving<'_>, why: Unreadable) -> Unreadable {
         if matches!(why, Unreadable::TooSlow(_) | Unreadable::TooFewASecond(_)) {
             return why;

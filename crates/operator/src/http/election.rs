@@ -46,7 +46,8 @@ pub struct Election {
 }
 
 impl Election {
-    /// Decides with `coordinator` for whom `senders` hears, and passes on with `forwarder` what another replica decides.
+    /// Decides with `coordinator` for whom `senders` hears, and passes on with `forwarder` what
+    /// another replica decides.
     #[must_use]
     pub fn new(
         coordinator: Arc<Coordinator>,

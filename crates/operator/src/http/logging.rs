@@ -1,7 +1,7 @@
 //! Logging configurations, as logfwd sidecars ask for them once a minute.
 //!
-//! A sidecar stops what it collects for the operator at a 404 and goes on at any other failure. So 404 is said only when
-//! it is known that nothing is meant for the pod.
+//! A sidecar stops what it collects for the operator at a 404 and goes on at any other failure. So
+//! 404 is said only when it is known that nothing is meant for the pod.
 
 use std::sync::Arc;
 

@@ -49,8 +49,8 @@ impl Pool {
         Ok(Self { jobs })
     }
 
-    /// Does some work on another thread, unless its time is over or nobody waits for it any more when its turn comes:
-    /// `abandoned` is called then.
+    /// Does some work on another thread, unless its time is over or nobody waits for it any more
+    /// when its turn comes: `abandoned` is called then.
     ///
     /// # Errors
     ///

@@ -68,7 +68,8 @@ impl Handler for Probes {
     async fn handle(&self, request: Request<Received>) -> Answer {
         let method = request.method();
         match request.uri().path() {
-            // Alive as long as it answers: what could be wrong besides would not get better by a restart.
+            // Alive as long as it answers: what could be wrong besides would not get better by a
+            // restart.
             "/healthz" => respond::readable(method, || respond::text(StatusCode::OK, "ok")),
             "/readyz" => respond::readable(method, || self.ready()),
             "/metrics" => respond::readable(method, || self.metrics(request.headers())),

@@ -1,4 +1,5 @@
-//! The HTTPS listener: the admission webhook and the pings by which clients find out that it is there.
+//! The HTTPS listener: the admission webhook and the pings by which clients find out that it is
+//! there.
 
 pub mod args;
 
@@ -22,12 +23,14 @@ use crate::telemetry::{Sink, review_line};
 /// The path of the admission webhook.
 pub const INJECT_PATH: &str = "/v1/webhooks/inject";
 
-/// Larger reviews (in bytes) are handed to threads of their own. They take longer than the hand-over, and would hold
-/// up all other requests: an API server may send all its reviews over one connection.
+/// Larger reviews (in bytes) are handed to threads of their own. They take longer than the
+/// hand-over, and would hold up all other requests: an API server may send all its reviews over one
+/// connection.
 const LARGE: usize = 16 * 1024;
 /// How long a client waits if it doesn't say: what the chart tells API servers.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The part of a client's patience that is left for the way back and for the API server itself: a tenth, at least this.
+/// The part of a client's patience that is left for the way back and for the API server itself: a
+/// tenth, at least this.
 const MARGIN: Duration = Duration::from_millis(200);
 /// How long a review may wait for memory.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
@@ -48,7 +51,8 @@ pub enum Access {
     /// Everybody who can connect.
     #[default]
     Everybody,
-    /// Who has a certificate of the authority for clients, with one of these names; with any, if there are none.
+    /// Who has a certificate of the authority for clients, with one of these names; with any, if
+    /// there are none.
     Authenticated(Vec<String>),
 }
 
@@ -111,8 +115,8 @@ impl Webhook {
                 return unreadable.answer();
             }
         };
-        // Most answers are no longer than this. One that is takes what it needs when it is there; what a review takes while it
-        // runs is bounded by the number of threads.
+        // Most answers are no longer than this. One that is takes what it needs when it is there;
+        // what a review takes while it runs is bounded by the number of threads.
         let answer = body.len();
         if !body.work.try_grow(answer) {
             let wait = until.min(Instant::now() + ROOM_WAIT);
@@ -136,8 +140,8 @@ impl Webhook {
         let abandon = move || {
             abandoned.inc();
         };
-        // Not "allowed, unchanged": whether a pod may be created without being looked at is for the registration's
-        // `failurePolicy` to say.
+        // Not "allowed, unchanged": whether a pod may be created without being looked at is for the
+        // registration's `failurePolicy` to say.
         match self.pool.run(until, work, abandon).await {
             Ok(answer) => answer,
             Err(Undone::Full) => {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// A client whose request is answered within this time has proved that it isn't here to take a place.
+/// A client whose request is answered within this time has proved that it isn't here to take a
+/// place.
 const PROMPT: u64 = 1_000;
-/// So many requests in flight for which there was no room are refused one by one; the connection of a
-/// client that goes on is cut off.
+/// So many requests in flight for which there was no room are refused one by one; the connection of
+/// a client that goes on is cut off.
 const MAX_UNCOUNTED: u32 = 8;
 
 /// What a connection is doing. Times are in milliseconds since it was opened.
@@ -143,8 +144,8 @@ impl Activity {
         receiving > self.waiting.load(Ordering::Relaxed)
     }
 
-    /// For how long nothing has gone on, if something should: it has a body to send or answers to take.
-    /// Milliseconds.
+    /// For how long nothing has gone on, if something should: it has a body to send or answers to
+    /// take. Milliseconds.
     pub(super) fn stalled_for(&self) -> Option<u64> {
         let now = self.now();
         let sending = (self.is_to_send()).then(|| self.piece_came.load(Ordering::Relaxed));

@@ -10,8 +10,9 @@ use crate::values::{header_bytes, positive_duration};
 #[group(skip)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct Args {
-    /// Connections at once; when all are taken, an idle or slow one makes room [default: 768, or fewer if they would take
-    /// more than half of the memory budget that threads leave, at 32KiB each]
+    /// Connections at once; when all are taken, an idle or slow one makes room [default: 768, or
+    /// fewer if they would take more than half of the memory budget that threads leave, at 32KiB
+    /// each]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
@@ -27,8 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,
 
-    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection, of which API servers keep
-    /// theirs for 90s
+    /// Time for the headers of an HTTP/1.1 request, and so for an idle HTTP/1.1 connection, of
+    /// which API servers keep theirs for 90s
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration)]
     pub header_timeout: Duration,
 

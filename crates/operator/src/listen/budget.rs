@@ -1,8 +1,8 @@
 //! How much memory clients may make the process use.
 //!
-//! Whatever a client causes to be kept is taken from a [`Budget`] before it is kept, and given back when
-//! it is gone: a body from its first byte, a review's working memory, an answer until it is written.
-//! What doesn't fit waits for a moment and is then refused. Waiting calls for
+//! Whatever a client causes to be kept is taken from a [`Budget`] before it is kept, and given back
+//! when it is gone: a body from its first byte, a review's working memory, an answer until it is
+//! written. What doesn't fit waits for a moment and is then refused. Waiting calls for
 //! [relief](Budget::pressed): the listener then cuts off who holds much and does nothing with it.
 
 use std::fmt;
@@ -27,7 +27,8 @@ const KEPT: u64 = 8;
 const KEPT_FOR_PROVED: u64 = 16;
 /// A connection with more than this in use doesn't get at what is kept for small shares.
 const MODEST: u64 = 1024 * 1024;
-/// So many may wait for one budget, and as many small shares of connections that have proved themselves. What they have sent lies in buffers that each connection has anyway.
+/// So many may wait for one budget, and as many small shares of connections that have proved
+/// themselves. What they have sent lies in buffers that each connection has anyway.
 const MAX_WAITING: u32 = 64;
 /// While waiting: how often to call for relief.
 const CALL_INTERVAL: Duration = Duration::from_millis(25);
@@ -195,8 +196,8 @@ impl Share {
         taken
     }
 
-    /// Has this much from now on. More than it had is taken whether there is room or not: it is for what is
-    /// there already, and keeps others from getting room until it is gone.
+    /// Has this much from now on. More than it had is taken whether there is room or not: it is for
+    /// what is there already, and keeps others from getting room until it is gone.
     pub fn set(&mut self, bytes: usize) {
         let lacking = (bytes as u64).saturating_sub(self.bytes);
         if lacking > 0 {
@@ -241,8 +242,8 @@ impl Drop for Share {
     }
 }
 
-/// The memory of a listener's clients. Two parts, so that what waits for the second, holding some of the
-/// first, can't keep it from those who are about to give back of the second.
+/// The memory of a listener's clients. Two parts, so that what waits for the second, holding some
+/// of the first, can't keep it from those who are about to give back of the second.
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// For requests and their bodies.

@@ -40,15 +40,16 @@ const RECLAIM_GRACE: Duration = Duration::from_millis(50);
 const MIN_BUFFER: usize = 8 * 1024;
 /// Read buffer for HTTP/1.1 in bytes: bodies pass through it, so it need not hold one.
 const MAX_BUFFER: usize = 64 * 1024;
-/// What may come over an HTTP/2 connection before it is taken, in bytes: the least that the protocol knows
-/// (RFC 9113, section 6.9.2), since a listener has as many such buffers as connections.
+/// What may come over an HTTP/2 connection before it is taken, in bytes: the least that the
+/// protocol knows (RFC 9113, section 6.9.2), since a listener has as many such buffers as
+/// connections.
 const WINDOW: u32 = 65_535;
 /// What of an answer HTTP/2 may take over before the client has room for it.
 const SEND_BUFFER: usize = 16 * 1024;
 /// What TLS may have ready to be sent.
 const TLS_BUFFER: usize = 16 * 1024;
-/// What a client may send during a TLS handshake, in bytes, and so the size of the certificates that it
-/// presents. Two of them with RSA keys of 4096 bits take 4 KiB.
+/// What a client may send during a TLS handshake, in bytes, and so the size of the certificates
+/// that it presents. Two of them with RSA keys of 4096 bits take 4 KiB.
 const HANDSHAKE: usize = 16 * 1024;
 /// How long an answer may wait for memory.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
@@ -340,7 +341,8 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// The same headers, with the length that the body would have had. Over HTTP/2, hyper leaves this to its user.
+/// The same headers, with the length that the body would have had. Over HTTP/2, hyper leaves this
+/// to its user.
 fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
     let length = body.bytes().len();

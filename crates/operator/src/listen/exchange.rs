@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::activity::{Activity, InFlight};
 use super::budget::{Memory, Share};
 
-/// What a request takes beside its body, in bytes: its headers, its stream, and the task that answers it.
+/// What a request takes beside its body, in bytes: its headers, its stream, and the task that
+/// answers it.
 pub(super) const REQUEST: usize = 8 * 1024;
 /// How long a request may wait for memory.
 const REQUEST_WAIT: Duration = Duration::from_secs(1);
@@ -127,8 +128,8 @@ impl Body for AnswerBody {
     }
 }
 
-/// Bytes on their way to a client. HTTP writes them from where they lie and drops them when the last one
-/// is written, or when the client has gone; that is when their memory is given back.
+/// Bytes on their way to a client. HTTP writes them from where they lie and drops them when the
+/// last one is written, or when the client has gone; that is when their memory is given back.
 #[derive(Debug)]
 pub struct Piece {
     bytes: Bytes,

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A socket from which at most so many bytes are read until it is [trusted](Self::trust). What a client
-/// sends during a TLS handshake is kept by the TLS library, and it may be 64 KiB of certificates.
+/// A socket from which at most so many bytes are read until it is [trusted](Self::trust). What a
+/// client sends during a TLS handshake is kept by the TLS library, and it may be 64 KiB of
+/// certificates.
 #[derive(Debug)]
 pub(super) struct Guarded {
     stream: TcpStream,
@@ -26,8 +27,8 @@ impl Guarded {
         }
     }
 
-    /// Whether more was wanted than may come. A client may send its first request right behind its part
-    /// of the handshake, so this means nothing once that is over.
+    /// Whether more was wanted than may come. A client may send its first request right behind its
+    /// part of the handshake, so this means nothing once that is over.
     pub(super) fn is_full(&self) -> bool {
         self.full
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// What one connection takes in bytes, whatever it does: its buffers, TLS, the certificates that its client
-/// presented, and tasks. Measured with what a client can make of it.
+/// What one connection takes in bytes, whatever it does: its buffers, TLS, the certificates that
+/// its client presented, and tasks. Measured with what a client can make of it.
 pub const CONNECTION: usize = 32 * 1024;
 
 /// Limits of one listener. Every one of them is a flag of `serve`.
@@ -17,9 +17,10 @@ pub struct Limits {
     pub header_bytes: u32,
     /// Time for a TLS handshake.
     pub handshake: Duration,
-    /// Time for the headers of an HTTP/1.1 request, counted from when the connection became free for it; so it also
-    /// ends idle HTTP/1.1 connections. API servers call webhooks over HTTP/1.1, keep idle connections for 90 s, and can't
-    /// repeat a review that was on its way when we closed: ours must be the longer patience.
+    /// Time for the headers of an HTTP/1.1 request, counted from when the connection became free
+    /// for it; so it also ends idle HTTP/1.1 connections. API servers call webhooks over HTTP/1.1,
+    /// keep idle connections for 90 s, and can't repeat a review that was on its way when we
+    /// closed: ours must be the longer patience.
     pub headers: Duration,
     /// Time without any request in flight after which a connection is closed.
     pub idle: Duration,

@@ -10,20 +10,23 @@ use tokio::task::{Id, JoinSet};
 
 use super::activity::{Activity, Standing};
 
-/// So many connections that were told to give way, and say goodbye, don't count as taking a place: a newcomer need not
-/// wait for them. The listener thus holds up to this many more sockets than its limit.
+/// So many connections that were told to give way, and say goodbye, don't count as taking a place:
+/// a newcomer need not wait for them. The listener thus holds up to this many more sockets than its
+/// limit.
 const LEAVING: usize = 64;
-/// When a place is needed: who has been idle for less than this gives way after who is slow. It may be about to ask its
-/// first question.
+/// When a place is needed: who has been idle for less than this gives way after who is slow. It may
+/// be about to ask its first question.
 const YOUNG: Duration = Duration::from_secs(1);
-/// When a place is needed: a body that has been arriving for this long (milliseconds) gives way if it is
-/// the slowest, unless it comes at [`FAST`] or more. API servers send a review as fast as it can go.
+/// When a place is needed: a body that has been arriving for this long (milliseconds) gives way if
+/// it is the slowest, unless it comes at [`FAST`] or more. API servers send a review as fast as it
+/// can go.
 const SLOW_AFTER: u64 = 500;
 /// Bytes a second.
 const FAST: u64 = 1024 * 1024;
 /// When a place is needed: so long (milliseconds) an answer may wait for its client.
 const UNREAD_AFTER: u64 = 1_000;
-/// When memory is needed: so long (milliseconds) a connection may hold some without anything going on.
+/// When memory is needed: so long (milliseconds) a connection may hold some without anything going
+/// on.
 const STALLED_AFTER: u64 = 250;
 
 /// How a connection shall end.
@@ -110,11 +113,12 @@ impl Places {
         }
     }
 
-    /// Tells a connection to end so that a newcomer gets its place: who is least known first; of these
-    /// the one that has been idle longest, unless that is not long; else the one whose body comes slowest, else the one
-    /// that has left an answer unread longest, else one that is idle after all. Nothing if all are busy and quick, or
-    /// already ending; and while strangers have most places, nobody else gives way: a flood of them only has to wait for
-    /// one of its own to become slow.
+    /// Tells a connection to end so that a newcomer gets its place: who is least known first; of
+    /// these the one that has been idle longest, unless that is not long; else the one whose body
+    /// comes slowest, else the one that has left an answer unread longest, else one that is idle
+    /// after all. Nothing if all are busy and quick, or already ending; and while strangers have
+    /// most places, nobody else gives way: a flood of them only has to wait for one of its own to
+    /// become slow.
     pub(super) fn make_room(&mut self) -> Option<Gave> {
         if let Some(gave) = self.make_room_of(Standing::Stranger) {
             return Some(gave);
@@ -158,8 +162,8 @@ impl Places {
             .then_some(Gave::Idle)
     }
 
-    /// Cuts off the connection that holds most memory of those where nothing goes on, else of those that
-    /// are slow, least known first. False if there is none.
+    /// Cuts off the connection that holds most memory of those where nothing goes on, else of those
+    /// that are slow, least known first. False if there is none.
     pub(super) fn relieve(&mut self) -> bool {
         let rank = |activity: &Activity| {
             let held = activity.held();
@@ -189,8 +193,8 @@ impl Places {
         told
     }
 
-    /// Tells the connection to end for which `rank` gives the smallest value. False if it gives none for
-    /// all that aren't ending already.
+    /// Tells the connection to end for which `rank` gives the smallest value. False if it gives
+    /// none for all that aren't ending already.
     fn told_first<R: Ord>(&mut self, how: Close, rank: impl Fn(&Activity) -> Option<R>) -> bool {
         let staying = (self.by_task.values_mut()).filter(|place| place.close.is_some());
         let ranked = staying.filter_map(|place| Some((rank(&place.activity)?, place)));

@@ -1,8 +1,9 @@
 //! Runs the requests of an HTTP/2 connection inside the connection's own task.
 //!
-//! A review takes less time than handing it to another thread and back, and answers that are ready together leave in
-//! one write. hyper asks its executor to run each request; this executor only collects them, and [`Driven`] polls them
-//! in turn with the connection. A request that ends with the connection is simply dropped with it.
+//! A review takes less time than handing it to another thread and back, and answers that are ready
+//! together leave in one write. hyper asks its executor to run each request; this executor only
+//! collects them, and [`Driven`] polls them in turn with the connection. A request that ends with
+//! the connection is simply dropped with it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -56,8 +57,8 @@ impl<C: Future> Driven<C> {
         self.connection.as_mut()
     }
 
-    /// Polls what was begun, then what was waiting. True if anything has ended, which leaves the connection something
-    /// to write.
+    /// Polls what was begun, then what was waiting. True if anything has ended, which leaves the
+    /// connection something to write.
     fn poll_requests(&mut self, context: &mut Context<'_>) -> bool {
         let mut begun = std::mem::take(&mut self.spare);
         std::mem::swap(&mut begun, &mut *self.begun.lock());

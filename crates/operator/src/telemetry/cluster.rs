@@ -149,7 +149,8 @@ impl ClusterMetrics {
         self.made[certificate as usize].inc();
     }
 
-    /// A certificate in use expires at this time. Until this is said of one, the metric has no value for it.
+    /// A certificate in use expires at this time. Until this is said of one, the metric has no
+    /// value for it.
     pub fn expires(&self, certificate: Certificate, at: SystemTime) {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.expiry

@@ -1,4 +1,5 @@
-//! Counters whose labels are the closed lists of the decision record, as arrays: counting is one atomic addition.
+//! Counters whose labels are the closed lists of the decision record, as arrays: counting is one
+//! atomic addition.
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +57,8 @@ impl ReviewCounts {
     }
 }
 
-/// `injections_total{feature,language,outcome,reason}`. Combinations that never happened are not shown.
+/// `injections_total{feature,language,outcome,reason}`. Combinations that never happened are not
+/// shown.
 #[derive(Clone)]
 pub struct InjectionCounts(Arc<[AtomicU64; CELLS]>);
 

@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use super::Labels;
 use crate::clock;
 
-/// Task election, as seen by this replica. All but the answers and the polls passed on are those of the replica that
-/// decides, and zero on the others.
+/// Task election, as seen by this replica. All but the answers and the polls passed on are those of
+/// the replica that decides, and zero on the others.
 #[derive(Debug)]
 pub struct ElectionMetrics {
     agents: Gauge,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Upper bounds of the buckets, in nanoseconds. A review takes microseconds; what takes longer than the webhook's
-/// time-out of 5 s needs no finer distinction.
+/// Upper bounds of the buckets, in nanoseconds. A review takes microseconds; what takes longer than
+/// the webhook's time-out of 5 s needs no finer distinction.
 const BOUNDS: [u64; 15] = [
     10_000,
     25_000,

@@ -1,7 +1,7 @@
 //! One log line: a time, a level, a message and keys with values, as text or as JSON.
 //!
-//! Values come from strangers (a pod's name, a header), so they are cut at a length, and whatever could end a line,
-//! fake a key or reorder what a terminal shows is escaped.
+//! Values come from strangers (a pod's name, a header), so they are cut at a length, and whatever
+//! could end a line, fake a key or reorder what a terminal shows is escaped.
 
 use std::io::Write as _;
 use std::time::SystemTime;
@@ -149,7 +149,8 @@ fn is_bare(pieces: &[&str]) -> bool {
     total > 0 && total <= MAX_VALUE && pieces.iter().all(|piece| piece.bytes().all(plain))
 }
 
-/// Whether the text needs no escaping between quotes: printable ASCII without the two that JSON escapes.
+/// Whether the text needs no escaping between quotes: printable ASCII without the two that JSON
+/// escapes.
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))

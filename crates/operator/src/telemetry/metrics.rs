@@ -1,7 +1,7 @@
 //! The metrics, all with the prefix `datakit_operator_`.
 //!
-//! Whatever is counted while a review runs is looked up here once, at start: label values come from closed lists, so
-//! the number of series is fixed and a stranger can't add to it.
+//! Whatever is counted while a review runs is looked up here once, at start: label values come from
+//! closed lists, so the number of series is fixed and a stranger can't add to it.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -23,7 +23,8 @@ use super::logging::LoggingMetrics;
 
 /// Panics anywhere in the process. Global because the panic hook is.
 pub static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
-/// Log lines that were dropped because the output did not keep up. Global because a process has one log.
+/// Log lines that were dropped because the output did not keep up. Global because a process has one
+/// log.
 pub static LOG_LINES_DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 
 /// A limit that a client ran into; the value of the label `limit`.
@@ -41,8 +42,8 @@ pub enum Limit {
     BodyTime,
     /// The cap on connections was reached, and an idle connection was closed for a new one.
     Connections,
-    /// A connection was cut off because others needed its place or its memory, and it was slow: it sent a body slowly, or
-    /// did not take its answers.
+    /// A connection was cut off because others needed its place or its memory, and it was slow: it
+    /// sent a body slowly, or did not take its answers.
     Displaced,
     /// A client sent more during a TLS handshake than fits (certificates).
     HandshakeSize,
@@ -274,7 +275,8 @@ impl Metrics {
         page
     }
 
-    /// The metrics page in the older Prometheus text format, where a counter's type is declared for its full name.
+    /// The metrics page in the older Prometheus text format, where a counter's type is declared for
+    /// its full name.
     #[must_use]
     pub fn prometheus(&self) -> String {
         to_prometheus(&self.openmetrics())
@@ -336,8 +338,9 @@ fn register_listeners<const N: usize>(
     })
 }
 
-/// Rewrites OpenMetrics text for readers that know the older format only: `# TYPE x counter` becomes
-/// `# TYPE x_total counter` (likewise `info`, which they don't know, becomes a gauge), and the end mark goes.
+/// Rewrites OpenMetrics text for readers that know the older format only: `# TYPE x counter`
+/// becomes `# TYPE x_total counter` (likewise `info`, which they don't know, becomes a gauge), and
+/// the end mark goes.
 fn to_prometheus(openmetrics: &str) -> String {
     let mut page = String::with_capacity(openmetrics.len() + 256);
     let mut help: Option<(&str, &str)> = None;

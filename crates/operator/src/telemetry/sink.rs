@@ -1,8 +1,9 @@
 //! Where log lines go: a buffer in memory that one thread empties into the real output.
 //!
-//! Whoever logs copies a finished line under a lock that is never held during a write, and goes on. The thread
-//! writes what has gathered within 50 ms, at once for a warning or an error. If the output blocks (a full pipe
-//! whose reader stopped), lines are dropped and counted rather than let a review wait or memory grow.
+//! Whoever logs copies a finished line under a lock that is never held during a write, and goes on.
+//! The thread writes what has gathered within 50 ms, at once for a warning or an error. If the
+//! output blocks (a full pipe whose reader stopped), lines are dropped and counted rather than let
+//! a review wait or memory grow.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -56,7 +57,8 @@ impl fmt::Debug for Sink {
 impl Sink {
     /// Starts the writing thread. Lines less severe than `level` are not wanted.
     ///
-    /// If no thread can be started, every line is dropped: a process in that state has other worries.
+    /// If no thread can be started, every line is dropped: a process in that state has other
+    /// worries.
     #[must_use]
     pub fn start(format: Format, level: Level, output: Box<dyn Write + Send>) -> Self {
         let shared = Arc::new(Shared {
@@ -172,7 +174,8 @@ impl Shared {
                 line.number("lines", dropped);
                 line.end();
             }
-            // An output that is gone (a closed pipe) is no reason to stop serving, and there is nowhere to say so.
+            // An output that is gone (a closed pipe) is no reason to stop serving, and there is
+            // nowhere to say so.
             let _ = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(2 * EAGER);

@@ -28,8 +28,8 @@ impl LineSubscriber {
 
 impl Subscriber for LineSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What libraries warn of is told by whoever called them, once and with what it means here. It is shown only to
-        // those who look for more.
+        // What libraries warn of is told by whoever called them, once and with what it means here.
+        // It is shown only to those who look for more.
         let ours = metadata.target().starts_with("datakit_operator");
         let theirs = *metadata.level() <= Level::WARN && self.sink.enabled(Level::DEBUG);
         metadata.is_event() && self.sink.enabled(*metadata.level()) && (ours || theirs)

@@ -159,7 +159,8 @@ impl Args {
             authority: self.ca_lifetime,
             leaf: self.leaf_lifetime,
         };
-        // Certificates don't outlive their CA, which is replaced when it has a third of its time left.
+        // Certificates don't outlive their CA, which is replaced when it has a third of its time
+        // left.
         if policy.leaf > policy.authority / 3 {
             bail!(
                 "--leaf-lifetime is {}, more than a third of --ca-lifetime, {}; make it at most {}",

@@ -18,7 +18,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{TlsError, provider};
 use crate::clock;
 
-/// Certificates made here are valid from this long before they were made, for clients whose clocks are behind.
+/// Certificates made here are valid from this long before they were made, for clients whose clocks
+/// are behind.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 /// A certificate in its binary form, which is also what tells one from another.
@@ -35,7 +36,8 @@ pub struct Validity {
 
 impl Validity {
     fn starting(now: SystemTime, lifetime: Duration) -> Self {
-        // Times in certificates are whole seconds. Rounded down here, what we say is what the certificate says.
+        // Times in certificates are whole seconds. Rounded down here, what we say is what the
+        // certificate says.
         let now = whole_seconds(now);
         Self {
             from: clock::earlier(now, BACKDATED),
@@ -55,7 +57,8 @@ impl Validity {
         (self.from + BACKDATED).min(self.until)
     }
 
-    /// When to replace the certificate: after two thirds of its time, so that a third is left for things to go wrong.
+    /// When to replace the certificate: after two thirds of its time, so that a third is left for
+    /// things to go wrong.
     #[must_use]
     pub fn renewal(&self) -> SystemTime {
         let lifetime = self.until.duration_since(self.made()).unwrap_or_default();
@@ -136,7 +139,8 @@ impl Names {
         format!("{}.{}.svc", self.service, self.namespace)
     }
 
-    /// All names and addresses: the Service in every form that a cluster's DNS knows, this machine, and the extra ones.
+    /// All names and addresses: the Service in every form that a cluster's DNS knows, this machine,
+    /// and the extra ones.
     fn subject_alt_names(&self) -> Result<Vec<SanType>, MintError> {
         let Self {
             service, namespace, ..
@@ -273,8 +277,8 @@ impl Authority {
         }
     }
 
-    /// Makes a certificate for a server, which replicas also present to each other as clients. It doesn't outlive the
-    /// authority.
+    /// Makes a certificate for a server, which replicas also present to each other as clients. It
+    /// doesn't outlive the authority.
     ///
     /// # Errors
     ///
@@ -420,8 +424,8 @@ mod tests {
         check(pem, other.key_pem().as_deref(), AuthorityError::Mismatch);
     }
 
-    /// Every time that a clock can show, and every lifetime, makes a certificate: one that is refused is a reason to look
-    /// at the clock, a process that ends is not.
+    /// Every time that a clock can show, and every lifetime, makes a certificate: one that is
+    /// refused is a reason to look at the clock, a process that ends is not.
     #[test]
     fn any_clock_makes_certificates() {
         let day = Duration::from_secs(86_400);

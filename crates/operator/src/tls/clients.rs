@@ -1,6 +1,7 @@
 //! Clients that prove who they are: by a certificate of an authority that the user names.
 //!
-//! API servers present one to webhooks where their admission configuration says so; agents may, too.
+//! API servers present one to webhooks where their admission configuration says so; agents may,
+//! too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -162,8 +162,8 @@ impl Pair {
         })
     }
 
-    /// Where the authorities are that other replicas' certificates are from, if they are given: beside the certificate,
-    /// as cert-manager puts them.
+    /// Where the authorities are that other replicas' certificates are from, if they are given:
+    /// beside the certificate, as cert-manager puts them.
     #[must_use]
     pub fn authorities_file(&self) -> PathBuf {
         self.cert.with_file_name(CA_FILE)
@@ -225,8 +225,9 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FilesError> {
 
 /// Asks the TLS library, as a client would, whether the first certificate is valid now.
 ///
-/// The library checks the dates before the signature; so whichever root it is given, a certificate outside its dates
-/// is reported as such. Other findings are the client's business: it knows whom it trusts.
+/// The library checks the dates before the signature; so whichever root it is given, a certificate
+/// outside its dates is reported as such. Other findings are the client's business: it knows whom
+/// it trusts.
 fn validity_problem(
     chain: &[CertificateDer<'static>],
     provider: &CryptoProvider,

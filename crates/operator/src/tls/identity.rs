@@ -7,10 +7,11 @@ use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// What the server presents to every client, whatever name the client asks for: the API server verifies the Service's
-/// name, agents and sidecars call by address.
+/// What the server presents to every client, whatever name the client asks for: the API server
+/// verifies the Service's name, agents and sidecars call by address.
 ///
-/// It can be replaced at any time. Handshakes from then on see the new one; connections that are open stay open.
+/// It can be replaced at any time. Handshakes from then on see the new one; connections that are
+/// open stay open.
 pub struct Identity {
     current: ArcSwap<CertifiedKey>,
 }

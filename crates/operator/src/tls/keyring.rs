@@ -38,7 +38,8 @@ impl Keyring {
     /// The keys of the data. Others belong to somebody else.
     pub const KEYS: &[&str] = &[CERTIFICATE, KEY, PREVIOUS_CERTIFICATE, PREVIOUS_KEY];
 
-    /// A new authority in front of those whose certificates go on being trusted. Expired ones are left out.
+    /// A new authority in front of those whose certificates go on being trusted. Expired ones are
+    /// left out.
     #[must_use]
     pub fn new(authority: Authority, previous: &[Arc<Authority>], now: SystemTime) -> Self {
         let good = previous

@@ -1,11 +1,12 @@
-//! How replicas of one installation know each other: each presents its own certificate, as a server and as a client, and
-//! accepts what the installation's authorities have signed for the installation's name, `<service>.<namespace>.svc`.
+//! How replicas of one installation know each other: each presents its own certificate, as a server
+//! and as a client, and accepts what the installation's authorities have signed for the
+//! installation's name, `<service>.<namespace>.svc`.
 //!
-//! The name counts in both directions, since an authority that isn't the installation's own signs for others, too: an
-//! issuer of the whole cluster, or of a company.
+//! The name counts in both directions, since an authority that isn't the installation's own signs
+//! for others, too: an issuer of the whole cluster, or of a company.
 //!
-//! The listener asks every client for a certificate but accepts any or none, since most clients are no replicas.
-//! [`Replicas::recognises`] tells who is.
+//! The listener asks every client for a certificate but accepts any or none, since most clients are
+//! no replicas. [`Replicas::recognises`] tells who is.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,7 +52,8 @@ impl Replicas {
         }
     }
 
-    /// Recognises from now on what these authorities have signed for the installation's name; with none of them, nobody.
+    /// Recognises from now on what these authorities have signed for the installation's name; with
+    /// none of them, nobody.
     pub fn trust(&self, authorities: &[Der]) {
         let current = self.trust.load();
         if (current.as_ref()).is_some_and(|trust| trust.authorities == authorities) {
@@ -92,8 +94,8 @@ impl Replicas {
         Some((trust.as_ref()?.connector.clone(), self.host.clone()?))
     }
 
-    /// Whether a client with these certificates is a replica of this installation: the first of them is for its name, good
-    /// for clients, and signed by an authority that is trusted.
+    /// Whether a client with these certificates is a replica of this installation: the first of
+    /// them is for its name, good for clients, and signed by an authority that is trusted.
     #[must_use]
     pub fn recognises(&self, chain: &[CertificateDer<'_>]) -> bool {
         let trust = self.trust.load();
@@ -163,7 +165,8 @@ impl ClientCertVerifier for AnyClient {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        // API servers may be set up with a client certificate that only they know what it is good for.
+        // API servers may be set up with a client certificate that only they know what it is good
+        // for.
         Ok(ClientCertVerified::assertion())
     }
 
@@ -247,7 +250,8 @@ mod tests {
         assert!(!replicas.recognises(&leaf(&ours, &names).cert));
     }
 
-    /// Connects over TLS: whether the server recognises the client as a replica, or why there is no connection.
+    /// Connects over TLS: whether the server recognises the client as a replica, or why there is no
+    /// connection.
     async fn connect(
         server: &(Arc<Identity>, Replicas),
         client: &(Arc<Identity>, Replicas),

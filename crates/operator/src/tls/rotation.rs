@@ -1,7 +1,9 @@
-//! When to make, register and present which certificate: `(state, event, now) → actions`, with no I/O and no clock.
+//! When to make, register and present which certificate: `(state, event, now) → actions`, with no
+//! I/O and no clock.
 //!
-//! One replica, the holder of the Lease, writes: the authorities into the Secret, and their certificates into the
-//! `caBundle` of the webhook's registration. Every replica signs a certificate for itself with what the Secret holds.
+//! One replica, the holder of the Lease, writes: the authorities into the Secret, and their
+//! certificates into the `caBundle` of the webhook's registration. Every replica signs a
+//! certificate for itself with what the Secret holds.
 //!
 //! No admission is lost in a change, because each step waits for the one before to have arrived:
 //!
@@ -10,8 +12,8 @@
 //!                                                                            ─▶ the old one goes when it has expired
 //! ```
 //!
-//! A replica presents what the registration, as it has seen it, accepts. The settling time is for API servers, which
-//! learn of a changed registration a little later than the writer.
+//! A replica presents what the registration, as it has seen it, accepts. The settling time is for
+//! API servers, which learn of a changed registration a little later than the writer.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -65,7 +67,8 @@ pub enum Stored {
 pub enum Registration {
     /// It isn't.
     Absent,
-    /// With one bundle for each entry: the certificates in it, and whether there was nothing else in it.
+    /// With one bundle for each entry: the certificates in it, and whether there was nothing else
+    /// in it.
     Bundles(Vec<(Vec<Der>, bool)>),
 }
 
@@ -180,12 +183,14 @@ impl Rotation {
         }
         let mut actions = Vec::new();
         if self.is_out_of_reach() {
-            // Nothing new can come until a person does something, so what was good stays registered.
+            // Nothing new can come until a person does something, so what was good stays
+            // registered.
             actions.extend(self.register(now));
             actions.extend(self.renew(now));
         } else {
             actions.extend(self.renew(now));
-            // A new authority is registered when it has been seen in the Secret, so never before it is safe there.
+            // A new authority is registered when it has been seen in the Secret, so never before it
+            // is safe there.
             if actions.is_empty() {
                 actions.extend(self.register(now));
             }
@@ -205,7 +210,8 @@ impl Rotation {
             }
             self.known.splice(0..0, authorities.iter().cloned());
         }
-        // An authority that is gone from the Secret is still trusted, but its key was taken away from us.
+        // An authority that is gone from the Secret is still trusted, but its key was taken away
+        // from us.
         self.stored = Some(stored);
     }
 
@@ -224,8 +230,8 @@ impl Rotation {
                 let before = self.trusted.iter().find(|(trusted, _)| *trusted == id);
                 let since = match before {
                     Some((_, since)) => *since,
-                    // It has been there since before this replica started. That it was registered soon after it was
-                    // made is the best guess.
+                    // It has been there since before this replica started. That it was registered
+                    // soon after it was made is the best guess.
                     None if first_sight => self.made(&id).map_or(now, |made| made.min(now)),
                     None => now,
                 };
@@ -256,7 +262,8 @@ impl Rotation {
         matches!(self.stored, Some(Stored::Absent | Stored::Foreign))
     }
 
-    /// A new authority, where the Secret holds none or an old one, or one that a clock ahead of ours has made.
+    /// A new authority, where the Secret holds none or an old one, or one that a clock ahead of
+    /// ours has made.
     fn renew(&self, now: SystemTime) -> Option<Action> {
         if !self.holding {
             return None;
@@ -312,7 +319,8 @@ impl Rotation {
         };
         // Made while the clock was ahead; nobody accepts it.
         let early = now < validity.from;
-        // Of another authority only if nothing is lost by it: a trusted one that is due waits until that is settled, too.
+        // Of another authority only if nothing is lost by it: a trusted one that is due waits until
+        // that is settled, too.
         let due = now >= validity.renewal()
             && if *issuer == signer.id {
                 validity.until < signer.validity.until

@@ -424,7 +424,8 @@ fn a_policy_is_told_with_whom_to_ask() {
     assert!(!json.contains("not_allowed_here"), "{json}");
 }
 
-/// A note says whose container it is about; one that belongs to no feature stands beside the decisions.
+/// A note says whose container it is about; one that belongs to no feature stands beside the
+/// decisions.
 #[test]
 fn notes_are_values() {
     let pod = r#"{"kind": "Pod", "metadata": {"annotations": {

@@ -1,5 +1,5 @@
-//! The golden cases of injection through the command line: `testdata/inject/<case>/` holds a pod, perhaps a
-//! configuration and a context, and what becomes of the pod.
+//! The golden cases of injection through the command line: `testdata/inject/<case>/` holds a pod,
+//! perhaps a configuration and a context, and what becomes of the pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::run::{Ran, run_with};
 
-/// Cases whose pods have something of the user's that is just what injection would have added, where it would have added
-/// it. Taking out takes it as well.
+/// Cases whose pods have something of the user's that is just what injection would have added,
+/// where it would have added it. Taking out takes it as well.
 const AMBIGUOUS: [&str; 3] = [
     "ddtrace-empty-start-up-options",
     "ddtrace-php-own-variables-empty-or-complete",

@@ -12,8 +12,8 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// Runs the program in an empty directory with nothing in its environment but what is given, and text on its standard
-/// input.
+/// Runs the program in an empty directory with nothing in its environment but what is given, and
+/// text on its standard input.
 pub(crate) fn run_with(variables: &[(&str, &str)], args: &[&str], stdin: &str) -> Ran {
     let directory = tempfile::tempdir().expect("a directory");
     let mut child = Command::new(env!("CARGO_BIN_EXE_datakit-operator"))

@@ -1,4 +1,5 @@
-//! Where the certificate comes from, what it is good for, and what is said if it is good for nothing.
+//! Where the certificate comes from, what it is good for, and what is said if it is good for
+//! nothing.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -10,8 +10,8 @@ const HIERARCHIES: [(&str, &str); 2] = [
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
 ];
 
-/// A control group with a memory limit, removed when dropped. Where none can be made, it limits nothing, and only
-/// [`peak`] tells.
+/// A control group with a memory limit, removed when dropped. Where none can be made, it limits
+/// nothing, and only [`peak`] tells.
 pub(crate) struct Confinement(Option<PathBuf>);
 
 impl Confinement {

@@ -78,7 +78,8 @@ async fn clients_are_asked_to_leave_while_there_is_time() {
     let mut http2 = Raw::connect(&operator).await;
     operator.signal("-TERM");
     http2.next_of(GOAWAY).await;
-    // A client that asks on a connection it has kept is answered, and told to make another one next time.
+    // A client that asks on a connection it has kept is answered, and told to make another one next
+    // time.
     let last = http1.ask(get("/ping")).await.expect("an answer");
     assert_eq!(
         (last.status(), last.header("connection")),

@@ -1,4 +1,5 @@
-//! HTTP spoken by hand: clients that break rules which a library would keep, and that stop in the middle.
+//! HTTP spoken by hand: clients that break rules which a library would keep, and that stop in the
+//! middle.
 
 use std::io;
 
@@ -146,7 +147,8 @@ impl Raw {
     pub(crate) async fn wait_in_review(operator: &Operator) -> Self {
         let mut raw = Self::connect(operator).await;
         raw.begin_review(1).await;
-        // The answer to the second ping is from a later turn of the server than the one in which it took the request.
+        // The answer to the second ping is from a later turn of the server than the one in which it
+        // took the request.
         for _ in 0..2 {
             raw.send(PING, 0, 0, b"are you?").await;
             raw.next_of(PING).await;
@@ -154,7 +156,8 @@ impl Raw {
         raw
     }
 
-    /// Sends a body to the review begun on stream 1, and returns whether the answer is 400, as the body deserves.
+    /// Sends a body to the review begun on stream 1, and returns whether the answer is 400, as the
+    /// body deserves.
     pub(crate) async fn finish_review(&mut self) -> bool {
         self.send(DATA, END_STREAM, 1, b"garbage").await;
         // The first byte is the status: 400 has the number 12 in the static table.

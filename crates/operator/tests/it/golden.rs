@@ -1,5 +1,5 @@
-//! The golden cases of injection through the webhook: over real TLS, each injected twice. What the files of a case mean
-//! is told by the core's own test of them.
+//! The golden cases of injection through the webhook: over real TLS, each injected twice. What the
+//! files of a case mean is told by the core's own test of them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Bodies that no API server sends. Whatever comes, a well-formed answer goes back and the process lives.
+//! Bodies that no API server sends. Whatever comes, a well-formed answer goes back and the process
+//! lives.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What a hostile or broken client meets. Limits are tiny here, and tests wait for what the server does about them.
+//! What a hostile or broken client meets. Limits are tiny here, and tests wait for what the server
+//! does about them.
 
 use std::convert::Infallible;
 
@@ -91,7 +92,8 @@ async fn headers_that_are_too_large() {
         let mut request = get("/ping");
         let large = HeaderValue::from_bytes(&[b'x'; 4096]).expect("a value");
         request.headers_mut().insert("x-large", large);
-        // HTTP/1.1 answers; so does HTTP/2, unless the client already refuses to send what the server won't take.
+        // HTTP/1.1 answers; so does HTTP/2, unless the client already refuses to send what the
+        // server won't take.
         if let Ok(answer) = client.ask(request).await {
             assert_eq!(answer.status(), 431, "{protocol:?}");
         }

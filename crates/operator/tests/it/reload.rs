@@ -1,4 +1,5 @@
-//! Files that change while the operator runs: taken into use without a restart, or refused without harm.
+//! Files that change while the operator runs: taken into use without a restart, or refused without
+//! harm.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,7 +14,8 @@ use serde_json::json;
 
 use crate::support::{JAVA_REVIEW, Operator, Protocol, connect, get, within};
 
-/// Puts files into place as Kubernetes does in a volume: a new directory, and one link that is swapped for another.
+/// Puts files into place as Kubernetes does in a volume: a new directory, and one link that is
+/// swapped for another.
 fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
     let data = volume.join(format!("..{version}"));
     std::fs::create_dir_all(&data).expect("a directory");
@@ -72,7 +74,8 @@ async fn a_configuration() {
     }
 }
 
-/// What takes the place of a configuration by accident or by intent neither ends injection nor the watch over the file.
+/// What takes the place of a configuration by accident or by intent neither ends injection nor the
+/// watch over the file.
 #[tokio::test]
 async fn what_is_no_configuration_leaves_the_one_before_in_use() {
     let folder = tempfile::tempdir().expect("a directory");

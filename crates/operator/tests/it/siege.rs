@@ -1,9 +1,10 @@
-//! The promise about memory: whatever clients do, an operator that gets what the chart gives it lives, goes on answering
-//! ordinary reviews, and ends up with what it had at rest.
+//! The promise about memory: whatever clients do, an operator that gets what the chart gives it
+//! lives, goes on answering ordinary reviews, and ends up with what it had at rest.
 //!
-//! Each attack runs for some seconds beside a client that asks for an ordinary review again and again over the
-//! connection it keeps. `SIEGE_OPERATOR` names an optimised build, of which more is
-//! expected, `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their names.
+//! Each attack runs for some seconds beside a client that asks for an ordinary review again and
+//! again over the connection it keeps. `SIEGE_OPERATOR` names an optimised build, of which more is
+//! expected, `SIEGE_SECONDS` makes each take longer, `SIEGE_ONLY` chooses those with this in their
+//! names.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -34,7 +35,8 @@ use crate::support::{Client, INJECT, JAVA_REVIEW, Operator, Protocol, connect, g
 const LIMIT: u64 = 128 << 20;
 /// How long an attack takes, unless the environment says otherwise.
 const SECONDS: u64 = 3;
-/// In this time an ordinary review is answered. A build that isn't optimised takes several times as long for everything.
+/// In this time an ordinary review is answered. A build that isn't optimised takes several times as
+/// long for everything.
 fn prompt() -> Duration {
     Duration::from_secs(if optimised() { 1 } else { 5 })
 }
@@ -48,8 +50,9 @@ fn optimised() -> bool {
 const AGAIN: Duration = Duration::from_millis(200);
 /// With each so many ordinary reviews, somebody new comes and asks for one.
 const NEWCOMER: u32 = 5;
-/// Those who send slowly can't take all places: of ten newcomers beside them, nine are served, by a program that doesn't
-/// spend its time on handshakes. Floods of fast strangers may turn newcomers away, not those who were there before.
+/// Those who send slowly can't take all places: of ten newcomers beside them, nine are served, by a
+/// program that doesn't spend its time on handshakes. Floods of fast strangers may turn newcomers
+/// away, not those who were there before.
 const SLOW: &str = "slow bodies";
 /// Pause between ordinary reviews.
 const PACE: Duration = Duration::from_millis(25);
@@ -104,7 +107,8 @@ const ATTACKS: [(&str, usize, Attack); 10] = [
     }),
 ];
 
-// The attackers have a runtime of their own: they mustn't slow down whoever asks for ordinary reviews beside them.
+// The attackers have a runtime of their own: they mustn't slow down whoever asks for ordinary
+// reviews beside them.
 #[tokio::test]
 async fn nothing_that_clients_do_stops_it() {
     let confinement = Confinement::new(LIMIT);
@@ -476,7 +480,8 @@ impl Target {
         connector: &TlsConnector,
         protocol: &str,
     ) -> Option<TlsStream<TcpStream>> {
-        // What the kernel takes from an attacker isn't taken from the operator, but from this machine.
+        // What the kernel takes from an attacker isn't taken from the operator, but from this
+        // machine.
         let socket = TcpSocket::new_v4().ok()?;
         socket.set_send_buffer_size(64 << 10).ok()?;
         socket.set_recv_buffer_size(64 << 10).ok()?;

@@ -375,7 +375,8 @@ impl Operator {
 }
 
 impl Operator {
-    /// Waits until clients have run into a limit so many times. A connection may be closed before that is counted.
+    /// Waits until clients have run into a limit so many times. A connection may be closed before
+    /// that is counted.
     pub(crate) async fn has_hit(&self, limit: &str, times: u32) {
         let times = f64::from(times);
         within(async { while self.hits(limit).await < times {} }).await;
@@ -549,7 +550,8 @@ async fn shake_hands(
         .map(|name| name.as_bytes().to_vec())
         .collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    // Headers and body are written one after the other; without this the second waits for an acknowledgement.
+    // Headers and body are written one after the other; without this the second waits for an
+    // acknowledgement.
     stream.set_nodelay(true)?;
     within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }

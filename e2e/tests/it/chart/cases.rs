@@ -12,8 +12,9 @@ pub(super) struct Case {
     pub(super) expected: Vec<Expected>,
 }
 
-/// Where, and what. Where is the kind of an object of which there is one, `pod`, `container` or `webhook` for what is inside
-/// of it, and a JSON pointer in there; or a flag of the operator. Without a pointer, what is the number of objects of the kind.
+/// Where, and what. Where is the kind of an object of which there is one, `pod`, `container` or
+/// `webhook` for what is inside of it, and a JSON pointer in there; or a flag of the operator.
+/// Without a pointer, what is the number of objects of the kind.
 pub(super) type Expected = (&'static str, &'static str, Value);
 
 pub(super) fn cases() -> Vec<Case> {

@@ -41,7 +41,8 @@ async fn side_by_side() -> Result<()> {
     for (namespace, name) in [(one, "chart-first"), (one, "chart-second"), (two, third)] {
         assert_eq!(installed(plane, namespace, name)?, everything(name));
     }
-    // What belongs to the cluster is there once for each name. A second of the same name is refused, and changes nothing.
+    // What belongs to the cluster is there once for each name. A second of the same name is
+    // refused, and changes nothing.
     let refused = install(plane, two, "fourth", "chart-first")
         .unwrap_err()
         .to_string();
@@ -144,7 +145,8 @@ async fn goes_on_with_the_authority_of_an_earlier_installation() -> Result<()> {
     Ok(())
 }
 
-/// An installation whose Secret the operator made itself, as earlier versions did: helm can't make it its own, and needn't.
+/// An installation whose Secret the operator made itself, as earlier versions did: helm can't make
+/// it its own, and needn't.
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn upgrades_a_release_that_has_no_secret() -> Result<()> {
@@ -169,7 +171,8 @@ async fn upgrades_a_release_that_has_no_secret() -> Result<()> {
         helm_with(plane, name, &upgrade, &values)?;
         assert_eq!(stored(&cluster, name).await?, json!(AUTHORITY));
     }
-    // Made anew by an upgrade if it is gone, and then it is the release's, for which an upgrade keeps it.
+    // Made anew by an upgrade if it is gone, and then it is the release's, for which an upgrade
+    // keeps it.
     kubectl(plane, name, &["delete", "secret", &format!("{name}-ca")])?;
     helm_with(plane, name, &upgrade, &values)?;
     store(&cluster, name).await?;
@@ -194,7 +197,8 @@ async fn upgrades_a_release_that_has_no_secret() -> Result<()> {
     Ok(())
 }
 
-/// A release of an earlier chart is upgraded in place: its Deployment keeps its selector, and its certificate goes.
+/// A release of an earlier chart is upgraded in place: its Deployment keeps its selector, and its
+/// certificate goes.
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn upgrades_a_release_of_an_earlier_chart() -> Result<()> {
@@ -235,7 +239,8 @@ async fn upgrades_a_release_of_an_earlier_chart() -> Result<()> {
     Ok(())
 }
 
-/// An installation from the single file becomes a release, and later gets its certificates from elsewhere.
+/// An installation from the single file becomes a release, and later gets its certificates from
+/// elsewhere.
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn takes_over_from_the_single_file() -> Result<()> {

@@ -1,4 +1,5 @@
-//! `deploy/datakit-operator.yaml` is the chart for those who use no Helm, and both are of one piece with the program.
+//! `deploy/datakit-operator.yaml` is the chart for those who use no Helm, and both are of one piece
+//! with the program.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -85,7 +86,8 @@ async fn can_be_applied_again_and_again() -> Result<()> {
     let apply = || kubectl_with(plane, name, &["apply", "-f=-"], &manifests);
     let first = apply()?;
     assert_eq!(first.stderr, "");
-    // kubectl never says of a PodDisruptionBudget that it is unchanged, so the API server is asked about that below.
+    // kubectl never says of a PodDisruptionBudget that it is unchanged, so the API server is asked
+    // about that below.
     let expected = first.stdout.replace(" created\n", " unchanged\n").replace(
         "chart-single-file unchanged\nserviceaccount",
         "chart-single-file configured\nserviceaccount",
@@ -160,7 +162,8 @@ async fn takes_over_a_secret_of_the_operators() -> Result<()> {
     Ok(())
 }
 
-/// From what people have who installed by an earlier file: other arguments, no account, a certificate in the file.
+/// From what people have who installed by an earlier file: other arguments, no account, a
+/// certificate in the file.
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn replaces_an_earlier_one_in_place() -> Result<()> {

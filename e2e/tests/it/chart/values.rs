@@ -321,7 +321,8 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             assert_eq!(object["metadata"]["namespace"], namespace, "{case}: {kind}");
         }
         let called = object["metadata"]["name"].as_str().unwrap();
-        // The pod of the test has the longest suffix, and may lose some of the name to it. The Secret may be called anything.
+        // The pod of the test has the longest suffix, and may lose some of the name to it. The
+        // Secret may be called anything.
         let begins = called.starts_with(name) || ["Pod", "Secret"].contains(&kind);
         assert!(begins, "{case}: {kind} {called} would collide");
         let labels = &object["metadata"]["labels"];
@@ -432,8 +433,8 @@ fn look_up(objects: &Objects, place: &str, pointer: &str) -> Value {
     found.cloned().unwrap_or_default()
 }
 
-/// Teaches the API server the kinds of cert-manager and of the Prometheus Operator, with the fields that the chart uses as
-/// their documentation has them.
+/// Teaches the API server the kinds of cert-manager and of the Prometheus Operator, with the fields
+/// that the chart uses as their documentation has them.
 async fn install_definitions(plane: &Plane) -> Result<()> {
     let text = json!({"type": "string"});
     let object = |properties: Value| json!({"type": "object", "properties": properties});

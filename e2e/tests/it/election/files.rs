@@ -1,4 +1,5 @@
-//! Replicas with certificates from files: they recognise each other by the authority beside these, or not at all.
+//! Replicas with certificates from files: they recognise each other by the authority beside these,
+//! or not at all.
 
 use std::net::SocketAddr;
 use std::path::Path;

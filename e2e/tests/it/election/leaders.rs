@@ -89,7 +89,8 @@ async fn newer_agents_have_one_leader() -> Result<()> {
 
     // What somebody else writes into a Lease stays, whoever writes it next.
     label_leases(&cluster).await?;
-    // By whichever replica: the leader is renewed, others are not, and a campaign never wins against one.
+    // By whichever replica: the leader is renewed, others are not, and a campaign never wins
+    // against one.
     let (leader, scope) = (winners["east"], "east");
     let loser = if leader == "a" { "b" } else { "a" };
     for server in [one, two] {

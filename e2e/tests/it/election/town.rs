@@ -213,8 +213,9 @@ impl std::fmt::Debug for Town {
     }
 }
 
-/// Fifty agents: most of one DaemonSet, some of another that has part of the same and something of its own, three that
-/// want the same one input, one that has its input for itself, and two that are not configured yet.
+/// Fifty agents: most of one DaemonSet, some of another that has part of the same and something of
+/// its own, three that want the same one input, one that has its input for itself, and two that are
+/// not configured yet.
 pub(super) fn settings() -> Vec<Settings> {
     const SCORES: [u32; 8] = [1, 1, 2, 3, 5, 8, 2, 1];
     let list = |prefix: &str, count: usize| -> Offers {

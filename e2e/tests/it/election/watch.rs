@@ -158,7 +158,8 @@ fn judge(sightings: &[Sighting], from: &str, event: Instant) -> Result<Failover>
         .partition(|sighting| sighting.holder == from);
     let first = new.iter().map(|sighting| sighting.answered).min();
     let first = first.context("no next one")?;
-    // A question that was asked when the next one was known to decide can't be answered by the former one.
+    // A question that was asked when the next one was known to decide can't be answered by the
+    // former one.
     if let Some(late) = old.iter().find(|sighting| sighting.asked > first) {
         let server = late.server;
         let after = late.asked - first;

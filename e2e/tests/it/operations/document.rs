@@ -96,7 +96,8 @@ pub(super) fn matches(expected: &str, text: &str) -> bool {
     true
 }
 
-/// What follows a prefix in a text, with it, as far as it is a name. Parts of histograms count as the whole.
+/// What follows a prefix in a text, with it, as far as it is a name. Parts of histograms count as
+/// the whole.
 pub(super) fn names(text: &str, prefix: &str) -> BTreeSet<String> {
     let rests = text.split(prefix).skip(1);
     rests

@@ -18,7 +18,8 @@ use tokio::task::block_in_place;
 use super::document::{Block, blocks, document, matches, meant};
 use super::program;
 
-/// From an empty cluster to nothing left, in each of the ways there are: headings, and what the blocks meant contain.
+/// From an empty cluster to nothing left, in each of the ways there are: headings, and what the
+/// blocks meant contain.
 pub(super) const ROUTES: [&[(&str, &str)]; 4] = [
     &[
         ("With one file", ""),
@@ -84,7 +85,8 @@ pub(super) async fn follow() -> Result<()> {
     Ok(())
 }
 
-/// Removes what a garbage collector would, which this control plane has not, and fails if anything else is left.
+/// Removes what a garbage collector would, which this control plane has not, and fails if anything
+/// else is left.
 fn clear(plane: &Plane) -> Result<()> {
     for orphans in ["replicasets", "pods"] {
         kubectl(
@@ -104,7 +106,8 @@ fn clear(plane: &Plane) -> Result<()> {
     Ok(())
 }
 
-/// Where the commands are run: as in the repository, with the commands there that the document uses.
+/// Where the commands are run: as in the repository, with the commands there that the document
+/// uses.
 struct Site {
     directory: PathBuf,
     variables: Vec<(&'static str, PathBuf)>,
@@ -151,7 +154,8 @@ impl Site {
         })
     }
 
-    /// Runs a block. If it should print something, it is run until it does: changes take their time.
+    /// Runs a block. If it should print something, it is run until it does: changes take their
+    /// time.
     fn run(&self, block: &Block) -> Result<()> {
         let start = Instant::now();
         loop {

@@ -440,7 +440,8 @@ fn a_rule_for_flameshot_says_what_it_needs() {
     assert_eq!(load(&config.to_json()).0, config);
 }
 
-/// As in the versions that this form comes from, a rule of `loggings` needs both kinds of selectors.
+/// As in the versions that this form comes from, a rule of `loggings` needs both kinds of
+/// selectors.
 #[test]
 fn what_the_agent_is_told() {
     let text = r#"{"admission_mutate":{"loggings":[

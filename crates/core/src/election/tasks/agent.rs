@@ -34,7 +34,8 @@ pub(super) struct Agent {
     pub(super) tentative: usize,
     /// It has tentative inputs of a dead agent, so nothing may delay it.
     pub(super) recovering: bool,
-    /// Its target list is all it offers, and nothing it said tells whether it was told so or has just started.
+    /// Its target list is all it offers, and nothing it said tells whether it was told so or has
+    /// just started.
     pub(super) ambiguous: bool,
     pub(super) equal: EqualAnswers,
     pub(super) answer: Option<Arc<Allowed>>,
@@ -43,9 +44,10 @@ pub(super) struct Agent {
 
 /// How many answers were sent that equal their requests, for each of the latest target lists.
 ///
-/// An agent starts its target list at the third answer in a row that equals it. Rows end when the list changes, but that
-/// is not what is counted here: a count only ever rises, whatever order requests arrive in, so it is never below the
-/// agent's own. Lists are kept as checksums; two with the same one only make a count too high, which is the safe side.
+/// An agent starts its target list at the third answer in a row that equals it. Rows end when the
+/// list changes, but that is not what is counted here: a count only ever rises, whatever order
+/// requests arrive in, so it is never below the agent's own. Lists are kept as checksums; two with
+/// the same one only make a count too high, which is the safe side.
 #[derive(Debug, Default)]
 pub(super) struct EqualAnswers {
     latest: [(u64, u8); 4],
@@ -56,12 +58,14 @@ pub(super) struct EqualAnswers {
 /// Signs of two agents behind one id.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// Fills by three quarters of an interval a poll, drains with time; one agent alone can't fill it.
+    /// Fills by three quarters of an interval a poll, drains with time; one agent alone can't fill
+    /// it.
     pressure: u64,
     crowded: bool,
     /// The list before the present one, and until when it was offered.
     before: Option<(u64, u64)>,
-    /// While set, the id's list is the union of all that its agents offer; ends then, unless they differ again.
+    /// While set, the id's list is the union of all that its agents offer; ends then, unless they
+    /// differ again.
     pub(super) union_until: Option<u64>,
     /// The checksum of the offers last seen.
     last: u64,
@@ -130,8 +134,9 @@ impl Sharing {
         }
     }
 
-    /// An agent changes what it offers by restarting. One that changes it back within so short a time is two agents, or one
-    /// whose last request before the restart was late; which it is shows within the same time.
+    /// An agent changes what it offers by restarting. One that changes it back within so short a
+    /// time is two agents, or one whose last request before the restart was late; which it is shows
+    /// within the same time.
     pub(super) fn offered(&mut self, sum: u64, now: u64, timeout: u64) {
         if sum == self.last {
             return;

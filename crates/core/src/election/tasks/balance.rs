@@ -9,10 +9,11 @@ use super::state::Election;
 use super::{AgentId, InputId};
 
 impl Election {
-    /// Gives all free inputs out, the heaviest first, each to the agent with the lowest load of those that offer it.
+    /// Gives all free inputs out, the heaviest first, each to the agent with the lowest load of
+    /// those that offer it.
     ///
-    /// As every input is offered by some agent, nothing is free afterwards. While the election listens, nothing is
-    /// given out.
+    /// As every input is offered by some agent, nothing is free afterwards. While the election
+    /// listens, nothing is given out.
     pub(super) fn place_free(&mut self) {
         if self.relearning.is_some() || self.offers.free.is_empty() {
             return;
@@ -44,11 +45,12 @@ impl Election {
         }
     }
 
-    /// Takes inputs back from agents that have joined shortly before, as long as that lowers the higher one of two
-    /// loads. They reach the newcomer when their agents have shown that they know.
+    /// Takes inputs back from agents that have joined shortly before, as long as that lowers the
+    /// higher one of two loads. They reach the newcomer when their agents have shown that they
+    /// know.
     ///
-    /// Nothing is taken from an agent of which anything may be running, nor from one that stands in for a dead one:
-    /// a changed list makes it start later.
+    /// Nothing is taken from an agent of which anything may be running, nor from one that stands in
+    /// for a dead one: a changed list makes it start later.
     pub(super) fn balance(&mut self, newcomer: AgentId, now: u64) {
         let Some(agent) = self.agents.get(&newcomer) else {
             return;
@@ -103,7 +105,8 @@ impl Election {
         candidates
     }
 
-    /// From the holder with the highest load, what comes closest to halving the difference without turning it around.
+    /// From the holder with the highest load, what comes closest to halving the difference without
+    /// turning it around.
     fn next_move(
         &self,
         newcomer: AgentId,
@@ -133,7 +136,8 @@ impl Election {
         best.map(|(_, from, input)| (from, input))
     }
 
-    /// Takes an input back from who holds it, or lets one that is on its way go to the newcomer instead.
+    /// Takes an input back from who holds it, or lets one that is on its way go to the newcomer
+    /// instead.
     fn take_back(&mut self, input: InputId, from: AgentId, to: AgentId) {
         let known = self.offers.input_mut(input);
         let score = u64::from(known.score);

@@ -164,7 +164,8 @@ impl Election {
         agent_left.last_seen = claim.last;
         agent_left.silent_since = claim.last;
         agent_left.sharing = Sharing::new(claim.offers);
-        // Whoever is to get these need not wait until the newcomer shows that it knows: it never had them.
+        // Whoever is to get these need not wait until the newcomer shows that it knows: it never
+        // had them.
         let lost = std::mem::take(&mut agent_left.losing);
         let event = Event::Moved {
             agent: Arc::clone(&agent_left.id),

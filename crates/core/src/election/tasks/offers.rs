@@ -1,8 +1,8 @@
 //! Names of inputs as small numbers, and the lists of inputs that agents offer.
 //!
-//! Agents of one DaemonSet offer the same list, so a list is kept once for all of them, together with its agents in the
-//! order in which they would be given work. An input exists as long as a list names it, a list as long as an agent
-//! offers it.
+//! Agents of one DaemonSet offer the same list, so a list is kept once for all of them, together
+//! with its agents in the order in which they would be given work. An input exists as long as a
+//! list names it, a list as long as an agent offers it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub(super) enum Place {
     /// In the answers of one agent.
     Held {
         by: AgentId,
-        /// Whether the agent may have begun to run it. Then it stays until the agent is dead or no longer offers it.
+        /// Whether the agent may have begun to run it. Then it stays until the agent is dead or no
+        /// longer offers it.
         active: bool,
     },
     /// No longer in the answers of `from`, which may not know it yet, and so with nobody.
@@ -124,7 +125,8 @@ impl Offers {
             .filter_map(|(id, list)| Some((id, list.as_ref()?)))
     }
 
-    /// The length of a list that only one agent offers, which goes when that one changes to another.
+    /// The length of a list that only one agent offers, which goes when that one changes to
+    /// another.
     pub(super) fn sole(&self, list: ListId) -> usize {
         let list = self.list(list);
         match list.agents.len() {
@@ -147,7 +149,8 @@ impl Offers {
         self.input(input).lists.iter().copied()
     }
 
-    /// Whether `poll` offers exactly what `list` says. The common case of a poll, hence without any look-up.
+    /// Whether `poll` offers exactly what `list` says. The common case of a poll, hence without any
+    /// look-up.
     pub(super) fn is(&self, list: ListId, poll: &Poll<'_>) -> bool {
         let entries = &self.list(list).entries;
         entries.len() == poll.offers().len()
@@ -159,9 +162,9 @@ impl Offers {
                 })
     }
 
-    /// The list that `offers` stand for, made if it is new, for the caller to put an agent in. Inputs that are new are
-    /// free; those whose score changed are returned with what it was. `replaced` is the length of a list that will be
-    /// forgotten in return.
+    /// The list that `offers` stand for, made if it is new, for the caller to put an agent in.
+    /// Inputs that are new are free; those whose score changed are returned with what it was.
+    /// `replaced` is the length of a list that will be forgotten in return.
     pub(super) fn find<'p>(
         &mut self,
         offers: impl ExactSizeIterator<Item = (&'p str, u32)> + Clone,
@@ -231,8 +234,8 @@ impl Offers {
         Ok((list, rescored))
     }
 
-    /// Drops a list that no agent offers any more, and returns the names of the inputs that went with it. They must
-    /// be free.
+    /// Drops a list that no agent offers any more, and returns the names of the inputs that went
+    /// with it. They must be free.
     pub(super) fn forget(&mut self, list: ListId) -> Vec<Arc<str>> {
         let mut forgotten = Vec::new();
         if !self.list(list).agents.is_empty() {

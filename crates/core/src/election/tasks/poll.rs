@@ -76,9 +76,9 @@ pub enum Field {
 impl<'a> Poll<'a> {
     /// Reads the body of a poll.
     ///
-    /// `id` is required. `application_inputs` and `running_inputs` may be absent or `null`; other fields (`namespace`,
-    /// `timestamp` and what newer agents may add) are stepped over. A score is any number; it is cut to
-    /// 0 ..= 1,000,000.
+    /// `id` is required. `application_inputs` and `running_inputs` may be absent or `null`; other
+    /// fields (`namespace`, `timestamp` and what newer agents may add) are stepped over. A score is
+    /// any number; it is cut to 0 ..= 1,000,000.
     ///
     /// # Errors
     /// [`BadPoll`] if the body is not such an object or exceeds `limits`.
@@ -119,7 +119,8 @@ impl<'a> Poll<'a> {
         Self::new(id.unwrap_or_default(), offers, running, limits)
     }
 
-    /// A poll from its parts: the agent's id, its inputs with their scores, and its current target list.
+    /// A poll from its parts: the agent's id, its inputs with their scores, and its current target
+    /// list.
     ///
     /// # Errors
     /// [`BadPoll`] if the id is empty or a part exceeds `limits`.
@@ -157,7 +158,8 @@ impl<'a> Poll<'a> {
             }
             printable(Field::Name, name)?;
         }
-        // Agents send their map sorted; anything else is put in order here. Of repeated names the last one wins.
+        // Agents send their map sorted; anything else is put in order here. Of repeated names the
+        // last one wins.
         if !offers.is_sorted_by(|(a, _), (b, _)| a < b) {
             offers.reverse();
             offers.sort_by(|(a, _), (b, _)| a.cmp(b));

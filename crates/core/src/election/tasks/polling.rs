@@ -15,7 +15,8 @@ use super::{AgentId, InputId, ListId, Refusal, Resource, Wait};
 use crate::election::Caller;
 use crate::election::millis;
 
-/// Equal answers after which an agent starts what it was told: the third one that says what its request said.
+/// Equal answers after which an agent starts what it was told: the third one that says what its
+/// request said.
 const EQUAL_ANSWERS: u8 = 3;
 
 /// Whether an agent was declared dead before and, if so, whether it then had all it offered.
@@ -151,8 +152,8 @@ impl Election {
         self.offers.find(poll.offers(), limits, share, 0)
     }
 
-    /// Takes note of what a known agent offers. Where that is not the list it is kept with, because two agents share
-    /// the id, returns what the one at hand offers.
+    /// Takes note of what a known agent offers. Where that is not the list it is kept with, because
+    /// two agents share the id, returns what the one at hand offers.
     fn update_list(
         &mut self,
         agent: AgentId,
@@ -289,12 +290,12 @@ impl Election {
         Some(answer)
     }
 
-    /// A newcomer (since the election decides): what it was given may be running there already, or it may take over
-    /// something that nobody can have started.
+    /// A newcomer (since the election decides): what it was given may be running there already, or
+    /// it may take over something that nobody can have started.
     fn welcome(&mut self, agent: AgentId, departed: Departed, running: &[InputId], now: u64) {
         let newcomer = &self.agents[&agent];
-        // One that starts has all it offers as its target list, and runs nothing. One that had all of it before it was
-        // declared dead may just as well never have stopped.
+        // One that starts has all it offers as its target list, and runs nothing. One that had all
+        // of it before it was declared dead may just as well never have stopped.
         let starts = self.offers.list(newcomer.list).within(running) && departed != Some(true);
         if !starts {
             let claimed: Vec<_> = newcomer
@@ -308,7 +309,8 @@ impl Election {
         self.balance(agent, now);
     }
 
-    /// Inputs that were taken back from this agent, which now shows that it knows, go to those who wait for them.
+    /// Inputs that were taken back from this agent, which now shows that it knows, go to those who
+    /// wait for them.
     fn confirm(&mut self, agent: AgentId, running: &[InputId]) {
         let Some(known) = self.agents.get_mut(&agent) else {
             return;

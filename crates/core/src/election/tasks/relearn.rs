@@ -1,8 +1,9 @@
 //! Finding out what runs where, after a restart or as a new decision maker.
 //!
-//! An agent's target list is the last answer it got, so what agents say is the state of the previous decision maker,
-//! with one exception: an agent that has just started says that its target list is everything it offers, although it
-//! runs nothing. One that was told to run everything says the same.
+//! An agent's target list is the last answer it got, so what agents say is the state of the
+//! previous decision maker, with one exception: an agent that has just started says that its target
+//! list is everything it offers, although it runs nothing. One that was told to run everything says
+//! the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -57,7 +58,8 @@ impl Election {
             .filter(|input| list.contains(*input))
             .collect();
         if all {
-            // It restarted after it was heard. What it has, it keeps; the rest it may have no right to.
+            // It restarted after it was heard. What it has, it keeps; the rest it may have no right
+            // to.
             claimed.clear();
         }
         if let Some(known) = self.agents.get_mut(&agent) {
@@ -86,7 +88,8 @@ impl Election {
         self.adopt(agent, &claimed);
     }
 
-    /// The time of listening is over: believe those ambiguous agents that may be right, and give out the rest.
+    /// The time of listening is over: believe those ambiguous agents that may be right, and give
+    /// out the rest.
     pub(super) fn finish_relearning(&mut self, now: u64) {
         let Some(relearning) = self.relearning.take() else {
             return;
@@ -205,10 +208,11 @@ impl Claimants {
 
     /// Whom to believe, if anybody.
     ///
-    /// Believing a single claimant is always safe: nobody else can be running it. Of several, at most one is right. The
-    /// previous decision maker's note tells which. Without one, whoever polled within the first interval was there
-    /// before those that did not. If an agent was told to run less than it offers, somebody had the rest, so one claimant
-    /// is believed, unless others have part of what it would have to have; if not, everybody has just started.
+    /// Believing a single claimant is always safe: nobody else can be running it. Of several, at
+    /// most one is right. The previous decision maker's note tells which. Without one, whoever
+    /// polled within the first interval was there before those that did not. If an agent was told
+    /// to run less than it offers, somebody had the rest, so one claimant is believed, unless
+    /// others have part of what it would have to have; if not, everybody has just started.
     fn owner(self) -> Option<AgentId> {
         let single = match self.early {
             0 => self.late == 1,

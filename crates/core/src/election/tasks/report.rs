@@ -16,7 +16,8 @@ pub enum Event {
         /// Whether an agent with this id was declared dead before.
         returned: bool,
     },
-    /// An agent was silent for too long where it was, but somebody else who asked in its name meanwhile takes its place.
+    /// An agent was silent for too long where it was, but somebody else who asked in its name
+    /// meanwhile takes its place.
     Moved {
         /// Its id.
         agent: Arc<str>,
@@ -46,7 +47,8 @@ pub enum Event {
         /// The inputs.
         inputs: Vec<Arc<str>>,
     },
-    /// An agent says, after a restart of the operator, that it was told to run inputs which another one has.
+    /// An agent says, after a restart of the operator, that it was told to run inputs which another
+    /// one has.
     Contested {
         /// The agent that doesn't get them.
         agent: Arc<str>,
@@ -91,8 +93,8 @@ pub enum Event {
         /// Inputs that were adopted.
         adopted: usize,
     },
-    /// No event and no tick for so long that the operator itself must have been stopped; nobody is declared dead for
-    /// what could not be heard in that time.
+    /// No event and no tick for so long that the operator itself must have been stopped; nobody is
+    /// declared dead for what could not be heard in that time.
     Stalled {
         /// How long, in milliseconds.
         milliseconds: u64,
@@ -118,7 +120,8 @@ pub struct Totals {
     pub adopted: u64,
     /// Inputs taken back before they can have been started.
     pub moved_tentative: u64,
-    /// Inputs taken from a live agent that may run them and still offers them. Zero, or there is a bug.
+    /// Inputs taken from a live agent that may run them and still offers them. Zero, or there is a
+    /// bug.
     pub moved_active: u64,
     /// Inputs that two agents claimed after a restart of the operator.
     pub contested: u64,

@@ -24,9 +24,9 @@ const DEPARTED: usize = 20_000;
 
 /// Decides which agent may run which input.
 ///
-/// Events and `now` in, answers out: [`poll`](Self::poll) for every request, [`tick`](Self::tick) at
-/// [`next_deadline`](Self::next_deadline). `now` is the time since an arbitrary origin; a `now` before an earlier one
-/// counts as the earlier one.
+/// Events and `now` in, answers out: [`poll`](Self::poll) for every request, [`tick`](Self::tick)
+/// at [`next_deadline`](Self::next_deadline). `now` is the time since an arbitrary origin; a `now`
+/// before an earlier one counts as the earlier one.
 #[derive(Debug)]
 pub struct Election {
     pub(super) settings: Settings,
@@ -97,13 +97,14 @@ impl Election {
         outcome
     }
 
-    /// Does what is due: declares agents dead and gives their inputs to others, ends the time of listening.
+    /// Does what is due: declares agents dead and gives their inputs to others, ends the time of
+    /// listening.
     pub fn tick(&mut self, now: Duration) {
         self.advance(millis(now));
     }
 
-    /// When [`tick`](Self::tick) is wanted next: at least once a second, by which it is noticed that the operator
-    /// itself was stopped.
+    /// When [`tick`](Self::tick) is wanted next: at least once a second, by which it is noticed
+    /// that the operator itself was stopped.
     pub fn next_deadline(&self) -> Duration {
         let mut next = self.last_event + HEARTBEAT;
         if let Some((deadline, _)) = self.deadlines.first() {

@@ -42,7 +42,8 @@ impl Story {
         }
     }
 
-    /// One poll: `offers` as `mysql:2 redis`, `running` as `mysql redis` or `all`; the answer likewise.
+    /// One poll: `offers` as `mysql:2 redis`, `running` as `mysql redis` or `all`; the answer
+    /// likewise.
     fn poll(&mut self, id: &str, offers: &str, running: &str) -> String {
         self.poll_from(&Caller::Anybody, id, offers, running)
     }
@@ -463,7 +464,8 @@ fn a_forged_poll_changes_nothing_for_the_agent_that_lives() {
         story.wait(4_000);
     }
     assert_eq!(running, "x y");
-    // Whatever is said in its name: that it offers nothing, something else, or just what it says itself.
+    // Whatever is said in its name: that it offers nothing, something else, or just what it says
+    // itself.
     for (offers, says) in [("", ""), ("z", "all"), ("x y", "x y"), ("x y", "all")] {
         story.wait(1);
         let answer = story.poll_at(forger, "a", offers, says);

@@ -28,7 +28,8 @@ impl Election {
         }
     }
 
-    /// A part of everything, for people: agents by id, then inputs that nobody has. What it costs is what it shows.
+    /// A part of everything, for people: agents by id, then inputs that nobody has. What it costs
+    /// is what it shows.
     pub fn page(&self, now: Duration, from: &Cursor, size: PageSize) -> Page {
         let now = millis(now).max(self.last_event);
         let mut page = Page {
@@ -127,12 +128,13 @@ impl Election {
         }
     }
 
-    /// Agents that hold all they offer, where somebody else offers some of it too; ascending. Each is an id and, where
-    /// callers are told apart, the caller behind a blank: somebody else may use the id for inputs of its own.
+    /// Agents that hold all they offer, where somebody else offers some of it too; ascending. Each
+    /// is an id and, where callers are told apart, the caller behind a blank: somebody else may use
+    /// the id for inputs of its own.
     ///
-    /// What such an agent says after a restart of the operator reads like the word of one that has just started. Where
-    /// this list was kept (beside the Lease, say) the next decision maker can tell them apart, see
-    /// [`Start::Relearn`](super::Start::Relearn).
+    /// What such an agent says after a restart of the operator reads like the word of one that has
+    /// just started. Where this list was kept (beside the Lease, say) the next decision maker can
+    /// tell them apart, see [`Start::Relearn`](super::Start::Relearn).
     pub fn full_owners(&self) -> Vec<Arc<str>> {
         let mut owners: Vec<_> = self
             .agents

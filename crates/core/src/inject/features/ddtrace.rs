@@ -1,5 +1,5 @@
-//! ddtrace: an init container copies the tracing library into a volume, and every container of the pod loads it by its
-//! language's start-up variable ([`library`](super::library)).
+//! ddtrace: an init container copies the tracing library into a volume, and every container of the
+//! pod loads it by its language's start-up variable ([`library`](super::library)).
 
 use std::sync::Arc;
 
@@ -99,7 +99,8 @@ pub(super) const SPEC: Spec = Spec {
         Ask {
             language: Some(Language::Php),
             annotations: &["admission.datakit/php-lib.version"],
-            // Where the loader finds the library, and the directory of its settings behind those of PHP.
+            // Where the loader finds the library, and the directory of its settings behind those of
+            // PHP.
             trace: Trace::StartUp(StartUp {
                 variable: "PHP_INI_SCAN_DIR",
                 original: "DATAKIT_ORIGINAL_PHP_INI_SCAN_DIR",

@@ -1,7 +1,9 @@
-//! flameshot: a sidecar that watches the processes of the other containers and profiles those that need much.
+//! flameshot: a sidecar that watches the processes of the other containers and profiles those that
+//! need much.
 //!
-//! What it watches for says the configuration (`processes`), which isn't looked into here. The directory of its profiles is
-//! shared with every container of the application, since some tools have the process itself write them.
+//! What it watches for says the configuration (`processes`), which isn't looked into here. The
+//! directory of its profiles is shared with every container of the application, since some tools
+//! have the process itself write them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -221,7 +223,8 @@ impl Flameshot {
         Ok(())
     }
 
-    /// The configured variables and what to watch for, which takes the place of a variable that is configured itself.
+    /// The configured variables and what to watch for, which takes the place of a variable that is
+    /// configured itself.
     fn env<'p>(&'p self, pod: &'p Pod<'_>) -> Vec<NewEnv<'p>> {
         let processes = || NewEnv {
             name: PROCESSES_VARIABLE,
@@ -270,8 +273,8 @@ impl Flameshot {
         if self.chooses_user {
             return Ok(());
         }
-        // The capability reaches root alone; where root is forbidden the container would never run, and the pod never be
-        // ready.
+        // The capability reaches root alone; where root is forbidden the container would never run,
+        // and the pod never be ready.
         let setting = match (pod.security.run_as_non_root, pod.security.run_as_user) {
             (Some(true), _) => "securityContext.runAsNonRoot: true".to_owned(),
             (_, Some(user)) if user != 0 => format!("securityContext.runAsUser: {user}"),
@@ -354,8 +357,8 @@ fn directory(text: &str) -> Result<String, &'static str> {
     Ok(directory)
 }
 
-/// Mounts the directory of the profiles into every container of the application that has nothing there and loses nothing
-/// by it.
+/// Mounts the directory of the profiles into every container of the application that has nothing
+/// there and loses nothing by it.
 fn share<'p>(
     draft: &Draft<'p, '_>,
     mount: &NewMount<'p>,

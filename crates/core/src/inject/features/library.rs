@@ -1,5 +1,5 @@
-//! A library that containers load at start-up: an init container copies it into a volume, which is mounted into every
-//! container of the application beside the variables that it needs.
+//! A library that containers load at start-up: an init container copies it into a volume, which is
+//! mounted into every container of the application beside the variables that it needs.
 
 mod conflicts;
 

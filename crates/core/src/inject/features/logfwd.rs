@@ -1,4 +1,5 @@
-//! logfwd: a sidecar that reads the log files of the other containers through shared volumes and forwards them.
+//! logfwd: a sidecar that reads the log files of the other containers through shared volumes and
+//! forwards them.
 
 mod address;
 mod directory;
@@ -236,8 +237,9 @@ impl Logfwd {
         Ok(())
     }
 
-    /// Whether the sidecar becomes a native one, which doesn't keep a Job from completing. A kubelet that doesn't know
-    /// native sidecars would wait for ever for such an init container to end, so every node must.
+    /// Whether the sidecar becomes a native one, which doesn't keep a Job from completing. A
+    /// kubelet that doesn't know native sidecars would wait for ever for such an init container to
+    /// end, so every node must.
     fn is_native(&self, pod: &Pod<'_>, context: &ReviewContext, notes: &mut Vec<Note>) -> bool {
         let known = context.kubernetes_version;
         let because = match (self.mode, known) {

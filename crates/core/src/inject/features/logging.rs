@@ -1,5 +1,5 @@
-//! Logging: the agent is told by an annotation what to collect of a pod, and files of its containers are on volumes, where
-//! the agent finds them.
+//! Logging: the agent is told by an annotation what to collect of a pod, and files of its
+//! containers are on volumes, where the agent finds them.
 //!
 //! The pod gets no container. What its author has told the agent is never changed.
 

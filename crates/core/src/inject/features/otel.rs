@@ -1,8 +1,9 @@
-//! OpenTelemetry: an init container copies the auto-instrumentation of a language into a volume, and every container of the
-//! pod loads it by its language's start-up variable ([`library`](super::library)).
+//! OpenTelemetry: an init container copies the auto-instrumentation of a language into a volume,
+//! and every container of the pod loads it by its language's start-up variable
+//! ([`library`](super::library)).
 //!
-//! A program is traced by one library, so a pod gets ddtrace or this. Containers that bring another agent of their own keep
-//! it ([`agents`]).
+//! A program is traced by one library, so a pod gets ddtrace or this. Containers that bring another
+//! agent of their own keep it ([`agents`]).
 
 mod agents;
 
@@ -132,7 +133,8 @@ impl Room for Otel {
     }
 }
 
-/// What the images of all languages have in common: they hold files and a shell's tools, and run as root.
+/// What the images of all languages have in common: they hold files and a shell's tools, and run as
+/// root.
 const fn kit(path: &'static str, command: &'static [&'static str]) -> Kit {
     Kit {
         container: INIT_CONTAINER,

@@ -1,5 +1,5 @@
-//! Programs that rely on being process 1 of their container, which none is where processes are shared
-//! (<https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>).
+//! Programs that rely on being process 1 of their container, which none is where processes are
+//! shared (<https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>).
 
 use crate::pod::Pod;
 use crate::pod::view::Container;
@@ -23,7 +23,8 @@ pub(super) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
     Ok(())
 }
 
-/// What in a container relies on it, if it says so: an init system, or a command that signals or reads process 1.
+/// What in a container relies on it, if it says so: an init system, or a command that signals or
+/// reads process 1.
 fn relied_on_by(container: &Container<'_>) -> Option<&'static str> {
     let mut found = None;
     let mut kills = false;

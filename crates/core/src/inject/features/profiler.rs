@@ -1,7 +1,8 @@
 //! The profiler: a sidecar that sees the processes of the other containers.
 //!
-//! It changes no container of the application more than the tool of the language needs ([`shared`]); the node's time
-//! zone, by which the tool's schedule runs, is mounted into the sidecar alone.
+//! It changes no container of the application more than the tool of the language needs
+//! ([`shared`]); the node's time zone, by which the tool's schedule runs, is mounted into the
+//! sidecar alone.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -45,8 +46,8 @@ pub(super) const SPEC: Spec = Spec {
         Ask {
             language: Some(Language::Java),
             annotations: &["admission.datakit/java-profiler.version"],
-            // The JVM loads the tool's library from the working directory, writes what it found there, and listens in
-            // `/tmp`.
+            // The JVM loads the tool's library from the working directory, writes what it found
+            // there, and listens in `/tmp`.
             trace: Trace::Shared(&[WORKING_DIR, TMP]),
         },
         // py-spy reads the process from outside.
@@ -221,7 +222,8 @@ impl Profiler {
         if self.chooses_user {
             return Ok(());
         }
-        // The image starts cron as root; under another user the container would never run, and the pod never be ready.
+        // The image starts cron as root; under another user the container would never run, and the
+        // pod never be ready.
         let setting = match (pod.security.run_as_non_root, pod.security.run_as_user) {
             (Some(true), _) => "securityContext.runAsNonRoot: true".to_owned(),
             (_, Some(user)) if user != 0 => format!("securityContext.runAsUser: {user}"),
@@ -265,7 +267,8 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<&'p Container<'p>>, Reason> {
     }
 }
 
-/// The paths of the sidecar that containers of the application have to see as well, for the tool of a language to work.
+/// The paths of the sidecar that containers of the application have to see as well, for the tool of
+/// a language to work.
 fn shared(ask: &Ask) -> &'static [&'static str] {
     match ask.trace {
         Trace::Shared(paths) => paths,
@@ -331,16 +334,16 @@ fn repair<'p>(
     }
 }
 
-/// Whether the sidecar mounts a volume that injection made: ours stand behind the one of the working directory, a volume
-/// of the pod's before it.
+/// Whether the sidecar mounts a volume that injection made: ours stand behind the one of the
+/// working directory, a volume of the pod's before it.
 fn is_ours(pod: &Pod<'_>, mount: &Mount<'_>) -> bool {
     let at = |name: &str| pod.volumes.iter().position(|volume| volume.name == name);
     let known = mount.volume == VOLUME || TMP_VOLUMES.contains(&mount.volume.as_ref());
     known && at(&mount.volume) >= at(VOLUME) && mount.sub_path.is_empty() && !mount.sub_path_expr
 }
 
-/// The volume for `/tmp`: one that a container has there already, so that the profiler finds the JVM's socket in it, else
-/// a new one.
+/// The volume for `/tmp`: one that a container has there already, so that the profiler finds the
+/// JVM's socket in it, else a new one.
 fn tmp_mount<'p>(draft: &Draft<'p, '_>, edits: &mut Edits<'p>) -> Result<NewMount<'p>, Reason> {
     for place in draft.places() {
         let own = draft.mounts(place).find(|mount| mount.path == TMP);
@@ -360,7 +363,8 @@ fn tmp_mount<'p>(draft: &Draft<'p, '_>, edits: &mut Edits<'p>) -> Result<NewMoun
     Ok(NewMount::new(name, TMP))
 }
 
-/// The node's time zone, for the sidecar only: for others it would be a writable file of the node, and their local time.
+/// The node's time zone, for the sidecar only: for others it would be a writable file of the node,
+/// and their local time.
 fn timezone_mount<'p>(
     draft: &Draft<'p, '_>,
     edits: &mut Edits<'p>,

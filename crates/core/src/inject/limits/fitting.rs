@@ -1,7 +1,8 @@
-//! One container and one resource: the amounts that keep all bounds, or the bound that can't be kept.
+//! One container and one resource: the amounts that keep all bounds, or the bound that can't be
+//! kept.
 //!
-//! Amounts are proposed first and then judged by the API server's rules, so that a case which the proposal doesn't foresee
-//! ends in a reason, never in a pod that is refused.
+//! Amounts are proposed first and then judged by the API server's rules, so that a case which the
+//! proposal doesn't foresee ends in a reason, never in a pod that is refused.
 
 use crate::namespace::Bounds;
 use crate::pod::view::ResourceSide;
@@ -100,7 +101,8 @@ impl<'r> Fitting<'r> {
         self.check_enough(slots, [&container, &pod], resource, wanted, need)
     }
 
-    /// Lowers what the containers together would have too much of, and raises what they would have too little of.
+    /// Lowers what the containers together would have too much of, and raises what they would have
+    /// too little of.
     fn within_pod(&self, slots: &Slots<'_>, pod: &Tightest<'r>, resource: &str, need: &mut Need) {
         let room = |side, max: Amount| {
             let room = max - slots.beside(self.at, side, resource);
@@ -130,7 +132,8 @@ impl<'r> Fitting<'r> {
         }
     }
 
-    /// In a pod with a budget of its own, what a LimitRange would give to a container must fit into it.
+    /// In a pod with a budget of its own, what a LimitRange would give to a container must fit into
+    /// it.
     fn within_budget(
         &self,
         slots: &Slots<'_>,
@@ -268,8 +271,9 @@ impl<'r> Fitting<'r> {
         refuse(self.rules.first_with(resource), problem)
     }
 
-    /// A container whose limit would be lowered below what it is said to need isn't injected: one that is out of memory ends, and an init
-    /// container that ends without success keeps the pod from starting.
+    /// A container whose limit would be lowered below what it is said to need isn't injected: one
+    /// that is out of memory ends, and an init container that ends without success keeps the pod
+    /// from starting.
     fn check_enough(
         &self,
         slots: &Slots<'_>,

@@ -7,15 +7,16 @@ use crate::json::write_string;
 use crate::pod::view::ResourceSide;
 use crate::quantity::Quantity;
 
-/// A container's `resources`: its amounts, and the JSON that says them. It can't be changed once it is made, so that
-/// the two always agree.
+/// A container's `resources`: its amounts, and the JSON that says them. It can't be changed once it
+/// is made, so that the two always agree.
 #[derive(Debug, Clone)]
 pub struct Resources {
     requests: Option<ResourceList>,
     limits: Option<ResourceList>,
     json: String,
-    /// The same without some limits: by which of the first few are left out, a bit each. Each is made when it is first
-    /// wanted; the configured resources of a feature are wanted by every review.
+    /// The same without some limits: by which of the first few are left out, a bit each. Each is
+    /// made when it is first wanted; the configured resources of a feature are wanted by every
+    /// review.
     fewer: Arc<[OnceLock<Resources>]>,
 }
 
@@ -62,8 +63,8 @@ impl Resources {
         self
     }
 
-    /// The same without the limits that `is_left_out` names; nothing where that isn't [`prepared`](Self::prepared), or
-    /// there are too many limits.
+    /// The same without the limits that `is_left_out` names; nothing where that isn't
+    /// [`prepared`](Self::prepared), or there are too many limits.
     pub fn without_limits(&self, is_left_out: impl Fn(&str) -> bool) -> Option<&Self> {
         let limits = self.limits.as_ref()?;
         if limits.amounts.len() > FEW_LIMITS {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use super::write_list;
 use crate::json::write_string;
 
-/// A container's `securityContext`: its fields, and the JSON that says them. It can't be changed once it is made, so
-/// that the two always agree. Most containers to add have none, so it lies elsewhere and they stay small.
+/// A container's `securityContext`: its fields, and the JSON that says them. It can't be changed
+/// once it is made, so that the two always agree. Most containers to add have none, so it lies
+/// elsewhere and they stay small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityContext(Box<Said>);
 
@@ -17,8 +18,8 @@ struct Said {
 }
 
 /// The fields of a container's security context
-/// (<https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>). All but
-/// `windowsOptions`: what is added runs on Linux only.
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#security-context-1>).
+/// All but `windowsOptions`: what is added runs on Linux only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecurityFields {
     /// `allowPrivilegeEscalation`
@@ -96,7 +97,8 @@ impl SecurityContext {
         Self(Box::new(Said { fields, json }))
     }
 
-    /// The context that a user wrote, in the user's order. Whoever calls this has read the fields from that text.
+    /// The context that a user wrote, in the user's order. Whoever calls this has read the fields
+    /// from that text.
     pub(crate) fn as_written(fields: SecurityFields, json: String) -> Self {
         Self(Box::new(Said { fields, json }))
     }

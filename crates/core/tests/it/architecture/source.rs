@@ -1,6 +1,7 @@
 //! Which modules a crate has, and which of them names which, read from its text.
 //!
-//! Paths that begin with `crate`, `self` or `super` are followed wherever they stand, through groups and inline modules.
+//! Paths that begin with `crate`, `self` or `super` are followed wherever they stand, through
+//! groups and inline modules.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The algorithm that operators used before: whenever an agent joins or leaves, everything is given out anew.
+//! The algorithm that operators used before: whenever an agent joins or leaves, everything is given
+//! out anew.
 
 use super::agent::Inputs;
 

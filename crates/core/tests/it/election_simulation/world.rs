@@ -1,4 +1,5 @@
-//! Simulated time: agents, a network that loses and delays, operators that come and go, and the accounts.
+//! Simulated time: agents, a network that loses and delays, operators that come and go, and the
+//! accounts.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -18,8 +19,9 @@ const TIMEOUT: u64 = 10_000;
 /// From then on nothing is lost any more.
 const QUIET: u64 = 110_000;
 const END: u64 = 190_000;
-/// After the last disturbance everything that is offered is collected within the longer of two: the time-out and four polls,
-/// for what a dead agent had; seven polls, for what is taken back for an agent that has just started. And the answers' way.
+/// After the last disturbance everything that is offered is collected within the longer of two: the
+/// time-out and four polls, for what a dead agent had; seven polls, for what is taken back for an
+/// agent that has just started. And the answers' way.
 const RECOVERY: u64 = if TIMEOUT + 4 * POLL > 7 * POLL {
     TIMEOUT + 4 * POLL
 } else {
@@ -69,14 +71,15 @@ pub(super) struct History {
     pub(super) seed: u64,
 }
 
-/// Who polls besides the agents, from other addresses: in the agents' names or in their own, with whatever, until
-/// [`QUIET`].
+/// Who polls besides the agents, from other addresses: in the agents' names or in their own, with
+/// whatever, until [`QUIET`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strangers {
     None,
     /// They want inputs of their own.
     Idle,
-    /// They want the agents' inputs, and claim to run them. Only what is free may become theirs; nobody collects it then.
+    /// They want the agents' inputs, and claim to run them. Only what is free may become theirs;
+    /// nobody collects it then.
     Greedy,
 }
 
@@ -174,7 +177,8 @@ struct Slot {
     cut_until: u64,
     waiting: bool,
     heard: Option<u64>,
-    /// What it offered and had as its target list when an operator last heard it, and when that was.
+    /// What it offered and had as its target list when an operator last heard it, and when that
+    /// was.
     said: Option<(Inputs, Inputs, u64)>,
     /// The latest answer that was sent to this process.
     latest: Inputs,
@@ -334,8 +338,8 @@ impl<'h> World<'h> {
         self.excuse();
     }
 
-    /// What no operator can prevent: an agent that was silent for longer than the time-out goes on with what it was told,
-    /// or will have been told when it hears the last answer.
+    /// What no operator can prevent: an agent that was silent for longer than the time-out goes on
+    /// with what it was told, or will have been told when it hears the last answer.
     fn excuse(&mut self) {
         if self.operator.is_none() {
             return;
@@ -354,7 +358,8 @@ impl<'h> World<'h> {
         }
     }
 
-    /// The other such case: one agent runs all that it offers, another one has just started, and no note was left.
+    /// The other such case: one agent runs all that it offers, another one has just started, and no
+    /// note was left.
     fn excuse_contested(&mut self) {
         let since = self.operator_since.max(self.now.saturating_sub(TIMEOUT));
         let claims: Vec<Inputs> = self
@@ -563,8 +568,9 @@ impl<'h> World<'h> {
     }
 
     fn ends(&mut self, at: usize, process: u32, answer: Option<Inputs>) {
-        // Where one that was silent for too long goes on beside its successor, or only hasn't heard yet that it has one, a
-        // new operator can't know whom to believe. The same where a request of one that has ended came late.
+        // Where one that was silent for too long goes on beside its successor, or only hasn't heard
+        // yet that it has one, a new operator can't know whom to believe. The same where a request
+        // of one that has ended came late.
         let others = self
             .slots
             .iter()

@@ -40,7 +40,8 @@ pub(super) enum Op {
 /// One replica.
 #[derive(Debug, Clone)]
 pub(super) struct Replica {
-    /// Whether it decides by what a watch has told it, as the operator in Go does, instead of reading each time.
+    /// Whether it decides by what a watch has told it, as the operator in Go does, instead of
+    /// reading each time.
     pub(super) watches: bool,
     /// How far its wall clock is from the right time.
     pub(super) skew: i64,
@@ -346,7 +347,8 @@ impl<'h> World<'h> {
         }
     }
 
-    /// Whether the replica works at this moment; if it only stands still, the event comes again when it goes on.
+    /// Whether the replica works at this moment; if it only stands still, the event comes again
+    /// when it goes on.
     fn works(&mut self, asked: &Asked, event: impl FnOnce(Asked) -> Event) -> bool {
         let state = &self.replicas[asked.replica];
         if state.process != asked.process || state.down_until > self.now {

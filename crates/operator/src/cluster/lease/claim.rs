@@ -1,8 +1,8 @@
 //! Who may hold the Lease: `(state, record, now) → step`, as every user of Leases decides it
 //! (<https://kubernetes.io/docs/concepts/architecture/leases/>).
 //!
-//! Clocks of different machines are never compared. A record counts as abandoned when it has not changed for its own
-//! duration, by the clock of whoever looks.
+//! Clocks of different machines are never compared. A record counts as abandoned when it has not
+//! changed for its own duration, by the clock of whoever looks.
 
 use std::time::{Duration, Instant};
 

@@ -13,7 +13,8 @@ const LEAST_BODY: usize = 16 * 1024;
 #[group(skip)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct Args {
-    /// Size of a request's body, from 16KiB [default: 6MiB, or less if the memory budget has no room for such a review]
+    /// Size of a request's body, from 16KiB [default: 6MiB, or less if the memory budget has no
+    /// room for such a review]
     #[arg(long, value_name = "SIZE", value_parser = body_bytes)]
     pub max_body_size: Option<usize>,
 

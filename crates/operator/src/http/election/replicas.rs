@@ -17,8 +17,8 @@ use crate::listen::{Answer, AnswerBody, ConnectAgain, GoElsewhere, Peer, Receive
 
 /// How many replicas are asked what can't be decided here.
 const MAX_ASKED: usize = 3;
-/// How long that may take in all. With the 4 seconds between polls it stays well within the time after which an agent
-/// counts as dead.
+/// How long that may take in all. With the 4 seconds between polls it stays well within the time
+/// after which an agent counts as dead.
 const ASKING_TIME: Duration = Duration::from_millis(2_500);
 /// How often a replica tells the one that decides that it is there.
 const HELLO_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,8 +36,8 @@ pub(super) enum Origin {
 }
 
 impl Election {
-    /// Makes this replica known to the one that decides, and others known to this one, again and again. A replica that
-    /// can't read the Lease any more asks those it knows.
+    /// Makes this replica known to the one that decides, and others known to this one, again and
+    /// again. A replica that can't read the Lease any more asks those it knows.
     pub async fn stay_known(self: Arc<Self>) {
         let Some(forwarder) = &self.forwarder else {
             return std::future::pending().await;
@@ -60,8 +60,8 @@ impl Election {
         }
     }
 
-    /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the header; only replicas
-    /// have the certificate.
+    /// Who sent a request; nothing if it claims to be a replica and isn't. Anybody could write the
+    /// header; only replicas have the certificate.
     pub(super) fn origin(&self, request: &Request<Received>) -> Option<Origin> {
         let headers = request.headers();
         let Some(hops) = headers.get(FORWARDED) else {
@@ -89,7 +89,8 @@ impl Election {
         }
     }
 
-    /// Passes on what can't be decided here: to the replica that decides, or to one that may know it.
+    /// Passes on what can't be decided here: to the replica that decides, or to one that may know
+    /// it.
     pub(super) async fn ask_others<T>(
         &self,
         decision: Decision<T>,

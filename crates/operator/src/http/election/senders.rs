@@ -12,7 +12,8 @@ use crate::http::respond;
 use crate::listen::{Answer, Peer, Received};
 
 impl Election {
-    /// Who polls: the client, or whom a replica passes the poll on for. A replica of an earlier version doesn't say.
+    /// Who polls: the client, or whom a replica passes the poll on for. A replica of an earlier
+    /// version doesn't say.
     pub(super) async fn sender(
         &self,
         request: &Request<Received>,
@@ -30,8 +31,8 @@ impl Election {
         recognised.map_err(|denied| self.deny(&denied))
     }
 
-    /// Whether somebody may look, who need not be an agent: on this machine everybody may, by whom `kubectl exec` and
-    /// `kubectl port-forward` arrive.
+    /// Whether somebody may look, who need not be an agent: on this machine everybody may, by whom
+    /// `kubectl exec` and `kubectl port-forward` arrive.
     pub(super) async fn onlooker(
         &self,
         request: &Request<Received>,

@@ -9,8 +9,8 @@ use super::Access;
 #[group(skip)]
 #[command(next_help_heading = "Clients")]
 pub struct Args {
-    /// Authorities (PEM) of clients' certificates: of the API server's, where it presents one, and of agents'. Who has one is
-    /// cut off last when places or memory are short
+    /// Authorities (PEM) of clients' certificates: of the API server's, where it presents one, and
+    /// of agents'. Who has one is cut off last when places or memory are short
     #[arg(long, value_name = "FILE")]
     pub client_ca_file: Option<PathBuf>,
 
@@ -18,8 +18,8 @@ pub struct Args {
     #[arg(long, requires = "client_ca_file")]
     pub require_client_certificate: bool,
 
-    /// A name that the certificate must be for then: common name, DNS name, e-mail address or URI (can be repeated)
-    /// [default: any]
+    /// A name that the certificate must be for then: common name, DNS name, e-mail address or URI
+    /// (can be repeated) [default: any]
     #[arg(long, value_name = "NAME", requires = "require_client_certificate")]
     pub review_client: Vec<String>,
 }

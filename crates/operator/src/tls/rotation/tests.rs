@@ -138,7 +138,8 @@ fn a_new_authority_is_registered_first_then_settles_then_signs() {
     check(9000, Event::Tick, "register 2 (accepted)");
 }
 
-/// What was made while a clock was ahead isn't good yet once it is right again, and may not be for years.
+/// What was made while a clock was ahead isn't good yet once it is right again, and may not be for
+/// years.
 #[test]
 fn a_clock_that_was_ahead_leaves_nothing_behind() {
     let mut holder = Rotation::new(POLICY);
@@ -164,7 +165,8 @@ fn a_clock_that_was_ahead_leaves_nothing_behind() {
     check(111, Event::Tick, " (accepted)");
 }
 
-/// A replica whose clock was ahead presents a certificate that isn't good yet; the authority is as it was.
+/// A replica whose clock was ahead presents a certificate that isn't good yet; the authority is as
+/// it was.
 #[test]
 fn a_replica_whose_clock_was_ahead_presents_another_certificate() {
     let mut replica = Rotation::new(POLICY);
@@ -188,7 +190,8 @@ fn the_certificate_is_renewed_after_two_thirds() {
     check(0, leaf(1, 0), " (accepted)");
     check(799, Event::Tick, " (accepted)");
     check(800, Event::Tick, "issue by 1 (accepted)");
-    // Not for one that would be no better: the authority is at its end, and only the holder can change that.
+    // Not for one that would be no better: the authority is at its end, and only the holder can
+    // change that.
     check(8900, leaf(1, 7800), " (accepted)");
 }
 
@@ -288,7 +291,8 @@ fn a_replica_that_starts_in_a_change_presents_what_is_registered() {
 /// What a replica knows, what it presents, and whether it was ever ready.
 type Replica = (Rotation, Option<(u8, Validity)>, bool);
 
-/// Replicas, the objects they share, and an API server that learns of a changed registration only after a while.
+/// Replicas, the objects they share, and an API server that learns of a changed registration only
+/// after a while.
 struct World {
     now: u64,
     replicas: Vec<Replica>,
@@ -450,8 +454,9 @@ fn mishaps() -> impl Strategy<Value = Mishap> {
 }
 
 proptest! {
-    /// Whatever happens to Secret and replicas, API servers accept every replica that was ready, as long as nobody else
-    /// touches the registration; and some time after somebody did, all is well again.
+    /// Whatever happens to Secret and replicas, API servers accept every replica that was ready, as
+    /// long as nobody else touches the registration; and some time after somebody did, all is well
+    /// again.
     #[test]
     fn no_admission_is_lost(history in prop::collection::vec((prop::option::weighted(0.3, mishaps()), 5..200_u64), 1..60)) {
         MADE.with_borrow_mut(Vec::clear);
@@ -460,7 +465,8 @@ proptest! {
         for (mishap, pause) in history {
             match mishap {
                 Some(Mishap::DeleteSecret) => world.secret = None,
-                // Longer, or again too soon, and certificates would expire before anybody can make new ones.
+                // Longer, or again too soon, and certificates would expire before anybody can make
+                // new ones.
                 Some(Mishap::DeleteSecretForLong) if world.now >= world.missing_until + 900 => {
                     world.secret = None;
                     world.missing_until = world.now + 200;

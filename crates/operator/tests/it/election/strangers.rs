@@ -1,4 +1,5 @@
-//! Who needs no privilege but to reach the operator can't stop its election, nor take from agents what they run.
+//! Who needs no privilege but to reach the operator can't stop its election, nor take from agents
+//! what they run.
 
 use std::fmt::Write as _;
 
@@ -46,7 +47,8 @@ async fn heartbeats_of_no_leader_leave_room_for_leaders() {
     let campaign = "/v1/dk-election?token=real&namespace=n&id=a";
     let answer = ask(&mut real, post(campaign)).await.json();
     assert_eq!(answer["content"]["status"], "success");
-    // Campaigns are another matter: each that is won has a record, of which the stranger has its share.
+    // Campaigns are another matter: each that is won has a record, of which the stranger has its
+    // share.
     let mut won = 0;
     for number in 0..200 {
         let path = format!("/v1/dk-election?token=c{number}&id=x");

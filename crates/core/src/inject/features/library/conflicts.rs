@@ -1,5 +1,6 @@
-//! What a container has that the library doesn't go together with: Node.js's permission model, which ends a process for
-//! reading the library, and what of the environment will not be as it seems.
+//! What a container has that the library doesn't go together with: Node.js's permission model,
+//! which ends a process for reading the library, and what of the environment will not be as it
+//! seems.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,8 @@ use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
 use crate::inject::spec::StartUp;
 
-/// The longest JAVA_TOOL_OPTIONS that every JVM reads whole: JDK 8 cuts it at the 1,024 bytes of its buffer.
+/// The longest JAVA_TOOL_OPTIONS that every JVM reads whole: JDK 8 cuts it at the 1,024 bytes of
+/// its buffer.
 const LONGEST_JAVA_OPTIONS: usize = 1023;
 
 /// Variables whose options a JVM, or the scripts around it, start with.
@@ -155,8 +157,8 @@ fn other_agent(container: &Container<'_>) -> Option<String> {
 }
 
 /// Whether the container's Node.js runs by the permission model
-/// (<https://nodejs.org/api/permissions.html>) and may not read the library. Options stand in NODE_OPTIONS or among
-/// the words of the command.
+/// (<https://nodejs.org/api/permissions.html>) and may not read the library. Options stand in
+/// NODE_OPTIONS or among the words of the command.
 fn denies_the_library(container: &Container<'_>, options: &str, path: &str) -> bool {
     let mut permission = Permission::new(path);
     permission.read(options);
@@ -222,7 +224,8 @@ fn env_from(container: &Container<'_>, variable: &str) -> Option<String> {
         return None;
     }
     let mut found = None;
-    // The text has been stepped over before, so that it is JSON; another type than expected ends the search.
+    // The text has been stepped over before, so that it is JSON; another type than expected ends
+    // the search.
     let _: JsonResult<()> = Reader::new(container.env_from).array(|reader, _| {
         let mut may = true;
         let mut source = None;

@@ -37,8 +37,8 @@ const PROGRAMS: [&str; 13] = [
     "/libx32", "/nix", "/sbin", "/snap",
 ];
 
-/// Directories in which images keep programs, libraries and settings in directories of any name. Only one that is called
-/// after logs may be mounted over there.
+/// Directories in which images keep programs, libraries and settings in directories of any name.
+/// Only one that is called after logs may be mounted over there.
 const FILLED: [&str; 2] = ["/usr", "/etc"];
 
 /// Directories that the kernel or the kubelet provides, with all below them.
@@ -83,8 +83,8 @@ pub(super) fn directories<'t>(
     directories
 }
 
-/// The directory of a file pattern: what stands before the first part with a wildcard or variable, or before the file
-/// name.
+/// The directory of a file pattern: what stands before the first part with a wildcard or variable,
+/// or before the file name.
 fn directory(pattern: &str) -> Result<String, PathProblem> {
     if !pattern.starts_with('/') {
         return Err(PathProblem::Relative);
@@ -142,8 +142,8 @@ pub(super) fn fits_the_sidecar(path: &str) -> Result<(), PathProblem> {
     Ok(())
 }
 
-/// Whether an image may have files in a directory that only its author knows of: nothing says that it is for logs, or it
-/// holds the directories of all.
+/// Whether an image may have files in a directory that only its author knows of: nothing says that
+/// it is for logs, or it holds the directories of all.
 pub(super) fn may_hold_files(directory: &str) -> bool {
     let is_scratch = SCRATCH.iter().any(|up| below(directory, up).is_some());
     directory == ALL_LOGS || !(is_scratch || is_of_logs(directory))

@@ -1,7 +1,8 @@
-//! The annotation that says what logfwd collects: a JSON array of instances, each with a list of `loggings`.
+//! The annotation that says what logfwd collects: a JSON array of instances, each with a list of
+//! `loggings`.
 //!
-//! Syntax and types are checked; what the values mean is the sidecar's business. The text is handed on compacted, with
-//! its order of keys and with keys that we don't know.
+//! Syntax and types are checked; what the values mean is the sidecar's business. The text is handed
+//! on compacted, with its order of keys and with keys that we don't know.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,8 +13,9 @@ use crate::json::{Error, Kind, Problem, Reader, Result, Str};
 use super::address;
 use crate::inject::note::{self, Note};
 
-/// The longest text that one environment variable can hold and a program still be started: 128 KiB with the
-/// variable's name (`MAX_ARG_STRLEN` in <https://man7.org/linux/man-pages/man2/execve.2.html>).
+/// The longest text that one environment variable can hold and a program still be started: 128 KiB
+/// with the variable's name (`MAX_ARG_STRLEN` in
+/// <https://man7.org/linux/man-pages/man2/execve.2.html>).
 const LONGEST: usize = 128 * 1024 - "LOGFWD_JSON_CONFIG=\0".len();
 
 /// The longest annotation that is read: what the API server takes for all annotations of an object
@@ -49,7 +51,8 @@ pub(crate) struct Instances<'a> {
     pub paths: Vec<Str<'a>>,
     /// The compacted text, without elements that are `null`.
     pub text: String,
-    /// What is probably not meant: misspelled keys, what names nothing, addresses that can't be one.
+    /// What is probably not meant: misspelled keys, what names nothing, addresses that can't be
+    /// one.
     pub notes: Vec<Note>,
     /// How many instances there are.
     pub count: usize,
@@ -200,7 +203,8 @@ impl<'a> Instances<'a> {
         }
     }
 
-    /// Unknown keys may belong to a newer sidecar and stay; only likely misspellings are worth a word.
+    /// Unknown keys may belong to a newer sidecar and stay; only likely misspellings are worth a
+    /// word.
     fn unknown(
         &mut self,
         reader: &mut Reader<'_>,
@@ -235,7 +239,8 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// The key that was probably meant. What people call the files elsewhere is far from `logfiles` by letters.
+/// The key that was probably meant. What people call the files elsewhere is far from `logfiles` by
+/// letters.
 fn meant(key: &str, keys: &[&'static str]) -> Option<&'static str> {
     const FILES: [&str; 8] = [
         "path",
@@ -253,9 +258,10 @@ fn meant(key: &str, keys: &[&'static str]) -> Option<&'static str> {
     did_you_mean(key, keys.iter().copied())
 }
 
-/// The elements as a JSON array without the white space between its tokens, as the value of a variable: the kubelet reads
-/// `$$` as one dollar sign, and `$(NAME)` as a reference, which is meant wherever a path or a text may hold one, but not in
-/// a regular expression. The elements must be well-formed, each given with its place in the annotation.
+/// The elements as a JSON array without the white space between its tokens, as the value of a
+/// variable: the kubelet reads `$$` as one dollar sign, and `$(NAME)` as a reference, which is
+/// meant wherever a path or a text may hold one, but not in a regular expression. The elements must
+/// be well-formed, each given with its place in the annotation.
 fn compact(elements: &[(usize, &str)], regexes: &[Range<usize>]) -> String {
     let length: usize = elements.iter().map(|(_, element)| element.len() + 1).sum();
     let mut out = String::with_capacity(length + 2);

@@ -1,11 +1,12 @@
-//! From log file patterns to mounts: each directory must be one volume that the writing containers and the sidecar
-//! share.
+//! From log file patterns to mounts: each directory must be one volume that the writing containers
+//! and the sidecar share.
 //!
-//! Where a container already has an `emptyDir` there, or further up, the sidecar gets that volume, at the path where the
-//! container has it: with a `subPath` of its own the kubelet would make a directory in the user's volume, maybe before
-//! `git clone` or `initdb` find it not empty. Where something else is mounted there, the pattern is skipped: a new volume
-//! would hide data that is meant to stay. Everywhere else a new `emptyDir` is mounted into all containers, unless it
-//! would hide what one of them runs or reads.
+//! Where a container already has an `emptyDir` there, or further up, the sidecar gets that volume,
+//! at the path where the container has it: with a `subPath` of its own the kubelet would make a
+//! directory in the user's volume, maybe before `git clone` or `initdb` find it not empty. Where
+//! something else is mounted there, the pattern is skipped: a new volume would hide data that is
+//! meant to stay. Everywhere else a new `emptyDir` is mounted into all containers, unless it would
+//! hide what one of them runs or reads.
 
 use std::collections::{HashMap, HashSet};
 
@@ -43,8 +44,9 @@ struct Wanted<'d> {
     source: Source<'d>,
 }
 
-/// Plans the volumes and mounts of the pod's own containers, and returns the mounts of the sidecar. New volumes are named
-/// by `prefix` and a number. `native` says that the sidecar starts before everything else.
+/// Plans the volumes and mounts of the pod's own containers, and returns the mounts of the sidecar.
+/// New volumes are named by `prefix` and a number. `native` says that the sidecar starts before
+/// everything else.
 ///
 /// # Errors
 /// The limit that a mount of every directory in every container exceeds.
@@ -186,8 +188,8 @@ fn affordable<'d>(
     draft.limits.allow(0, cost).map_err(Reason::PodTooLarge)
 }
 
-/// The sidecar only reads, except where a mount point has to be made for a directory further down. What a mount further
-/// up shows anyway needs none of its own.
+/// The sidecar only reads, except where a mount point has to be made for a directory further down.
+/// What a mount further up shows anyway needs none of its own.
 fn for_sidecar<'p>(mounts: &[NewMount<'p>]) -> Vec<NewMount<'p>> {
     let all = PathIndex::new(mounts.iter().map(MountView::of));
     let shown = |mount: &NewMount<'_>| all.above(&mount.path).any(|up| is_same(up, mount));
@@ -206,8 +208,8 @@ fn for_sidecar<'p>(mounts: &[NewMount<'p>]) -> Vec<NewMount<'p>> {
         .collect()
 }
 
-/// Gives containers that were added since the volumes that injection made. A volume of the pod's own is in the containers
-/// that its author wanted it in.
+/// Gives containers that were added since the volumes that injection made. A volume of the pod's
+/// own is in the containers that its author wanted it in.
 ///
 /// # Errors
 /// The limit that a mount of every directory in every container exceeds.
@@ -240,11 +242,13 @@ struct SidecarMounts<'c, 'd, 'p, 'a> {
     there: &'c Containers<'d, 'p, 'a>,
     native: bool,
     mounts: Vec<NewMount<'p>>,
-    /// For each that is the pod's own volume the pattern that asks for it, and the container that has it.
+    /// For each that is the pod's own volume the pattern that asks for it, and the container that
+    /// has it.
     from: Vec<Option<(&'c str, Place)>>,
     /// The pod's own volumes among them by path: their positions.
     by_path: HashMap<String, usize>,
-    /// The only `subPath` by which a volume is mounted; nothing where there are several. Looked up when needed.
+    /// The only `subPath` by which a volume is mounted; nothing where there are several. Looked up
+    /// when needed.
     sub_paths: Option<HashMap<&'p str, Option<&'p str>>>,
 }
 
@@ -298,8 +302,8 @@ impl<'c, 'd, 'p, 'a> SidecarMounts<'c, 'd, 'p, 'a> {
         Ok(())
     }
 
-    /// The mounts, without those that need a mount point in a volume of the pod's which wouldn't be there without them:
-    /// whoever has that volume may not expect a directory in it.
+    /// The mounts, without those that need a mount point in a volume of the pod's which wouldn't be
+    /// there without them: whoever has that volume may not expect a directory in it.
     fn done(self, notes: &mut Vec<Note>) -> Vec<NewMount<'p>> {
         let all = PathIndex::new(self.mounts.iter().map(Mounted));
         let mut kept = Vec::with_capacity(self.mounts.len());
@@ -323,8 +327,8 @@ impl<'c, 'd, 'p, 'a> SidecarMounts<'c, 'd, 'p, 'a> {
         kept
     }
 
-    /// Whether everybody who mounts a volume, init containers included, mounts the same directory of it. The sidecar,
-    /// which starts first, has the kubelet make that directory.
+    /// Whether everybody who mounts a volume, init containers included, mounts the same directory
+    /// of it. The sidecar, which starts first, has the kubelet make that directory.
     fn is_only_sub_path(&mut self, mount: &NewMount<'_>) -> bool {
         let pod = self.there.draft.pod;
         let known = self.sub_paths.get_or_insert_with(|| {
@@ -397,8 +401,8 @@ impl<'d, 'p, 'a> Containers<'d, 'p, 'a> {
             .any(|at| has(at, one) && has(at, other))
     }
 
-    /// Mounts volumes under our names, given with their paths, into the containers that lack them, unless they would hide
-    /// something there.
+    /// Mounts volumes under our names, given with their paths, into the containers that lack them,
+    /// unless they would hide something there.
     fn complete(&self, ours: &[(&str, &str)], edits: &mut Edits<'p>) {
         let places = Directories::new(ours.iter().map(|(_, path)| *path));
         for (at, container) in self.draft.pod.containers.iter().enumerate() {
@@ -425,9 +429,9 @@ impl<'d, 'p, 'a> Containers<'d, 'p, 'a> {
         }
     }
 
-    /// Notes whose files in a directory the sidecar doesn't see. A volume of the pod's own isn't mounted where its author
-    /// didn't: the container may have something of its image's there. One that mounts the volume elsewhere has its own
-    /// use for it.
+    /// Notes whose files in a directory the sidecar doesn't see. A volume of the pod's own isn't
+    /// mounted where its author didn't: the container may have something of its image's there. One
+    /// that mounts the volume elsewhere has its own use for it.
     fn note_unshared(&self, directory: &str, cover: &MountView<'_>, notes: &mut Vec<Note>) {
         let shown = NewMount {
             volume: cover.volume.into(),
@@ -509,7 +513,8 @@ fn is_same(cover: &MountView<'_>, mount: &NewMount<'_>) -> bool {
         && place_in_volume(cover, &mount.path) == mount.sub_path
 }
 
-/// Whether a volume has one of our names: it is treated as ours, as it will be when the pod is injected again.
+/// Whether a volume has one of our names: it is treated as ours, as it will be when the pod is
+/// injected again.
 fn is_named_as_ours(cover: &MountView<'_>, prefix: &str) -> bool {
     cover.volume.starts_with(prefix) && cover.sub_path.is_empty()
 }

@@ -1,5 +1,5 @@
-//! What the sidecar won't understand as it was meant: no address of DataKit, patterns, and what its version doesn't know of the
-//! annotation.
+//! What the sidecar won't understand as it was meant: no address of DataKit, patterns, and what its
+//! version doesn't know of the annotation.
 
 use crate::expansion::references;
 use crate::image::Image;
@@ -9,8 +9,8 @@ use super::instances::Instances;
 use crate::inject::container::Env;
 use crate::inject::note::{AddressProblem, ImageProblem, Note, PatternProblem, add};
 
-/// Notes what the sidecar will not understand as it was meant. `envs` are the variables that the configuration gives it;
-/// `has_configs` says that it tells the sidecar what to collect, too.
+/// Notes what the sidecar will not understand as it was meant. `envs` are the variables that the
+/// configuration gives it; `has_configs` says that it tells the sidecar what to collect, too.
 pub(super) fn check(
     instances: &Instances<'_>,
     has_configs: bool,

@@ -1,5 +1,5 @@
-//! Whether a container loads another agent already: two of them instrument the same calls, and what comes of that is
-//! nobody's wish.
+//! Whether a container loads another agent already: two of them instrument the same calls, and what
+//! comes of that is nobody's wish.
 
 use crate::inject::environment::directories;
 use crate::inject::reason::Reason;
