@@ -57,8 +57,7 @@ impl<'a> Reader<'a> {
             Some(b't' | b'f') => Ok(Kind::Bool),
             Some(b'n') => Ok(Kind::Null),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(_) => Err(self.error(Problem::Expected("a value"))),
-            None => Err(self.error(Problem::UnexpectedEnd)),
+            _ => Err(self.unexpected("a value")),
         }
     }
 
@@ -112,6 +111,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a string; `null` is `None`.
     pub fn string(&mut self) -> Result<Option<Str<'a>>> {
+        if self.byte() == Some(b'"') {
+            return self.string_value().map(Some);
+        }
         match self.kind()? {
             Kind::String => self.string_value().map(Some),
             Kind::Null => self.literal("null").map(|()| None),
@@ -220,8 +222,7 @@ impl<'a> Reader<'a> {
             Some(b'f') => self.literal("false"),
             Some(b'n') => self.literal("null"),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(_) => Err(self.error(Problem::Expected("a value"))),
-            None => Err(self.error(Problem::UnexpectedEnd)),
+            _ => Err(self.unexpected("a value")),
         }
     }
 
@@ -238,15 +239,16 @@ impl<'a> Reader<'a> {
         self.colon()
     }
 
+    #[inline]
     fn at_key(&mut self) -> Result<()> {
         self.skip_space();
         match self.byte() {
             Some(b'"') => Ok(()),
-            Some(_) => Err(self.error(Problem::Expected("a key in quotes"))),
-            None => Err(self.error(Problem::UnexpectedEnd)),
+            _ => Err(self.unexpected("a key in quotes")),
         }
     }
 
+    #[inline]
     fn colon(&mut self) -> Result<()> {
         self.skip_space();
         match self.byte() {
@@ -254,8 +256,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 Ok(())
             }
-            Some(_) => Err(self.error(Problem::Expected("`:`"))),
-            None => Err(self.error(Problem::UnexpectedEnd)),
+            _ => Err(self.unexpected("`:`")),
         }
     }
 
@@ -271,6 +272,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn closes(&mut self, close: u8) -> bool {
         self.skip_space();
         let closes = self.byte() == Some(close);
@@ -279,6 +281,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After an element: true at a comma, false at the closing byte.
+    #[inline]
     fn goes_on(&mut self, close: u8, expected: &'static str) -> Result<bool> {
         self.skip_space();
         match self.byte() {
@@ -290,8 +293,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 Ok(false)
             }
-            Some(_) => Err(self.error(Problem::Expected(expected))),
-            None => Err(self.error(Problem::UnexpectedEnd)),
+            _ => Err(self.unexpected(expected)),
         }
     }
 
@@ -307,24 +309,34 @@ impl<'a> Reader<'a> {
     }
 
     /// From an opening quote to behind the closing one; true if there are escapes between.
+    #[inline]
     fn string_end(&mut self) -> Result<bool> {
         let bytes = self.text.as_bytes();
-        let mut at = self.at + 1;
-        let mut escaped = false;
+        let at = plain_run(bytes, self.at + 1);
+        if bytes.get(at) == Some(&b'"') {
+            self.at = at + 1;
+            return Ok(false);
+        }
+        self.escaped_end(at).map(|()| true)
+    }
+
+    /// The rest of [`string_end`](Self::string_end), from the first byte that isn't plain.
+    #[inline(never)]
+    fn escaped_end(&mut self, mut at: usize) -> Result<()> {
+        let bytes = self.text.as_bytes();
         loop {
-            at = plain_run(bytes, at);
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(escaped);
+                    return Ok(());
                 }
                 Some(b'\\') => {
-                    escaped = true;
                     at += escape_len(&bytes[at..]).map_err(|problem| Error::new(at, problem))?;
                 }
                 Some(_) => return Err(Error::new(at, Problem::ControlCharacter)),
                 None => return Err(Error::new(at, Problem::UnexpectedEnd)),
             }
+            at = plain_run(bytes, at);
         }
     }
 
@@ -359,10 +371,7 @@ impl<'a> Reader<'a> {
         if self.at > start {
             return Ok(());
         }
-        Err(self.error(match self.byte() {
-            Some(_) => Problem::Expected("a digit"),
-            None => Problem::UnexpectedEnd,
-        }))
+        Err(self.unexpected("a digit"))
     }
 
     fn literal(&mut self, word: &'static str) -> Result<()> {
@@ -394,6 +403,16 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// The next byte isn't what has to follow.
+    #[cold]
+    fn unexpected(&self, expected: &'static str) -> Box<Error> {
+        self.error(match self.byte() {
+            Some(_) => Problem::Expected(expected),
+            None => Problem::UnexpectedEnd,
+        })
+    }
+
+    #[cold]
     fn wrong_type(&self, expected: &'static str, found: Kind) -> Box<Error> {
         self.error(Problem::WrongType { expected, found })
     }

@@ -57,6 +57,7 @@ pub enum Kind {
 }
 
 impl Error {
+    #[cold]
     pub(super) fn new(offset: usize, problem: Problem) -> Box<Self> {
         Box::new(Self {
             offset,

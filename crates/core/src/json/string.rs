@@ -4,10 +4,12 @@ use super::Problem;
 
 /// The end of the run of bytes from `at` that are neither a quote, a backslash nor a control
 /// character, eight at a time: strings make up most of a pod.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    let (chunks, rest) = bytes.get(at..).unwrap_or_default().as_chunks::<8>();
+    for chunk in chunks {
         let chunk = u64::from_le_bytes(*chunk);
         // Flipping one bit brings the quote (0x22) down to 0x20, just above the control characters,
         // and the two bytes between them up. A byte of `low` below 0x21, or of `slash` at zero,
@@ -21,7 +23,7 @@ pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    while let Some(byte) = bytes.get(at) {
+    for byte in rest {
         if matches!(byte, b'"' | b'\\' | 0..0x20) {
             break;
         }
