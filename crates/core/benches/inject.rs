@@ -83,9 +83,59 @@ fn java_review_of_an_api_server(bencher: Bencher<'_, '_>) {
     );
 }
 
+/// Rules that all have to be asked, since none but the last fits: what selects is a namespace
+/// (written as people write it: a name, an anchored name, alternatives, a class), labels, or both.
+#[divan::bench(args = [10, 100, 1000])]
+fn rules(bencher: Bencher<'_, '_>, rules: usize) {
+    let pod = pod(1, 5, false, &[]);
+    run_with(bencher, &body(&pod), &rules_document(rules));
+}
+
+/// How long it takes to read a document with so many rules and to prepare them.
+#[divan::bench(args = [10, 100, 1000])]
+fn loading_rules(bencher: Bencher<'_, '_>, rules: usize) {
+    let document = rules_document(rules);
+    bencher.bench(|| {
+        let (config, _) =
+            Config::load(black_box(&document), &EnvOverrides::default()).expect("a sound document");
+        Engine::new(&config)
+    });
+}
+
+fn rules_document(rules: usize) -> String {
+    let rule = |n: usize| {
+        let namespace = match n % 5 {
+            0 => format!("team-{n}"),
+            1 => format!("^team-{n}$"),
+            2 => format!("^(dev|qa)-{n}-"),
+            3 => format!("team-{n}-[a-z]+$"),
+            _ => format!("prod-{n}.*"),
+        };
+        let app = format!("app=service-{n}");
+        let image = "registry.example.com/dd-lib-java-init:1.2.3";
+        let mut rule = json!({"language": "java", "image": image});
+        if n % 3 != 0 {
+            rule["namespace_selectors"] = json!([namespace]);
+        }
+        if n % 3 != 1 {
+            rule["label_selectors"] = json!([app, format!("tier in (a{n},b{n})")]);
+        }
+        rule
+    };
+    let mut rules: Vec<Value> = (0..rules - 1).map(rule).collect();
+    rules.push(json!({
+        "language": "java", "namespace_selectors": ["^default$"],
+        "image": "registry.example.com/dd-lib-java-init:1.2.3",
+    }));
+    json!({"admission_inject_v2": {"ddtraces": rules}}).to_string()
+}
+
 fn run(bencher: Bencher<'_, '_>, body: &[u8]) {
-    let (config, _) =
-        Config::load(DEFAULT_CONFIG, &EnvOverrides::default()).expect("the built-in config");
+    run_with(bencher, body, DEFAULT_CONFIG);
+}
+
+fn run_with(bencher: Bencher<'_, '_>, body: &[u8], document: &str) {
+    let (config, _) = Config::load(document, &EnvOverrides::default()).expect("a sound document");
     let engine = Engine::new(&config);
     let context = ReviewContext::default();
     let answer = review(body, &engine, &context).answer;

@@ -11,8 +11,24 @@ use super::MAX_LABEL;
 #[derive(Clone)]
 pub struct NamespacePattern {
     text: String,
-    /// `None` fits everything.
-    regex: Option<Regex>,
+    test: Test,
+}
+
+/// How a name is compared. Most patterns are names or pieces of names, and a thousand regular
+/// expressions take longer to compile than everything else in a configuration.
+#[derive(Clone)]
+enum Test {
+    Any,
+    Piece(Piece),
+    Regex(Regex),
+}
+
+/// A piece of a name, with the ends that it must stand at.
+#[derive(Clone)]
+struct Piece {
+    text: String,
+    begins: bool,
+    ends: bool,
 }
 
 /// Why a text is no namespace pattern.
@@ -42,19 +58,14 @@ impl NamespacePattern {
         if trimmed.len() != text.len() {
             return Err(NamespacePatternError::WhiteSpace);
         }
-        let regex = match text {
-            "*" | ".*" => None,
-            text => Some(
-                RegexBuilder::new(text)
-                    .size_limit(MAX_COMPILED)
-                    .dfa_size_limit(MAX_COMPILED)
-                    .build()
-                    .map_err(|error| NamespacePatternError::Regex(reason(&error)))?,
-            ),
+        let test = match (text, Piece::of(text)) {
+            ("*" | ".*", _) => Test::Any,
+            (_, Some(piece)) => Test::Piece(piece),
+            _ => Test::Regex(compiled(text)?),
         };
         Ok(Self {
             text: text.to_owned(),
-            regex,
+            test,
         })
     }
 
@@ -63,15 +74,54 @@ impl NamespacePattern {
         // No namespace has a longer name; whoever claims so must not have it looked at for each
         // pattern.
         let exists = namespace.len() <= MAX_LABEL;
-        self.regex
-            .as_ref()
-            .is_none_or(|regex| exists && regex.is_match(namespace))
+        match &self.test {
+            Test::Any => true,
+            Test::Piece(piece) => exists && piece.is_in(namespace),
+            Test::Regex(regex) => exists && regex.is_match(namespace),
+        }
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+impl Piece {
+    /// A pattern that has nothing special but anchors, and `.*` where it changes nothing.
+    fn of(pattern: &str) -> Option<Self> {
+        let (begins, rest) = match pattern.strip_prefix('^') {
+            Some(rest) => (true, rest),
+            None => (false, pattern.trim_start_matches(".*")),
+        };
+        let (ends, text) = match rest.strip_suffix('$') {
+            Some(text) => (true, text),
+            None => (false, rest.trim_end_matches(".*")),
+        };
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (!text.is_empty() && text.bytes().all(is_plain)).then(|| Self {
+            text: text.to_owned(),
+            begins,
+            ends,
+        })
+    }
+
+    fn is_in(&self, name: &str) -> bool {
+        match (self.begins, self.ends) {
+            (true, true) => name == self.text,
+            (true, false) => name.starts_with(&self.text),
+            (false, true) => name.ends_with(&self.text),
+            (false, false) => name.contains(&self.text),
+        }
+    }
+}
+
+fn compiled(text: &str) -> Result<Regex, NamespacePatternError> {
+    RegexBuilder::new(text)
+        .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED)
+        .build()
+        .map_err(|error| NamespacePatternError::Regex(reason(&error)))
 }
 
 /// The engine's error draws the pattern with carets over several lines; the last line holds the
@@ -105,6 +155,20 @@ impl fmt::Display for NamespacePattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The regular-expression engine is the judge of what is compared without it.
+        #[test]
+        fn pieces_agree_with_regular_expressions(
+            pattern in r"\^?(\.\*){0,2}[ab-]{0,3}(\.\*){0,2}\$?",
+            name in "[ab-]{0,5}",
+        ) {
+            prop_assume!(!pattern.is_empty());
+            let expected = compiled(&pattern).unwrap().is_match(&name);
+            prop_assert_eq!(NamespacePattern::parse(&pattern).unwrap().matches(&name), expected);
+        }
+    }
 
     #[test]
     fn patterns_are_unanchored() {
