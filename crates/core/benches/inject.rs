@@ -114,7 +114,7 @@ fn rules_document(rules: usize) -> String {
         let app = format!("app=service-{n}");
         let image = "registry.example.com/dd-lib-java-init:1.2.3";
         let mut rule = json!({"language": "java", "image": image});
-        if n % 3 != 0 {
+        if !n.is_multiple_of(3) {
             rule["namespace_selectors"] = json!([namespace]);
         }
         if n % 3 != 1 {
