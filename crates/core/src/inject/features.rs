@@ -4,13 +4,16 @@
 mod ddtrace;
 mod flameshot;
 mod library;
+mod log_paths;
 mod logfwd;
 mod logging;
+mod observer;
 mod otel;
 mod process_one;
 mod profiler;
 
 use crate::config::Feature;
+use crate::pod::{Container, Pod};
 
 use super::spec::{ContainerPlace, Spec};
 
@@ -25,7 +28,7 @@ pub static SPECS: [Spec; Feature::ALL.len()] = [
 ];
 
 /// Names of the sidecars that are added. Other features treat them as ours.
-pub(crate) const SIDECARS: [&str; sidecars()] = {
+const SIDECARS: [&str; sidecars()] = {
     let mut names = [""; sidecars()];
     let (mut at, mut feature) = (0, 0);
     while feature < SPECS.len() {
@@ -37,6 +40,14 @@ pub(crate) const SIDECARS: [&str; sidecars()] = {
     }
     names
 };
+
+/// The pod's containers that aren't sidecars of the operator, and where each stands.
+pub(crate) fn application<'p, 'a>(
+    pod: &'p Pod<'a>,
+) -> impl Iterator<Item = (usize, &'p Container<'a>)> + use<'p, 'a> {
+    let containers = pod.containers.iter().enumerate();
+    containers.filter(|(_, container)| !SIDECARS.contains(&container.name.as_ref()))
+}
 
 const fn is_sidecar(spec: &Spec) -> bool {
     !matches!(

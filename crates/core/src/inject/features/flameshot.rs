@@ -11,13 +11,13 @@ use std::sync::Arc;
 use crate::config::{ContainerSettings, Extra, Feature};
 use crate::pod::hiding::Directories;
 use crate::pod::part::{
-    Capabilities, NewAnnotation, NewContainer, NewEnv, NewEnvValue, NewMount, NewPort, NewVolume,
-    NewVolumeSource, SecurityContext, SecurityFields,
+    NewAnnotation, NewContainer, NewEnv, NewEnvValue, NewMount, NewPort, NewVolume, NewVolumeSource,
 };
 use crate::pod::path::{below, clean, mount_point};
 use crate::pod::{Draft, Edits, Place, Pod};
 
-use super::library::application;
+use super::application;
+use super::observer::{Observer, first_hidden};
 use super::process_one;
 use crate::inject::container::Settings;
 use crate::inject::note::{self, Note};
@@ -109,9 +109,7 @@ pub(super) const SPEC: Spec = Spec {
 #[derive(Debug)]
 struct Flameshot {
     settings: Settings,
-    security_context: SecurityContext,
-    /// Whether the configuration chooses the sidecar's user.
-    chooses_user: bool,
+    observer: Observer,
     processes: String,
     prometheus: bool,
     /// What the variables say; else which key is wrong, and how.
@@ -149,7 +147,6 @@ impl Room for Flameshot {
 
 impl Flameshot {
     fn new(container: &ContainerSettings, extra: &Extra) -> Self {
-        let context = container.security_context.as_ref();
         let settings = Settings::new(container);
         let (processes, prometheus) = match extra {
             Extra::Flameshot {
@@ -159,11 +156,7 @@ impl Flameshot {
             _ => (String::new(), false),
         };
         Self {
-            chooses_user: context.is_some_and(|context| {
-                let fields = context.fields();
-                fields.run_as_user.is_some() || fields.run_as_non_root == Some(false)
-            }),
-            security_context: context.cloned().unwrap_or_else(privileges),
+            observer: Observer::new(container, &[CAPABILITY], true),
             place: Reach::of(&settings),
             settings,
             processes,
@@ -181,7 +174,7 @@ impl Flameshot {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
         let reach = self.reach(request)?;
-        self.suits(request, pod)?;
+        self.observer.suits(request, pod)?;
         reach.suits(pod)?;
         let image = request.configured_image()?;
         process_one::suits(pod)?;
@@ -217,7 +210,7 @@ impl Flameshot {
             env: self.env(pod),
             mounts: vec![mount],
             resources: self.settings.resources(pod),
-            security_context: Some(Cow::Borrowed(&self.security_context)),
+            security_context: Some(Cow::Borrowed(&self.observer.security_context)),
             ..NewContainer::default()
         });
         Ok(())
@@ -257,34 +250,6 @@ impl Flameshot {
             .as_ref()
             .map_err(|(variable, problem)| unusable(&format!("envs.{variable}"), problem))
     }
-
-    /// What flameshot can't live with.
-    fn suits(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<(), Reason> {
-        if pod.host_pid {
-            return Err(Reason::HostPid);
-        }
-        if pod.host_network {
-            return Err(Reason::HostNetwork);
-        }
-        if let Some(nodes) = pod.nodes.managed() {
-            return Err(Reason::ManagedNodes { nodes });
-        }
-        crate::inject::stays(pod)?;
-        if self.chooses_user {
-            return Ok(());
-        }
-        // The capability reaches root alone; where root is forbidden the container would never run,
-        // and the pod never be ready.
-        let setting = match (pod.security.run_as_non_root, pod.security.run_as_user) {
-            (Some(true), _) => "securityContext.runAsNonRoot: true".to_owned(),
-            (_, Some(user)) if user != 0 => format!("securityContext.runAsUser: {user}"),
-            _ => return Ok(()),
-        };
-        Err(Reason::NonRootPod {
-            setting,
-            key: format!("{}.security_context", request.rule.section),
-        })
-    }
 }
 
 impl Reach {
@@ -323,13 +288,8 @@ impl Reach {
         }
         let directory = Directories::new([self.path.as_str()]);
         for (_, container) in application(pod) {
-            let hidden = directory.hidden(container, |_| false);
-            if let Some(hidden) = hidden.into_iter().flatten().next() {
-                return Err(Reason::WouldHide {
-                    container: container.name.clone().into_owned(),
-                    what: hidden.what,
-                    path: hidden.path,
-                });
+            if let Some(hidden) = first_hidden(&directory, container) {
+                return Err(hidden);
             }
         }
         Ok(())
@@ -371,8 +331,7 @@ fn share<'p>(
         let own = draft.mounts(place).find(|own| own.path == mount.path);
         match own {
             None => {
-                let hidden = directory.hidden(container, |_| false);
-                if hidden.iter().all(Option::is_none) {
+                if first_hidden(&directory, container).is_none() {
                     edits.mount(place, mount.clone());
                 }
             }
@@ -383,17 +342,6 @@ fn share<'p>(
             }),
         }
     }
-}
-
-/// The security context of a sidecar that the configuration gives none.
-fn privileges() -> SecurityContext {
-    SecurityContext::new(SecurityFields {
-        capabilities: Some(Capabilities {
-            add: Some(vec![Cow::Borrowed(CAPABILITY)]),
-            drop: None,
-        }),
-        ..SecurityFields::default()
-    })
 }
 
 /// Where the sidecar has its profiles, if it is there and ours.

@@ -7,10 +7,9 @@ use crate::config::ContainerSettings;
 use crate::pod::draft::EnvEdit;
 use crate::pod::limits::Cost;
 use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
-use crate::pod::view::Container;
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::SIDECARS;
+use super::application;
 use crate::inject::container::Settings;
 use crate::inject::environment::EnvPlanner;
 use crate::inject::note::Note;
@@ -181,12 +180,4 @@ impl Kit {
             Err(reserved)
         }
     }
-}
-
-/// The pod's containers that aren't sidecars of the operator, and where each stands.
-pub(super) fn application<'p, 'a>(
-    pod: &'p Pod<'a>,
-) -> impl Iterator<Item = (usize, &'p Container<'a>)> + use<'p, 'a> {
-    let containers = pod.containers.iter().enumerate();
-    containers.filter(|(_, container)| !SIDECARS.contains(&container.name.as_ref()))
 }

@@ -2,9 +2,7 @@
 //! forwards them.
 
 mod address;
-mod directory;
 mod instances;
-pub(super) mod mounts;
 mod understanding;
 
 use std::borrow::Cow;
@@ -16,6 +14,7 @@ use crate::pod::part::{NewContainer, NewEnv, NewEnvValue, NewMount, NewVolume, N
 use crate::pod::{Container, Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
+use super::log_paths::{self, POD_INFO_PATH};
 use crate::inject::ReviewContext;
 use crate::inject::container::Settings;
 use crate::inject::note::{NotNative, Note};
@@ -24,9 +23,7 @@ use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{
     Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
-use directory::POD_INFO_PATH;
 use instances::Instances;
-use mounts::VOLUME_PREFIX;
 
 /// Asks for log forwarding; the value is a JSON array of instances.
 const INSTANCES: &str = "admission.datakit/logfwd.instances";
@@ -34,6 +31,8 @@ const INSTANCES: &str = "admission.datakit/logfwd.instances";
 const CONTAINER: &str = "datakit-logfwd";
 /// Volume with the pod's labels, which the sidecar copies into its tags.
 const POD_INFO_VOLUME: &str = "datakit-pod-info";
+/// Name of the volumes that are added, followed by a number.
+const VOLUME_PREFIX: &str = "datakit-logfwd-volume-";
 /// Variable with the instances of the annotation.
 const INSTANCES_VARIABLE: &str = "LOGFWD_JSON_CONFIG";
 /// Variable with what the configuration has the sidecar collect.
@@ -109,7 +108,7 @@ impl Room for Logfwd {
             Some(sidecar) => {
                 let mut instances = instances::read(value).unwrap_or_default();
                 instances.paths.extend(self.patterns());
-                mounts::repair(draft, sidecar, &instances.paths, edits)?;
+                log_paths::repair(draft, sidecar, &instances.paths, VOLUME_PREFIX, edits)?;
             }
             None => self.plan_sidecar(request, draft, value, edits, notes)?,
         }
@@ -186,7 +185,7 @@ impl Logfwd {
         understanding::check(&instances, has_configs, image, &self.settings.envs, notes);
         let native = self.is_native(pod, request.context, notes);
         let mut mounts =
-            mounts::plan(draft, &instances.paths, VOLUME_PREFIX, native, edits, notes)?;
+            log_paths::plan(draft, &instances.paths, VOLUME_PREFIX, native, edits, notes)?;
         edits.volumes.push(NewVolume {
             name: POD_INFO_VOLUME.into(),
             source: NewVolumeSource::PodLabels,

@@ -10,8 +10,7 @@ use crate::json::Str;
 use crate::pod::part::NewAnnotation;
 use crate::pod::{Draft, Edits};
 
-use super::SIDECARS;
-use super::logfwd::mounts;
+use super::{application, log_paths};
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
 use crate::inject::spec::{
@@ -91,10 +90,8 @@ impl Room for Logging {
             });
         }
         let patterns: Vec<Str<'_>> = configs.paths().iter().map(Into::into).collect();
-        mounts::plan(draft, &patterns, VOLUME_PREFIX, false, edits, notes)?;
-        let own = pod.containers.iter();
-        let own = own.filter(|container| !SIDECARS.contains(&container.name.as_ref()));
-        let count = own.count();
+        log_paths::plan(draft, &patterns, VOLUME_PREFIX, false, edits, notes)?;
+        let count = application(pod).count();
         if count > 1 && !patterns.is_empty() {
             notes.push(Note::CollectedForEach { count });
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::config::{Feature, Language};
 use crate::pod::{Draft, Edits};
 
-use super::library::{self, Kit, Library};
+use super::library::{Kit, Library};
 use crate::inject::note::Note;
 use crate::inject::reason::Reason;
 use crate::inject::security::ImageUser;
@@ -126,7 +126,7 @@ impl Room for Otel {
             Some(Language::Python) => &PYTHON,
             _ => &JAVA,
         };
-        for (_, container) in library::application(draft.pod) {
+        for (_, container) in super::application(draft.pod) {
             agents::none(container, start_up)?;
         }
         self.0.plan(kit, start_up, request, draft, edits, notes)

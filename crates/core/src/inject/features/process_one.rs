@@ -4,7 +4,7 @@
 use crate::pod::Pod;
 use crate::pod::view::Container;
 
-use super::library::application;
+use super::application;
 use crate::inject::reason::Reason;
 
 /// Whether the pod's processes can be shared, or are already.

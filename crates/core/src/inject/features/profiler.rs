@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use crate::config::{ContainerSettings, Feature, Language};
 use crate::pod::hiding::Directories;
-use crate::pod::part::{
-    Capabilities, NewContainer, NewMount, NewVolume, NewVolumeSource, SecurityContext,
-    SecurityFields,
-};
+use crate::pod::part::{NewContainer, NewMount, NewVolume, NewVolumeSource};
 use crate::pod::view::{Container, Mount};
 use crate::pod::{Draft, Edits, Place, Pod, VolumeKind};
 
-use super::{SIDECARS, process_one};
+use super::observer::{Observer, first_hidden};
+use super::{application, process_one};
 use crate::inject::container::Settings;
 use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
@@ -90,9 +88,7 @@ pub(super) const SPEC: Spec = Spec {
 #[derive(Debug)]
 struct Profiler {
     settings: Settings,
-    security_context: SecurityContext,
-    /// Whether the configuration chooses the sidecar's user.
-    chooses_user: bool,
+    observer: Observer,
 }
 
 impl Room for Profiler {
@@ -114,14 +110,9 @@ impl Room for Profiler {
 
 impl Profiler {
     fn new(container: &ContainerSettings) -> Self {
-        let context = container.security_context.as_ref();
         Self {
             settings: Settings::new(container),
-            chooses_user: context.is_some_and(|context| {
-                let fields = context.fields();
-                fields.run_as_user.is_some() || fields.run_as_non_root == Some(false)
-            }),
-            security_context: context.cloned().unwrap_or_else(privileges),
+            observer: Observer::new(container, &CAPABILITIES, false),
         }
     }
 
@@ -134,7 +125,7 @@ impl Profiler {
     ) -> Result<(), Reason> {
         let pod = draft.pod;
         crate::inject::suits(pod)?;
-        self.suits(request, pod)?;
+        self.observer.suits(request, pod)?;
         let image = request.configured_image()?;
         process_one::suits(pod)?;
         let shared = shared(request.ask);
@@ -153,7 +144,8 @@ impl Profiler {
             shared.contains(&mount.path.as_ref()) && !(mount.path == TMP && is_own_tmp)
         };
         let places = Directories::new(mounts.iter().filter(new).map(|mount| mount.path.as_ref()));
-        for (place, container) in application(draft) {
+        for (index, container) in application(draft.pod) {
+            let place = Place::Own(index);
             if let Some(hidden) = first_hidden(&places, container) {
                 return Err(hidden);
             }
@@ -204,47 +196,11 @@ impl Profiler {
                 .collect(),
             mounts,
             resources: self.settings.resources(pod),
-            security_context: Some(Cow::Borrowed(&self.security_context)),
+            security_context: Some(Cow::Borrowed(&self.observer.security_context)),
             ..NewContainer::default()
         });
         Ok(())
     }
-
-    /// What a profiler can't live with.
-    fn suits(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<(), Reason> {
-        if pod.host_pid {
-            return Err(Reason::HostPid);
-        }
-        if let Some(nodes) = pod.nodes.managed() {
-            return Err(Reason::ManagedNodes { nodes });
-        }
-        crate::inject::stays(pod)?;
-        if self.chooses_user {
-            return Ok(());
-        }
-        // The image starts cron as root; under another user the container would never run, and the
-        // pod never be ready.
-        let setting = match (pod.security.run_as_non_root, pod.security.run_as_user) {
-            (Some(true), _) => "securityContext.runAsNonRoot: true".to_owned(),
-            (_, Some(user)) if user != 0 => format!("securityContext.runAsUser: {user}"),
-            _ => return Ok(()),
-        };
-        Err(Reason::NonRootPod {
-            setting,
-            key: format!("{}.security_context", request.rule.section),
-        })
-    }
-}
-
-/// The security context of a sidecar that the configuration gives none.
-fn privileges() -> SecurityContext {
-    SecurityContext::new(SecurityFields {
-        capabilities: Some(Capabilities {
-            add: Some(CAPABILITIES.map(Cow::Borrowed).to_vec()),
-            drop: None,
-        }),
-        ..SecurityFields::default()
-    })
 }
 
 /// The sidecar, if it is there and ours.
@@ -276,30 +232,6 @@ fn shared(ask: &Ask) -> &'static [&'static str] {
     }
 }
 
-/// The pod's containers that aren't sidecars of the operator.
-fn application<'p, 'a>(
-    draft: &Draft<'p, 'a>,
-) -> impl Iterator<Item = (Place, &'p Container<'a>)> + use<'p, 'a> {
-    let containers = draft.pod.containers.iter().enumerate();
-    containers
-        .filter(|(_, container)| !SIDECARS.contains(&container.name.as_ref()))
-        .map(|(index, container)| (Place::Own(index), container))
-}
-
-/// Why new volumes can't be mounted into a container, if they would hide what it runs or reads.
-fn first_hidden(places: &Directories<'_>, container: &Container<'_>) -> Option<Reason> {
-    let hidden = places.hidden(container, |_| false);
-    hidden
-        .into_iter()
-        .flatten()
-        .next()
-        .map(|hidden| Reason::WouldHide {
-            container: container.name.clone().into_owned(),
-            what: hidden.what,
-            path: hidden.path,
-        })
-}
-
 /// Gives containers that were added since what the profiler shares with the others.
 fn repair<'p>(
     draft: &Draft<'p, '_>,
@@ -316,7 +248,8 @@ fn repair<'p>(
         .filter(|mount| is_ours(pod, mount))
         .collect();
     let places = Directories::new(mounts.iter().map(|mount| mount.path.as_ref()));
-    for (place, container) in application(draft) {
+    for (index, container) in application(draft.pod) {
+        let place = Place::Own(index);
         let mut hides = None;
         for mount in &mounts {
             let taken = draft.mounts(place).any(|own| own.path == mount.path);

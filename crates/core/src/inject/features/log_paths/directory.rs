@@ -55,7 +55,7 @@ const LONGEST_PATH: usize = 4095;
 const PROGRAM: &str = "/opt/logfwd";
 
 /// Where the sidecar has the pod's labels.
-pub(super) const POD_INFO_PATH: &str = "/etc/podinfo";
+pub(in crate::inject::features) const POD_INFO_PATH: &str = "/etc/podinfo";
 
 /// Where images keep what several programs log, each in a directory that it doesn't make.
 const ALL_LOGS: &str = "/var/log";
@@ -147,6 +147,14 @@ pub(super) fn fits_the_sidecar(path: &str) -> Result<(), PathProblem> {
 pub(super) fn may_hold_files(directory: &str) -> bool {
     let is_scratch = SCRATCH.iter().any(|up| below(directory, up).is_some());
     directory == ALL_LOGS || !(is_scratch || is_of_logs(directory))
+}
+
+/// Notes that a pattern gets no volume.
+pub(super) fn skip(notes: &mut Vec<Note>, pattern: &str, problem: PathProblem) {
+    note::add(notes, Note::LOG_PATH_SKIPPED, || Note::LogPathSkipped {
+        path: pattern.to_owned(),
+        problem,
+    });
 }
 
 #[cfg(test)]
