@@ -414,6 +414,7 @@ fn objects(name: &str) -> Vec<(String, Value)> {
             ),
             rule("", "namespaces", &["list", "watch"], None),
             rule("", "limitranges", &["list", "watch"], None),
+            rule("", "resourcequotas", &["list", "watch"], None),
             rule(
                 "logging.datakits.io",
                 "clusterloggingconfigs",

@@ -18,6 +18,7 @@ pub mod miss;
 pub mod note;
 mod pod_security;
 mod policy;
+mod quota;
 pub mod reason;
 mod request;
 mod security;
@@ -188,6 +189,9 @@ impl Configured {
                 class::prepare(pod, class, ranges, chosen, &mut edits, notes)?;
                 notes.extend(self.fit(&request, namespace, known, draft, &mut edits)?);
                 class::finish(class, &mut edits, notes);
+                if let Some(known) = known {
+                    quota::check(draft, &edits, ranges, &known.quotas)?;
+                }
                 draft.affords(&edits).map_err(Reason::PodTooLarge)
             });
         match kept {

@@ -5,12 +5,14 @@
 //! rules.
 
 mod limit_range;
+mod quota;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 pub use limit_range::{Bounds, LimitRange};
+pub use quota::{Left, Quota, Scope};
 
 /// Label of a namespace with the level that the API server enforces
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces>).
@@ -32,6 +34,8 @@ pub struct Namespace {
     pub pod_security: PodSecurity,
     /// The namespace's LimitRanges.
     pub limit_ranges: Vec<LimitRange>,
+    /// The namespace's ResourceQuotas.
+    pub quotas: Vec<Quota>,
 }
 
 /// A level of the [Pod Security

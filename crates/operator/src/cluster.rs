@@ -13,7 +13,7 @@
 //! | [`logging`] | the ClusterLoggingConfigs that sidecars ask for |
 //! | [`tokens`] | asks whose a bearer token is |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
-//! | [`facts`] | the server's version, the namespaces' Pod Security levels and LimitRanges |
+//! | [`facts`] | the server's version, the namespaces' Pod Security levels, LimitRanges and ResourceQuotas |
 
 pub mod args;
 pub mod certificates;

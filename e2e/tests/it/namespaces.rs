@@ -59,6 +59,7 @@ async fn their_rules_are_kept() -> Result<()> {
     let injected = Injected::start(&cluster, name, &options, Policy::Fail).await?;
     profilers(&cluster, &injected, name).await?;
     resources(&injected.namespace).await?;
+    quota(&injected.namespace).await?;
     version(&injected.namespace).await
 }
 
@@ -133,6 +134,39 @@ async fn resources(namespace: &Namespace) -> Result<()> {
     assert!(!has_traces(&pod));
     cluster
         .delete(&format!("{path}/small"), &Value::Null)
+        .await?;
+    Ok(())
+}
+
+/// A pod that fits into what a ResourceQuota leaves is created, whatever it asks for.
+async fn quota(namespace: &Namespace) -> Result<()> {
+    let cluster = namespace.cluster();
+    let path = format!("/api/v1/namespaces/{}/resourcequotas", namespace.name());
+    let hard = json!({"requests.cpu": "550m", "limits.memory": "4Gi"});
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}});
+    cluster.create(&path, &quota).await?;
+    let mut asks = asking(&[FEATURES[0].1, Feature::Logfwd]);
+    // While nothing is used there is room for the sidecar as well: 200m, and 100m of its own.
+    asks["metadata"]["name"] = "first".into();
+    wait::until("the quota's status", || async {
+        match namespace.create_pod(&asks, Mode::Store).await {
+            Ok(created) => {
+                Feature::Logfwd.assert_in(&created.pod, &["app"], false);
+                Ok(())
+            }
+            Err(error) => Err(refusal(&error)),
+        }
+    })
+    .await?;
+    // 250m are left.
+    asks["metadata"]["name"] = "second".into();
+    let second = until_said(namespace, &asks, "ResourceQuota `team` leaves no room").await?;
+    assert!(!second["spec"].to_string().contains("datakit-logfwd"));
+    FEATURES[0].1.assert_in(&second, &["app"], false);
+    let created = namespace.create_pod(&asks, Mode::Store).await?;
+    contained(&asks, &created.pod).map_err(anyhow::Error::msg)?;
+    cluster
+        .delete(&format!("{path}/team"), &Value::Null)
         .await?;
     Ok(())
 }

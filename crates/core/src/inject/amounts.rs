@@ -145,7 +145,13 @@ impl<'r> Slots<'r> {
         self.budget.get(resource).and_then(|need| need.side(side))
     }
 
-    fn get(&self, container: usize, side: ResourceSide, resource: &str) -> Option<Amount> {
+    /// What a container has of a resource.
+    pub(crate) fn get(
+        &self,
+        container: usize,
+        side: ResourceSide,
+        resource: &str,
+    ) -> Option<Amount> {
         let slot = &self.all[container];
         let need = slot.needs.get(resource).copied().unwrap_or_default();
         if slot.complete {

@@ -139,7 +139,7 @@ pub(crate) fn fit(
 
 /// All containers of the pod as it would be, and which of them the plan adds, in the order of
 /// [`new_containers`](Edits::new_containers).
-fn slots<'r>(
+pub(super) fn slots<'r>(
     draft: &Draft<'_, '_>,
     plan: &Edits<'_>,
     defaults: Defaults<'r>,

@@ -125,6 +125,13 @@ pub enum Reason {
         /// The bound, and why it can't be kept.
         problem: String,
     },
+    /// A ResourceQuota of the namespace leaves no room for what would be added.
+    ResourceQuota {
+        /// Its name.
+        quota: String,
+        /// What it bounds, and why that can't be kept.
+        problem: String,
+    },
     /// The rule says of such pods that they get nothing.
     NothingConfigured {
         /// The configuration key that says what pods get.
@@ -227,7 +234,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 33] = [
+    pub const CODES: [&str; 34] = [
         "switched_off",
         "image_not_configured",
         "windows_pod",
@@ -261,6 +268,7 @@ impl Reason {
         "managed_nodes",
         "node_permission",
         "process_one",
+        "resource_quota",
     ];
 
     /// The code of the reason.
@@ -304,6 +312,7 @@ impl Reason {
             Self::ManagedNodes { .. } => 30,
             Self::NodePermission { .. } => 31,
             Self::ProcessOne { .. } => 32,
+            Self::ResourceQuota { .. } => 33,
         }
     }
 
@@ -336,6 +345,7 @@ impl Reason {
             | Self::PodSecurity { .. }
             | Self::NewNamespace { .. }
             | Self::LimitRange { .. }
+            | Self::ResourceQuota { .. }
             | Self::OtherFeature { .. }
             | Self::NoRule { .. }
             | Self::UnusableSetting { .. }

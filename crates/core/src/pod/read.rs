@@ -107,6 +107,11 @@ impl<'a> Pod<'a> {
         reader.object(|reader, key| {
             match key {
                 "restartPolicy" => self.restart_policy = text(reader)?,
+                "activeDeadlineSeconds" => {
+                    self.has_deadline = reader.kind()? != Kind::Null;
+                    ignore(reader)?;
+                }
+                "priorityClassName" => self.priority_class = text(reader)?,
                 "hostPID" => self.host_pid = flag(reader)?,
                 "hostNetwork" => self.host_network = flag(reader)?,
                 "hostUsers" => self.host_users = reader.bool()?,

@@ -39,6 +39,10 @@ pub struct Pod<'a> {
     pub mirror: bool,
     /// `spec.restartPolicy`; empty stands for the default, `Always`.
     pub restart_policy: Str<'a>,
+    /// Whether there is `spec.activeDeadlineSeconds`.
+    pub has_deadline: bool,
+    /// `spec.priorityClassName`
+    pub priority_class: Str<'a>,
     /// `spec.hostPID`
     pub host_pid: bool,
     /// `spec.hostNetwork`

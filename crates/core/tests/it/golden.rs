@@ -3,7 +3,7 @@
 //!
 //! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration)
 //! and `context.json` (`namespace`, `kubernetes_version`, the namespace's `pod_security` and
-//! `limit_ranges`, `environment` with the deprecated variables). `patch.json`, `injected.json` and
+//! `limit_ranges` and `resource_quotas`, `environment` with the deprecated variables). `patch.json`, `injected.json` and
 //! `decisions.json` are the expectation; `UPDATE_EXPECT=1` rewrites them. `GOLDEN=word` runs only
 //! the cases with that word in their name. The same cases go through the webhook and the `inject`
 //! command. A feature that nobody asks for needs no decision in a case, so that a new feature
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, Injection, ReviewContext, inject_pod};
-use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces};
+use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, Quota};
 use datakit_operator_core::review::warnings;
 use serde_json::{Value, json};
 
@@ -93,6 +93,7 @@ fn check(case: &Path) -> Result<(), String> {
 /// What the case says of its namespace.
 fn namespaces(name: &str, context: &Value) -> Arc<Namespaces> {
     let ranges = context["limit_ranges"].as_object().into_iter().flatten();
+    let quotas = context["resource_quotas"].as_object().into_iter().flatten();
     let namespace = Namespace {
         pod_security: context["pod_security"]
             .as_str()
@@ -100,6 +101,9 @@ fn namespaces(name: &str, context: &Value) -> Arc<Namespaces> {
             .unwrap_or_default(),
         limit_ranges: ranges
             .map(|(name, spec)| LimitRange::from_spec(name, spec))
+            .collect(),
+        quotas: quotas
+            .map(|(name, quota)| Quota::from_object(name, &quota["spec"], &quota["status"]))
             .collect(),
     };
     Arc::new([(name, namespace)].into_iter().collect())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity};
+use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity, Quota};
 use serde_json::{Value, json};
 
 /// A review to answer, and with what.
@@ -391,11 +391,25 @@ fn limit_ranges(n: usize) -> Shape {
             namespaces: Arc::new(Namespaces::all_alike(Namespace {
                 pod_security: PodSecurity::Privileged,
                 limit_ranges,
+                quotas: quotas(n),
             })),
             ..ReviewContext::default()
         },
         ..shape(review(&asking(&directory(0)), &spec))
     }
+}
+
+/// Quotas that bound what every container has, and as much else.
+fn quotas(n: usize) -> Vec<Quota> {
+    let resources = ["cpu", "requests.memory", "limits.cpu", "limits.memory"];
+    let mut bounds: serde_json::Map<_, _> = (0..n)
+        .map(|n| (format!("requests.example.com/r{n}"), json!("9")))
+        .collect();
+    bounds.extend(resources.map(|resource| (resource.to_owned(), json!("1000000Gi"))));
+    let used: serde_json::Map<_, _> = bounds.keys().map(|key| (key.clone(), json!("0"))).collect();
+    let status = json!({"hard": bounds, "used": used});
+    let quota = Quota::from_object("q", &json!({}), &status);
+    vec![quota; n.min(50)]
 }
 
 fn native_sidecars(n: usize) -> Shape {
@@ -414,6 +428,7 @@ fn native_sidecars(n: usize) -> Shape {
             namespaces: Arc::new(Namespaces::all_alike(Namespace {
                 pod_security: PodSecurity::Privileged,
                 limit_ranges: vec![range],
+                quotas: quotas(n),
             })),
             ..ReviewContext::default()
         },

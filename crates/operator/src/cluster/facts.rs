@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity};
+use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity, Quota};
 use datakit_operator_core::version::KubernetesVersion;
 use k8s_openapi::api::core::v1;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
@@ -50,18 +50,23 @@ pub async fn version(client: Client, reviewing: Arc<Reviewing>, metrics: Cluster
 /// Keeps the rules of namespaces known.
 pub async fn namespaces(client: Client, reviewing: Arc<Reviewing>, metrics: ClusterMetrics) {
     let levels: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client.clone());
-    // Decoded by hand: a LimitRange may bound resources of any name.
+    // Decoded by hand: they may bound resources of any name.
     let kind = ApiResource::erase::<v1::LimitRange>(&());
-    let ranges: Api<DynamicObject> = Api::all_with(client, &kind);
+    let ranges: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+    let kind = ApiResource::erase::<v1::ResourceQuota>(&());
+    let quotas: Api<DynamicObject> = Api::all_with(client, &kind);
     let trouble = |operation| Trouble::new(operation, &metrics);
     let mut levels = Watched::all(levels, trouble(Operation::Namespaces), level);
     let mut ranges = Watched::all(ranges, trouble(Operation::LimitRanges), limit_range);
+    let mut quotas = Watched::all(quotas, trouble(Operation::ResourceQuotas), quota);
     loop {
         tokio::select! {
             () = levels.changed() => {}
             () = ranges.changed() => {}
+            () = quotas.changed() => {}
         }
-        let namespaces = Arc::new(rules(levels.known(), ranges.known()));
+        let namespaces = rules(levels.known(), ranges.known(), quotas.known());
+        let namespaces = Arc::new(namespaces);
         reviewing.update_context(|context| context.namespaces = Arc::clone(&namespaces));
     }
 }
@@ -70,6 +75,7 @@ pub async fn namespaces(client: Client, reviewing: Arc<Reviewing>, metrics: Clus
 fn rules(
     levels: Option<&BTreeMap<Key, PodSecurity>>,
     ranges: Option<&BTreeMap<Key, LimitRange>>,
+    quotas: Option<&BTreeMap<Key, Quota>>,
 ) -> Namespaces {
     let mut found: HashMap<&str, Namespace> = HashMap::new();
     for ((_, name), level) in levels.into_iter().flatten() {
@@ -78,6 +84,10 @@ fn rules(
     for ((namespace, _), range) in ranges.into_iter().flatten() {
         let ranges = &mut found.entry(namespace).or_default().limit_ranges;
         ranges.push(range.clone());
+    }
+    for ((namespace, _), quota) in quotas.into_iter().flatten() {
+        let quotas = &mut found.entry(namespace).or_default().quotas;
+        quotas.push(quota.clone());
     }
     let namespaces: Namespaces = found.into_iter().collect();
     match levels {
@@ -93,4 +103,8 @@ fn level(namespace: &PartialObjectMeta<v1::Namespace>) -> PodSecurity {
 
 fn limit_range(range: &DynamicObject) -> LimitRange {
     LimitRange::from_spec(range.name_any(), &range.data["spec"])
+}
+
+fn quota(quota: &DynamicObject) -> Quota {
+    Quota::from_object(quota.name_any(), &quota.data["spec"], &quota.data["status"])
 }

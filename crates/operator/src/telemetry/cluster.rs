@@ -27,6 +27,8 @@ pub enum Operation {
     Register,
     /// Watching the webhook's registration.
     Registration,
+    /// Watching ResourceQuotas.
+    ResourceQuotas,
     /// Watching the Secret with the authorities.
     Secret,
     /// Storing an authority in it.
@@ -36,7 +38,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Leaders,
         Self::Lease,
         Self::LimitRanges,
@@ -44,6 +46,7 @@ impl Operation {
         Self::Namespaces,
         Self::Register,
         Self::Registration,
+        Self::ResourceQuotas,
         Self::Secret,
         Self::Store,
         Self::Version,
@@ -60,6 +63,7 @@ impl Operation {
             Self::Namespaces => "watch_namespaces",
             Self::Register => "register_ca_bundle",
             Self::Registration => "watch_webhook_configuration",
+            Self::ResourceQuotas => "watch_resource_quotas",
             Self::Secret => "watch_ca_secret",
             Self::Store => "write_ca_secret",
             Self::Version => "server_version",

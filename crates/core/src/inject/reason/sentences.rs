@@ -61,7 +61,7 @@ impl Reason {
             }
             .to_owned(),
             Self::NewNamespace { .. } => "create the pod again".to_owned(),
-            Self::LimitRange { .. } => {
+            Self::LimitRange { .. } | Self::ResourceQuota { .. } => {
                 "change it, or resources of the feature in the operator's configuration".to_owned()
             }
             Self::NothingConfigured { key } => {
@@ -169,6 +169,9 @@ impl fmt::Display for Reason {
                 limit_range,
                 problem,
             } => write!(f, "LimitRange `{limit_range}` leaves no room: {problem}"),
+            Self::ResourceQuota { quota, problem } => {
+                write!(f, "ResourceQuota `{quota}` leaves no room: {problem}")
+            }
             Self::NothingConfigured { key } => {
                 write!(f, "the rule gives such pods nothing ({key} is empty)")
             }
