@@ -7,6 +7,7 @@ use super::env_overrides::{self, EnvOverrides};
 use super::lowering::{Lowering, Parsed};
 use super::reader::{Reader, Section, find_choice};
 use super::rule::{Feature, Rule};
+use super::syntax;
 use super::tree::{self, ConfigError, Node};
 use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2};
 use crate::diagnostic::Diagnostic;
@@ -28,7 +29,7 @@ pub(super) fn load(
     overrides: &EnvOverrides,
 ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
     let mut reader = Reader::default();
-    let entries = if tree::strip_mark(text).trim().is_empty() {
+    let entries = if syntax::strip_mark(text).trim().is_empty() {
         reader.report(Diagnostic::warning(
             "",
             "the configuration is empty, so nothing is injected",

@@ -1,7 +1,8 @@
 //! The `envs` of a feature: an object whose order is the order of injection.
 
 use super::env_overrides::{self, EnvOverrides};
-use super::reader::{Reader, Section, child};
+use super::reader::{Reader, Section};
+use super::syntax::child;
 use super::tree::Node;
 use super::{EnvVar, reference};
 use crate::diagnostic::Diagnostic;

@@ -3,7 +3,8 @@
 //! Whoever reads it gives up on the whole list where one value has the wrong type, so that is
 //! checked here.
 
-use super::reader::{Reader, Section, child};
+use super::reader::{Reader, Section};
+use super::syntax::child;
 use super::tree::{self, Node};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
@@ -145,7 +146,14 @@ fn entry(
     let mut disabled = false;
     let mut is_file = read_by == ReadBy::Sidecar;
     let mut path = None;
-    for (key, node) in entries {
+    for (index, (key, node)) in entries.iter().enumerate() {
+        let is_same = |(earlier, _): &(String, Node)| earlier.eq_ignore_ascii_case(key);
+        if entries.iter().take(index).any(is_same) {
+            reader.report(Diagnostic::warning(
+                child(place, key),
+                "the key appears more than once; the last one counts",
+            ));
+        }
         let known = KEYS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
         let Some((name, kind)) = known else {
             // It may belong to a newer reader; only a likely misspelling is worth a word.

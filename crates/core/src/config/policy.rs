@@ -4,8 +4,9 @@
 //! here allows nothing, other than elsewhere in the configuration, where it is left out: `null`,
 //! unknown keys, and a policy at the wrong place included.
 
-use super::reader::{Reader, Section, child};
+use super::reader::{Reader, Section};
 use super::rule::Feature;
+use super::syntax::child;
 use super::tree::Node;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::selector::NamePattern;

@@ -1,5 +1,6 @@
 //! Reads the parts of a document and collects what is wrong with them.
 
+use super::syntax::child;
 use super::tree::Node;
 use crate::diagnostic::{Diagnostic, Severity};
 
@@ -212,17 +213,4 @@ pub(super) fn find_choice<T: Copy>(
                 .found(word)
                 .suggest_like(word, names())
         })
-}
-
-/// The JSON path of an object's entry; a key that isn't a plain word is quoted.
-pub(super) fn child(path: &str, key: &str) -> String {
-    let plain = !key.is_empty()
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    match (path.is_empty(), plain) {
-        (true, true) => key.to_owned(),
-        (false, true) => format!("{path}.{key}"),
-        (_, false) => format!("{path}[{}]", super::tree::Quoted(key)),
-    }
 }

@@ -7,8 +7,9 @@
 
 use std::borrow::Cow;
 
-use super::reader::{Reader, Section, child, find_choice};
-use super::tree::{Node, Quoted};
+use super::reader::{Reader, Section, find_choice};
+use super::syntax::{Quoted, child};
+use super::tree::Node;
 use crate::diagnostic::Diagnostic;
 use crate::pod::part::{
     Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,

@@ -295,7 +295,7 @@ fn blank_and_broken_documents() {
     broken(
         "{\"log_level\": \"info\" \"x\"}",
         expect![[
-            r#"failed to read the configuration as JSON at line 1, column 22: expected `,` or `}`, near `{"log_level": "info" "x"}`"#
+            r#"failed to read the configuration as JSON at line 1, column 22, in log_level: expected `,` or `}`, found `"x"` (near `{"log_level": "info" "x"}`)"#
         ]],
     );
     broken(

@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
+use super::place::Position;
+use super::syntax::{self, Fault, Quoted};
+
 /// A JSON value. Unlike a map, an object keeps its order and repeated keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
@@ -21,14 +24,15 @@ pub(super) enum Node {
 pub enum ConfigError {
     /// Not JSON.
     #[error(
-        "failed to read the configuration as JSON at line {line}, column {column}: {reason}, near `{excerpt}`"
+        "failed to read the configuration as JSON at {at}{}: {reason} (near `{excerpt}`)",
+        Within(.path)
     )]
     Syntax {
-        /// Counted from 1.
-        line: usize,
-        /// Counted in characters from 1.
-        column: usize,
-        /// What is wrong there.
+        /// Where it stops being JSON.
+        at: Position,
+        /// The path of the entry that this is in; empty at the top.
+        path: String,
+        /// What is wrong there, and what to do.
         reason: String,
         /// The text around the place, from the same line.
         excerpt: String,
@@ -38,10 +42,33 @@ pub enum ConfigError {
     NotAnObject(&'static str),
 }
 
+struct Within<'a>(&'a str);
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => Ok(()),
+            path => {
+                let shown: String = path.chars().take(PATH).collect();
+                let more = if shown.len() < path.len() { "…" } else { "" };
+                write!(f, ", in {shown}{more}")
+            }
+        }
+    }
+}
+
 /// Reads a document, which must be an object.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, Node)>, ConfigError> {
-    let text = strip_mark(text);
-    let node: Node = serde_json::from_str(text).map_err(|error| syntax_error(text, &error))?;
+    let text = syntax::strip_mark(text);
+    let node: Node = serde_json::from_str(text).map_err(|error| {
+        let Fault { at, path, reason } = fault(text, &error);
+        ConfigError::Syntax {
+            at: Position::of(text, at),
+            path,
+            reason,
+            excerpt: excerpt(text, at),
+        }
+    })?;
     match node {
         Node::Object(entries) => Ok(entries),
         other => Err(ConfigError::NotAnObject(other.kind())),
@@ -56,28 +83,47 @@ pub(super) fn parse_list(text: &str) -> Result<Vec<Node>, String> {
     match serde_json::from_str(text) {
         Ok(Node::Array(items)) => Ok(items),
         Ok(other) => Err(format!("it holds {}", other.kind())),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            let fault = fault(text, &error);
+            let at = Position::of(text, fault.at);
+            Err(format!("at its {at}: {}", fault.reason))
+        }
     }
-}
-
-/// Without the byte order mark that some editors put at the start.
-pub(super) fn strip_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Characters shown on either side of the place of an error.
 const EXCERPT: usize = 24;
+/// Characters shown of the path to it.
+const PATH: usize = 120;
 
-fn syntax_error(text: &str, error: &serde_json::Error) -> ConfigError {
-    let line_text = text
-        .lines()
-        .nth(error.line().max(1) - 1)
-        .unwrap_or_default();
-    let mut at = error.column().min(line_text.len());
-    while !line_text.is_char_boundary(at) {
-        at += 1;
+/// What the parser refused, in our words as far as we have some.
+fn fault(text: &str, error: &serde_json::Error) -> Fault {
+    if let Err(fault) = syntax::walk(text, &mut |_, _| {}) {
+        return fault;
     }
-    let (before, after) = line_text.split_at(at);
+    let lines = text.split_inclusive('\n').take(error.line().max(1) - 1);
+    let line: usize = lines.map(str::len).sum();
+    let mut at = (line + error.column().saturating_sub(1)).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let message = error.to_string();
+    Fault {
+        at,
+        path: String::new(),
+        reason: message
+            .strip_suffix(&position)
+            .unwrap_or(&message)
+            .to_owned(),
+    }
+}
+
+/// The text around a place, from the same line.
+fn excerpt(text: &str, at: usize) -> String {
+    let (before, after) = text.split_at(at.min(text.len()));
+    let before = before.rsplit('\n').next().unwrap_or_default();
+    let after = after.split('\n').next().unwrap_or_default();
     let start = before
         .char_indices()
         .rev()
@@ -87,18 +133,9 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> ConfigError {
         .char_indices()
         .nth(EXCERPT)
         .map_or(after.len(), |(index, _)| index);
-    let excerpt = format!("{}{}", &before[start..], &after[..end]);
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    let message = error.to_string();
-    ConfigError::Syntax {
-        line: error.line().max(1),
-        column: before.chars().count().max(1),
-        reason: message
-            .strip_suffix(&position)
-            .unwrap_or(&message)
-            .to_owned(),
-        excerpt: excerpt.trim().to_owned(),
-    }
+    format!("{}{}", &before[start..], &after[..end])
+        .trim()
+        .to_owned()
 }
 
 impl Node {
@@ -140,16 +177,6 @@ impl fmt::Display for Node {
                 f.write_str("}")
             }
         }
-    }
-}
-
-/// A JSON string literal.
-pub(super) struct Quoted<'a>(pub(super) &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let literal = serde_json::to_string(self.0).map_err(|_| fmt::Error)?;
-        f.write_str(&literal)
     }
 }
 
@@ -227,40 +254,39 @@ mod tests {
     #[test]
     fn says_where_the_document_breaks() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text:?}");
+            let error = parse(text).unwrap_err().to_string();
+            let expected = format!("failed to read the configuration{expected}");
+            assert_eq!(error, expected, "{text:?}");
         };
         check(
             "{\n  \"log_level\": \"info\",\n}",
-            "failed to read the configuration as JSON at line 3, column 1: trailing comma, near `}`",
+            " as JSON at line 2, column 22, in log_level: a comma before `}` isn't JSON; remove it (near `\"log_level\": \"info\",`)",
         );
         check(
-            "{\"ä\": 'x'}",
-            "failed to read the configuration as JSON at line 1, column 7: expected value, near `{\"ä\": 'x'}`",
+            "\u{feff}{\"ä\": // x\n1}",
+            " as JSON at line 1, column 7, in [\"ä\"]: comments aren't JSON; remove this one (near `{\"ä\": // x`)",
         );
         check(
             "{\"a\": 1",
-            "failed to read the configuration as JSON at line 1, column 7: EOF while parsing an object, near `{\"a\": 1`",
-        );
-        check(
-            "{} x",
-            "failed to read the configuration as JSON at line 1, column 4: trailing characters, near `{} x`",
+            " as JSON at line 1, column 1: the text ends, but this `{` isn't closed (near `{\"a\": 1`)",
         );
         check(
             "server_listen: 0.0.0.0:9543",
-            "failed to read the configuration as JSON at line 1, column 1: expected value, near `server_listen: 0.0.0.0:95`",
+            " as JSON at line 1, column 1: expected a value, found `server_listen`; JSON has true, false, null and numbers, and text in double quotes (near `server_listen: 0.0.0.0:9`)",
         );
         check(
             &"[".repeat(1000),
-            "failed to read the configuration as JSON at line 1, column 128: recursion limit exceeded, near `[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[`",
+            &format!(
+                " as JSON at line 1, column 128, in {}…: 128 levels are too deep (near `{}`)",
+                "[0]".repeat(40),
+                "[".repeat(48)
+            ),
         );
         check(
-            "null",
-            "failed to read the configuration: expected a JSON object, found null",
+            "{\"a\":\n  1e999}",
+            " as JSON at line 2, column 7: number out of range (near `1e999}`)",
         );
-        check(
-            "[]",
-            "failed to read the configuration: expected a JSON object, found an array",
-        );
-        assert!(parse("{\"a\": 1e999}").is_err());
+        check("null", ": expected a JSON object, found null");
+        check("[]", ": expected a JSON object, found an array");
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use datakit_operator_core::config::{Config, EnvOverrides};
 use datakit_operator_core::diagnostic::{Diagnostic, Severity};
 
-use super::source::{Loaded, Source};
+use super::source::{self, Loaded, Source};
 use super::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Streams, Usage, manifests};
 use crate::file::{self, MAX_CONFIG};
 
@@ -49,8 +49,8 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             let bytes = file::read_to_end(&mut streams.stdin, MAX_CONFIG)
                 .context("failed to read standard input")
                 .map_err(Usage)?;
-            let text = String::from_utf8(bytes)
-                .context("failed to read standard input: it is not UTF-8")
+            let text = source::decode(bytes)
+                .context("failed to read standard input")
                 .map_err(Usage)?;
             ("standard input".to_owned(), load(&text)?)
         }

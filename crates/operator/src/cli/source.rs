@@ -156,6 +156,15 @@ fn read_file(path: &Path, what_for: Use) -> anyhow::Result<String> {
         ),
         error => error.into(),
     })?;
+    decode(bytes)
+}
+
+/// The text of a document. Editors of some systems write another encoding than UTF-8, whose mark
+/// says so.
+pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        bail!("it is UTF-16; save it as UTF-8");
+    }
     String::from_utf8(bytes).context("it is not UTF-8")
 }
 
@@ -272,5 +281,7 @@ mod tests {
         check(Path::new("/dev/null"), [Ok(()), Err(device), Err(device)]);
         std::fs::write(at("bytes"), [0xff]).expect("written");
         check(&at("bytes"), [Err("it is not UTF-8"); 3]);
+        std::fs::write(at("utf-16"), [0xff, 0xfe, b'{', 0, b'}', 0]).expect("written");
+        check(&at("utf-16"), [Err("it is UTF-16; save it as UTF-8"); 3]);
     }
 }

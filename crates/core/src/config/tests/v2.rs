@@ -232,16 +232,16 @@ fn what_the_sidecar_could_not_read_is_left_out() {
     check(
         &text,
         &expect![[r#"
-        error: admission_inject_v2.logfwds[0].log_configs: expected a JSON array in the text: EOF while parsing an object at line 1 column 2; ignored (found `[{`)
-        error: admission_inject_v2.logfwds[1].log_configs: expected a JSON array in the text: it holds an object; ignored (found `{}`)
-        error: admission_inject_v2.logfwds[2].log_configs[0].disable: expected true or false, not a string; ignored (found `"no"`)
-        error: admission_inject_v2.logfwds[2].log_configs[0].tags.a: expected a string, not a number; ignored (found `1`)
-        error: admission_inject_v2.logfwds[2].log_configs[0].from_beginning_threshold_size: expected a number, not a string; ignored (found `"1"`)
-        warning: admission_inject_v2.logfwds[2].log_configs[0].sorce: unknown key; did you mean `source`?
-        error: admission_inject_v2.logfwds[2].log_configs[1]: expected an object, not a string; ignored (found `"/a"`)
-        error: admission_inject_v2.logfwds[2].log_configs[2]: expected an object, not null; ignored (found `null`)
-        warning: admission_inject_v2.logfwds[2].log_configs: the whole list is left out because of the errors in it: its reader would take nothing of it
-    "#]],
+            error: admission_inject_v2.logfwds[0].log_configs: expected a JSON array in the text: at its line 1, column 2: the text ends, but this `{` isn't closed; ignored (found `[{`)
+            error: admission_inject_v2.logfwds[1].log_configs: expected a JSON array in the text: it holds an object; ignored (found `{}`)
+            error: admission_inject_v2.logfwds[2].log_configs[0].disable: expected true or false, not a string; ignored (found `"no"`)
+            error: admission_inject_v2.logfwds[2].log_configs[0].tags.a: expected a string, not a number; ignored (found `1`)
+            error: admission_inject_v2.logfwds[2].log_configs[0].from_beginning_threshold_size: expected a number, not a string; ignored (found `"1"`)
+            warning: admission_inject_v2.logfwds[2].log_configs[0].sorce: unknown key; did you mean `source`?
+            error: admission_inject_v2.logfwds[2].log_configs[1]: expected an object, not a string; ignored (found `"/a"`)
+            error: admission_inject_v2.logfwds[2].log_configs[2]: expected an object, not null; ignored (found `null`)
+            warning: admission_inject_v2.logfwds[2].log_configs: the whole list is left out because of the errors in it: its reader would take nothing of it
+        "#]],
     );
     for rule in load(&text).0.rules_of(Feature::Logfwd).take(3) {
         let Extra::Logfwd {
