@@ -8,6 +8,7 @@ mod document;
 mod emit;
 mod env_overrides;
 mod envs;
+mod lint;
 mod log_configs;
 mod lowering;
 mod place;
@@ -176,6 +177,11 @@ impl Config {
         overrides: &EnvOverrides,
     ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
         document::load(text, overrides)
+    }
+
+    /// What is allowed in it but probably not meant. All of it are warnings.
+    pub fn lint(&self) -> Vec<Diagnostic> {
+        lint::lint(self)
     }
 
     /// Whether no feature can be injected, because none has an image and no rule tells the agent

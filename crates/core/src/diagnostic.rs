@@ -1,7 +1,11 @@
 //! What a check found: one severity, one place, one sentence, and what to do about it.
 
+mod code;
+
 use std::cmp::Reverse;
 use std::fmt;
+
+pub use code::Code;
 
 /// How bad a finding is. Ordered: an error is greater than a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +37,8 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// What kind of finding it is.
+    pub code: Code,
     /// Where: a JSON path such as `admission_inject.ddtrace.envs.DD_TAGS`, or an environment
     /// variable's name. Empty for the document as a whole.
     pub path: String,
@@ -47,22 +53,35 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A finding that leaves the value in use.
     pub fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, path, message)
+        Self::new(Severity::Warning, Code::Doubtful, path, message)
     }
 
     /// A finding that takes the value out of use.
     pub fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, path, message)
+        Self::new(Severity::Error, Code::InvalidValue, path, message)
     }
 
-    fn new(severity: Severity, path: impl Into<String>, message: impl Into<String>) -> Self {
+    fn new(
+        severity: Severity,
+        code: Code,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             severity,
+            code,
             path: path.into(),
             message: message.into(),
             found: None,
             suggestion: None,
         }
+    }
+
+    /// Says what kind of finding it is, where that is more than a doubt or a bad value.
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
     }
 
     /// Adds the text that was found.

@@ -113,6 +113,12 @@ impl Image {
         Some(tag)
     }
 
+    /// Major and minor version that the tag names: 1 and 93 in `v1.93.0-rc1`.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.tag()?.trim_start_matches('v').split(['.', '-']);
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
     /// Whether the reference is bound to one content by a digest.
     pub fn has_digest(&self) -> bool {
         split_digest(&self.0).1.is_some()
@@ -356,6 +362,20 @@ mod tests {
             &"a".repeat(129),
         ] {
             assert_eq!(Tag::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions() {
+        for (tag, expected) in [
+            ("1.86.0", Some((1, 86))),
+            ("v1.93.0-rc1", Some((1, 93))),
+            ("1.90", Some((1, 90))),
+            ("latest", None),
+            ("2", None),
+        ] {
+            let image = Image::parse(&format!("a:{tag}")).unwrap();
+            assert_eq!(image.version(), expected, "{tag}");
         }
     }
 }

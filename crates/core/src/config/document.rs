@@ -10,7 +10,7 @@ use super::rule::{Feature, Rule};
 use super::syntax;
 use super::tree::{self, ConfigError, Node};
 use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 
 const ROOT: &[&str] = &[
     "server_listen",
@@ -30,10 +30,10 @@ pub(super) fn load(
 ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
     let mut reader = Reader::default();
     let entries = if syntax::strip_mark(text).trim().is_empty() {
-        reader.report(Diagnostic::warning(
-            "",
-            "the configuration is empty, so nothing is injected",
-        ));
+        reader.report(
+            Diagnostic::warning("", "the configuration is empty, so nothing is injected")
+                .code(Code::InjectsNothing),
+        );
         Vec::new()
     } else {
         tree::parse(text)?
@@ -181,13 +181,16 @@ impl Lowering<'_> {
                     || !rule.when.labels.is_empty()
             });
             if let Some(rule) = selecting.next() {
-                self.reader.report(Diagnostic::warning(
-                    rule.section.as_str(),
-                    format!(
-                        "its selectors are without effect: {}.{feature} allows no namespace",
-                        policy::KEY
-                    ),
-                ));
+                self.reader.report(
+                    Diagnostic::warning(
+                        rule.section.as_str(),
+                        format!(
+                            "its selectors are without effect: {}.{feature} allows no namespace",
+                            policy::KEY
+                        ),
+                    )
+                    .code(Code::WithoutEffect),
+                );
             }
         }
     }

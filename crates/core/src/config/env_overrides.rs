@@ -1,7 +1,7 @@
 //! Settings by environment variables, which the JSON document replaced long ago and which still win
 //! over it.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// The deprecated environment variables that are set. Empty ones count as unset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) fn used(variable: &str, path: &str) -> Diagnostic {
         variable,
         format!("the variable is deprecated; it takes the place of `{path}`"),
     )
+    .code(Code::Deprecated)
     .suggest(format!("set `{path}` in the configuration"))
 }
 

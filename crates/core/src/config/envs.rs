@@ -5,7 +5,7 @@ use super::reader::{Reader, Section};
 use super::syntax::child;
 use super::tree::Node;
 use super::{EnvVar, reference};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::expansion;
 
 /// A key whose value a deprecated environment variable replaces, if the key is there.
@@ -48,6 +48,7 @@ pub(super) fn read(
                     *variable,
                     format!("the variable is deprecated and without effect, because `{path}` has no `{name}`"),
                 )
+                .code(Code::Deprecated)
                 .suggest(format!("set `{}` in the configuration", child(&path, name))),
             ),
         }
@@ -58,7 +59,8 @@ pub(super) fn read(
         .map(|(name, text)| {
             let (value, lookalike) = reference::parse(text);
             if let Some(lookalike) = lookalike {
-                let diagnostic = Diagnostic::warning(child(&path, name), lookalike.message);
+                let diagnostic = Diagnostic::warning(child(&path, name), lookalike.message)
+                    .code(Code::Reference);
                 reader.report(Diagnostic {
                     suggestion: lookalike.suggestion,
                     ..diagnostic
@@ -97,6 +99,7 @@ fn entry<'n>(
                 place,
                 format!("a value must be a string, not {}; skipped", other.kind()),
             )
+            .code(Code::WrongType)
             .found(other.to_string());
             reader.report(match other {
                 Node::Bool(_) | Node::Number(_) => diagnostic.suggest(format!("write \"{other}\"")),
@@ -115,10 +118,13 @@ fn entry<'n>(
     match texts.iter_mut().find(|(known, _)| *known == name) {
         Some((_, value)) => {
             *value = text;
-            reader.report(Diagnostic::warning(
-                place,
-                "the name appears more than once; the first place and the last value count",
-            ));
+            reader.report(
+                Diagnostic::warning(
+                    place,
+                    "the name appears more than once; the first place and the last value count",
+                )
+                .code(Code::Repeated),
+            );
         }
         None => texts.push((name, text)),
     }
@@ -145,11 +151,13 @@ fn check_order(reader: &mut Reader, path: &str, texts: &[(&str, &str)]) {
                         "`$({used})` refers to the variable itself, which Kubernetes leaves as text"
                     ),
                 )
+                .code(Code::Reference)
             } else {
                 Diagnostic::warning(
                     place,
                     format!("`$({used})` stays text, because `{used}` is defined after `{name}`"),
                 )
+                .code(Code::Reference)
                 .suggest(format!("move `{used}` before `{name}`"))
             });
         }

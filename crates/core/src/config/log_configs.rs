@@ -6,7 +6,7 @@
 use super::reader::{Reader, Section};
 use super::syntax::child;
 use super::tree::{self, Node};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// Logs to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,7 @@ pub(super) fn read(
                             child(&place, "path"),
                             "the path is listed twice, for which the agent takes nothing of the list",
                         )
+                        .code(Code::Repeated)
                         .found(path.as_str()),
                     );
                 }
@@ -149,10 +150,13 @@ fn entry(
     for (index, (key, node)) in entries.iter().enumerate() {
         let is_same = |(earlier, _): &(String, Node)| earlier.eq_ignore_ascii_case(key);
         if entries.iter().take(index).any(is_same) {
-            reader.report(Diagnostic::warning(
-                child(place, key),
-                "the key appears more than once; the last one counts",
-            ));
+            reader.report(
+                Diagnostic::warning(
+                    child(place, key),
+                    "the key appears more than once; the last one counts",
+                )
+                .code(Code::Repeated),
+            );
         }
         let known = KEYS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
         let Some((name, kind)) = known else {
@@ -160,6 +164,7 @@ fn entry(
             if let Some(meant) = did_you_mean(key, KEYS.map(|(name, _)| name)) {
                 reader.report(
                     Diagnostic::warning(child(place, key), "unknown key")
+                        .code(Code::UnknownKey)
                         .suggest(format!("did you mean `{meant}`?")),
                 );
             }

@@ -4,8 +4,9 @@ use super::env_overrides::{self, EnvOverrides};
 use super::reader::{Reader, Section};
 use super::rule::Language;
 use super::{ContainerSettings, PullPolicy, envs, resources, security_context};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::image::Image;
+use crate::selector::{LabelSelector, NamespacePattern, SelectorError};
 
 /// A value, perhaps with a remark, or why there is none. The diagnostics have no place yet.
 pub(super) type Parsed<T> = Result<(T, Option<Diagnostic>), Diagnostic>;
@@ -98,7 +99,8 @@ impl Lowering<'_> {
             let error = Diagnostic::error(
                 entry.path("language"),
                 format!("expected one of {expected}; {consequence}"),
-            );
+            )
+            .code(Code::UnknownWord);
             self.reader.report(if text.is_empty() {
                 error
             } else {
@@ -107,6 +109,29 @@ impl Lowering<'_> {
         }
         found
     }
+}
+
+/// Why a selector can't be read.
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) message: String,
+}
+
+pub(super) fn pattern_of_namespaces(text: &str) -> Result<NamespacePattern, Problem> {
+    NamespacePattern::parse(text).map_err(|error| Problem {
+        code: Code::InvalidSelector,
+        message: error.to_string(),
+    })
+}
+
+pub(super) fn selector_of_labels(text: &str) -> Result<LabelSelector, Problem> {
+    LabelSelector::parse(text).map_err(|error| Problem {
+        code: match error {
+            SelectorError::Key(_) => Code::LabelKey,
+            _ => Code::InvalidSelector,
+        },
+        message: error.to_string(),
+    })
 }
 
 /// An image, with a remark where it has no tag.
@@ -126,6 +151,7 @@ pub(super) fn parse_image(text: &str) -> Parsed<Image> {
             "",
             "the image has no tag, so each node may run another version",
         )
+        .code(Code::ImageTag)
         .found(text)
         .suggest(format!("write {text}:<version>"))
     });

@@ -8,7 +8,7 @@ use super::reader::{Reader, Section};
 use super::rule::Feature;
 use super::syntax::child;
 use super::tree::Node;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::selector::NamePattern;
 
 /// What pods may ask for, by feature.
@@ -87,6 +87,11 @@ impl AllowList {
         self.any || self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether every name is.
+    pub fn is_any(&self) -> bool {
+        self.any
+    }
+
     /// Whether no name is.
     pub fn is_none(&self) -> bool {
         self.patterns.is_empty()
@@ -131,6 +136,7 @@ pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<Strin
                 path,
                 "unknown key, probably a policy; nothing is allowed until this is corrected",
             )
+            .code(Code::UnknownKey)
             .suggest(format!("write `{KEY}` at the top level")),
         );
     }
@@ -183,9 +189,11 @@ fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) ->
                     path,
                     format!("unknown feature; {meant} is forbidden until this is corrected"),
                 )
+                .code(Code::UnknownKey)
                 .suggest(format!("did you mean `{meant}`?"))
             }
             None => Diagnostic::error(path, "unknown feature; ignored")
+                .code(Code::UnknownKey)
                 .suggest(format!("the features are {}", names.join(", "))),
         });
     }
@@ -209,10 +217,13 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
                     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
                 });
             }
-            _ if !feature.has_versions() => reader.report(Diagnostic::warning(
-                path,
-                format!("without effect: no annotation chooses {name}'s version"),
-            )),
+            _ if !feature.has_versions() => reader.report(
+                Diagnostic::warning(
+                    path,
+                    format!("without effect: no annotation chooses {name}'s version"),
+                )
+                .code(Code::WithoutEffect),
+            ),
             "versions" => {
                 policy.versions = read_list(reader, &path, node, "no version", |c| {
                     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
@@ -236,6 +247,7 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
                 child(path, key),
                 format!("unknown key; {name} is forbidden until this is corrected"),
             )
+            .code(Code::UnknownKey)
             .suggest_like(key, KEYS.iter().copied()),
         );
     }
@@ -295,16 +307,20 @@ fn fields<'n>(
         if key != name {
             reader.report(
                 Diagnostic::warning(child(path, key), "keys are written in lower case")
+                    .code(Code::KeyCase)
                     .suggest(format!("write `{name}`")),
             );
         }
         match fields.iter_mut().find(|(field, _)| field == name) {
             Some((_, value)) => {
                 *value = node;
-                reader.report(Diagnostic::warning(
-                    child(path, name),
-                    "the key appears more than once; the last one counts",
-                ));
+                reader.report(
+                    Diagnostic::warning(
+                        child(path, name),
+                        "the key appears more than once; the last one counts",
+                    )
+                    .code(Code::Repeated),
+                );
             }
             None => fields.push((name, node)),
         }
@@ -320,5 +336,6 @@ fn unreadable(path: &str, expected: &str, found: &Node, consequence: &str) -> Di
             found.kind()
         ),
     )
+    .code(Code::WrongType)
     .found(found.to_string())
 }

@@ -2,7 +2,7 @@
 
 use super::syntax::child;
 use super::tree::Node;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 
 /// Collects diagnostics while a document is read.
 #[derive(Debug, Default)]
@@ -50,7 +50,8 @@ impl Reader {
         let mut others = Vec::new();
         for (key, node) in entries {
             let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
-                let unknown = Diagnostic::warning(child(&path, key), "unknown key, ignored");
+                let unknown = Diagnostic::warning(child(&path, key), "unknown key, ignored")
+                    .code(Code::UnknownKey);
                 self.unknown_keys += 1;
                 others.push(key.as_str());
                 self.report(if self.unknown_keys <= MOST_LOOKED_UP {
@@ -63,6 +64,7 @@ impl Reader {
             if key != name {
                 self.report(
                     Diagnostic::warning(child(&path, key), "keys are written in lower case")
+                        .code(Code::KeyCase)
                         .suggest(format!("write `{name}`")),
                 );
             }
@@ -72,10 +74,13 @@ impl Reader {
             match fields.iter_mut().find(|(field, _)| field == name) {
                 Some((_, value)) => {
                     *value = node;
-                    self.report(Diagnostic::warning(
-                        child(&path, name),
-                        "the key appears more than once; the last one counts",
-                    ));
+                    self.report(
+                        Diagnostic::warning(
+                            child(&path, name),
+                            "the key appears more than once; the last one counts",
+                        )
+                        .code(Code::Repeated),
+                    );
                 }
                 None => fields.push((name, node)),
             }
@@ -170,6 +175,7 @@ impl Reader {
                 path,
                 format!("expected {expected}, not {}; ignored", found.kind()),
             )
+            .code(Code::WrongType)
             .found(found.to_string()),
         );
     }
@@ -210,6 +216,7 @@ pub(super) fn find_choice<T: Copy>(
         .ok_or_else(|| {
             let expected = names().collect::<Vec<_>>().join(", ");
             Diagnostic::error("", format!("expected one of {expected}"))
+                .code(Code::UnknownWord)
                 .found(word)
                 .suggest_like(word, names())
         })

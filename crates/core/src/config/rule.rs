@@ -170,6 +170,15 @@ impl Feature {
         }
     }
 
+    /// The feature that a pod has instead, where rules of both fit it: a process loads one library
+    /// that traces it.
+    pub const fn gives_way_to(self) -> Option<Self> {
+        match self {
+            Self::Otel => Some(Self::Ddtrace),
+            _ => None,
+        }
+    }
+
     /// Whether the value of an annotation chooses the version of the image. That of logfwd says
     /// what to collect, and flameshot and logging have none.
     pub const fn has_versions(self) -> bool {
@@ -223,6 +232,11 @@ impl Origin {
             path: path.into(),
             name: name.into(),
         }
+    }
+
+    /// Whether it is an entry of a list in `admission_inject`, which has one selector.
+    pub(super) fn is_entry_of_v1(&self) -> bool {
+        self.form == Form::V1
     }
 
     /// The path.

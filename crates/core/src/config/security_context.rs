@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::reader::{Reader, Section, find_choice};
 use super::syntax::{Quoted, child};
 use super::tree::Node;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::pod::part::{
     Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,
 };
@@ -160,7 +160,10 @@ impl Check<'_> {
             let place = child(path, key);
             match known.iter().find(|name| *name == key) {
                 Some(name) if fields.iter().any(|(field, _)| field == name) => {
-                    self.error(&place, "the key appears more than once");
+                    self.reader.report(
+                        Diagnostic::error(place, "the key appears more than once")
+                            .code(Code::Repeated),
+                    );
                 }
                 Some(_) if *value == Node::Null => {}
                 Some(name) => fields.push((name, value)),
@@ -169,6 +172,7 @@ impl Check<'_> {
                 }
                 None => self.reader.report(
                     Diagnostic::error(place, "unknown key")
+                        .code(Code::UnknownKey)
                         .suggest_like(key, known.iter().copied()),
                 ),
             }
@@ -363,6 +367,7 @@ impl Check<'_> {
     fn kind(&mut self, path: &str, expected: &str, found: &Node) {
         self.reader.report(
             Diagnostic::error(path, format!("expected {expected}, not {}", found.kind()))
+                .code(Code::WrongType)
                 .found(found.to_string()),
         );
     }

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use super::env_overrides;
-use super::lowering::{Lowering, parse_image};
+use super::lowering::{Lowering, Problem, parse_image, pattern_of_namespaces, selector_of_labels};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, Origin, Rule, When};
 use super::tree::Node;
 use super::{PullPolicy, SidecarMode, envs};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::image::Image;
-use crate::selector::{LabelSelector, NamespacePattern};
 
 /// The key of the section in the document.
 pub(super) const KEY: &str = "admission_inject";
@@ -232,7 +231,7 @@ impl Lowering<'_> {
             &section,
             "enabled_labelselectors",
             &["labelselector", "language"],
-            |text| LabelSelector::parse(text).map_err(|error| error.to_string()),
+            selector_of_labels,
             form.words,
         );
         for (origin, selector, language) in labels {
@@ -242,7 +241,7 @@ impl Lowering<'_> {
             &section,
             "enabled_namespaces",
             &["namespace", "language"],
-            |text| NamespacePattern::parse(text).map_err(|error| error.to_string()),
+            pattern_of_namespaces,
             form.words,
         );
         for (origin, pattern, language) in namespaces {
@@ -259,20 +258,26 @@ impl Lowering<'_> {
         );
         for key in ["enabled_labelselectors", "enabled_namespaces"] {
             if section.get(key).is_some() {
-                self.reader.report(Diagnostic::warning(
-                    section.path(key),
-                    "without effect: logfwd always needs its annotation",
-                ));
+                self.reader.report(
+                    Diagnostic::warning(
+                        section.path(key),
+                        "without effect: logfwd always needs its annotation",
+                    )
+                    .code(Code::WithoutEffect),
+                );
             }
         }
         let options = self
             .reader
             .object(section, "options", &["reuse_exist_volume"]);
         if options.get("reuse_exist_volume").is_some() {
-            self.reader.report(Diagnostic::warning(
-                options.path("reuse_exist_volume"),
-                "without effect: a volume that is already mounted is always reused",
-            ));
+            self.reader.report(
+                Diagnostic::warning(
+                    options.path("reuse_exist_volume"),
+                    "without effect: a volume that is already mounted is always reused",
+                )
+                .code(Code::WithoutEffect),
+            );
         }
         Extra::Logfwd {
             sidecar_mode,
@@ -287,7 +292,7 @@ impl Lowering<'_> {
         section: &Section<'_>,
         key: &str,
         fields: &'static [&'static str; 2],
-        parse: impl Fn(&str) -> Result<P, String>,
+        parse: fn(&str) -> Result<P, Problem>,
         words: &[(&'static str, Language)],
     ) -> Vec<(Origin, P, Language)> {
         let list = section.path(key);
@@ -300,7 +305,7 @@ impl Lowering<'_> {
             };
             let origin = Origin::new(&path);
             let entry = self.reader.section(path, entries, fields);
-            let pattern = self.pattern(&entry, fields[0], &parse);
+            let pattern = self.pattern(&entry, fields[0], parse);
             let language = self.language(&entry, words, "entry ignored");
             found.extend(
                 pattern
@@ -315,7 +320,7 @@ impl Lowering<'_> {
         &mut self,
         entry: &Section<'_>,
         key: &str,
-        parse: impl Fn(&str) -> Result<P, String>,
+        parse: fn(&str) -> Result<P, Problem>,
     ) -> Option<P> {
         let text = match entry.get(key) {
             None => "",
@@ -323,8 +328,9 @@ impl Lowering<'_> {
         };
         match parse(text) {
             Ok(pattern) => Some(pattern),
-            Err(message) => {
-                let error = Diagnostic::error(entry.path(key), format!("{message}; entry ignored"));
+            Err(Problem { code, message }) => {
+                let error = Diagnostic::error(entry.path(key), format!("{message}; entry ignored"))
+                    .code(code);
                 self.reader.report(if text.is_empty() {
                     error
                 } else {

@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use super::log_configs::{self, ReadBy};
-use super::lowering::{Lowering, parse_image};
+use super::lowering::{Lowering, Problem, parse_image, pattern_of_namespaces, selector_of_labels};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 use super::tree::Node;
 use super::{ContainerSettings, PhpLoader, PullPolicy, SidecarMode, processes};
-use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::selector::{LabelSelector, NamespacePattern};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// The key of the section in the document.
 pub(super) const KEY: &str = "admission_inject_v2";
@@ -206,9 +205,7 @@ impl Lowering<'_> {
                         let entry = self.reader.section(path, entries, list.keys);
                         self.entry(&entry, list, &mut rules);
                     }
-                    Node::Null => self
-                        .reader
-                        .report(Diagnostic::warning(path, "the rule is null, and skipped")),
+                    Node::Null => self.null_rule(path),
                     other => self.reader.wrong_kind(&path, "an object", other),
                 }
             }
@@ -248,14 +245,16 @@ impl Lowering<'_> {
         }));
     }
 
+    fn null_rule(&mut self, path: String) {
+        self.reader.report(
+            Diagnostic::warning(path, "the rule is null, and skipped").code(Code::RuleDisabled),
+        );
+    }
+
     /// Which pods a rule fits.
     fn when(&mut self, entry: &Section<'_>, list: &List) -> Result<When, Disabled> {
-        let namespaces = self.patterns(entry, "namespace_selectors", |text| {
-            NamespacePattern::parse(text).map_err(|error| error.to_string())
-        });
-        let labels = self.patterns(entry, "label_selectors", |text| {
-            LabelSelector::parse(text).map_err(|error| error.to_string())
-        });
+        let namespaces = self.patterns(entry, "namespace_selectors", pattern_of_namespaces);
+        let labels = self.patterns(entry, "label_selectors", selector_of_labels);
         let annotation = match entry.get("check_annotation") {
             None => Ok(false),
             Some(Node::Bool(value)) => Ok(*value),
@@ -268,6 +267,7 @@ impl Lowering<'_> {
                             other.kind()
                         ),
                     )
+                    .code(Code::RuleDisabled)
                     .found(other.to_string()),
                 );
                 Err(Disabled)
@@ -275,10 +275,13 @@ impl Lowering<'_> {
         };
         let doubtful = entry.unknown.iter().find(|key| list.may_condition(key));
         if let Some(key) = doubtful {
-            self.reader.report(Diagnostic::error(
-                &*entry.path,
-                format!("the rule is disabled: its unknown key `{key}` may have been meant to restrict it"),
-            ));
+            self.reader.report(
+                Diagnostic::error(
+                    &*entry.path,
+                    format!("the rule is disabled: its unknown key `{key}` may have been meant to restrict it"),
+                )
+                .code(Code::RuleDisabled),
+            );
             return Err(Disabled);
         }
         let when = When {
@@ -292,6 +295,7 @@ impl Lowering<'_> {
                     &*entry.path,
                     "the rule is disabled: it has neither namespace_selectors nor label_selectors",
                 )
+                .code(Code::RuleDisabled)
                 .suggest("write \"namespace_selectors\": [\"*\"] to mean every namespace"),
             );
             return Err(Disabled);
@@ -305,7 +309,7 @@ impl Lowering<'_> {
         &mut self,
         entry: &Section<'_>,
         key: &str,
-        parse: impl Fn(&str) -> Result<P, String>,
+        parse: fn(&str) -> Result<P, Problem>,
     ) -> Result<Vec<P>, Disabled> {
         let path = entry.path(key);
         let mut patterns = Vec::new();
@@ -322,8 +326,9 @@ impl Lowering<'_> {
             };
             match parse(text) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(message) => {
-                    let error = Diagnostic::error(path, format!("{message}; entry ignored"));
+                Err(Problem { code, message }) => {
+                    let error =
+                        Diagnostic::error(path, format!("{message}; entry ignored")).code(code);
                     self.reader.report(if text.is_empty() {
                         error
                     } else {
@@ -333,10 +338,13 @@ impl Lowering<'_> {
             }
         }
         if patterns.is_empty() {
-            self.reader.report(Diagnostic::error(
-                path,
-                "the rule is disabled: none of the entries can be used",
-            ));
+            self.reader.report(
+                Diagnostic::error(
+                    path,
+                    "the rule is disabled: none of the entries can be used",
+                )
+                .code(Code::RuleDisabled),
+            );
             return Err(Disabled);
         }
         Ok(patterns)
@@ -393,9 +401,7 @@ impl Lowering<'_> {
                     let entry = self.reader.section(path, entries, LOGGING_LIST.keys);
                     rules.extend(self.logging(&entry));
                 }
-                Node::Null => self
-                    .reader
-                    .report(Diagnostic::warning(path, "the rule is null, and skipped")),
+                Node::Null => self.null_rule(path),
                 other => self.reader.wrong_kind(&path, "an object", other),
             }
         }
@@ -417,6 +423,7 @@ impl Lowering<'_> {
                         &*entry.path,
                         format!("the rule is disabled: it needs {key} as well"),
                     )
+                    .code(Code::RuleDisabled)
                     .suggest("namespaces `*` and a label selector such as `!none` fit every pod"),
                 );
                 return None;
@@ -450,10 +457,13 @@ impl Lowering<'_> {
             }
             _ => {
                 if entry.get(PHP_LOADER).is_some() {
-                    self.reader.report(Diagnostic::warning(
-                        entry.path(PHP_LOADER),
-                        "without effect: the rule isn't for php",
-                    ));
+                    self.reader.report(
+                        Diagnostic::warning(
+                            entry.path(PHP_LOADER),
+                            "without effect: the rule isn't for php",
+                        )
+                        .code(Code::WithoutEffect),
+                    );
                 }
                 Extra::None
             }

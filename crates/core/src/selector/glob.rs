@@ -72,6 +72,15 @@ impl Glob {
         })
     }
 
+    /// The only value that fits, if there is only one.
+    pub(super) fn literal(&self) -> Option<String> {
+        let character = |part: &Part| match part {
+            Part::Char(c) => Some(*c),
+            _ => None,
+        };
+        self.0.iter().map(character).collect()
+    }
+
     /// Whether the whole value fits. Returning to the latest `*` is enough to find a match, so the
     /// work is bounded by pattern length × value length; callers bound the value.
     pub(super) fn matches(&self, value: &str) -> bool {

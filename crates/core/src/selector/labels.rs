@@ -1,5 +1,7 @@
 //! Label selectors: the Kubernetes grammar, with globs as values of `=`, `==` and `!=`.
 
+mod logic;
+
 use std::fmt;
 
 use super::glob::{Glob, GlobError};

@@ -27,8 +27,8 @@ enum Test {
 #[derive(Clone)]
 struct Piece {
     text: String,
-    begins: bool,
-    ends: bool,
+    start: bool,
+    end: bool,
 }
 
 /// Why a text is no namespace pattern.
@@ -87,31 +87,92 @@ impl NamespacePattern {
     }
 }
 
-impl Piece {
-    /// A pattern that has nothing special but anchors, and `.*` where it changes nothing.
-    fn of(pattern: &str) -> Option<Self> {
-        let (begins, rest) = match pattern.strip_prefix('^') {
-            Some(rest) => (true, rest),
-            None => (false, pattern.trim_start_matches(".*")),
+/// What follows from a pattern alone, whatever namespaces there are. Of most regular expressions
+/// nothing does; of those that people write, much.
+impl NamespacePattern {
+    /// Whether every name that `other` fits is one that this pattern fits, as far as that can be
+    /// told. False says nothing.
+    pub fn covers(&self, other: &Self) -> bool {
+        if self.fits_all() || self.text == other.text {
+            return true;
+        }
+        let Some(inner) = Literal::of(&other.text) else {
+            return false;
         };
-        let (ends, text) = match rest.strip_suffix('$') {
-            Some(text) => (true, text),
-            None => (false, rest.trim_end_matches(".*")),
-        };
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        (!text.is_empty() && text.bytes().all(is_plain)).then(|| Self {
-            text: text.to_owned(),
-            begins,
-            ends,
+        if inner.start && inner.end {
+            return self.matches(inner.text);
+        }
+        Literal::of(&self.text).is_some_and(|outer| match (outer.start, outer.end) {
+            (false, false) => inner.text.contains(outer.text),
+            (true, false) => inner.start && inner.text.starts_with(outer.text),
+            (false, true) => inner.end && inner.text.ends_with(outer.text),
+            (true, true) => false,
         })
     }
 
-    fn is_in(&self, name: &str) -> bool {
-        match (self.begins, self.ends) {
-            (true, true) => name == self.text,
-            (true, false) => name.starts_with(&self.text),
-            (false, true) => name.ends_with(&self.text),
-            (false, false) => name.contains(&self.text),
+    /// Whether it fits every namespace.
+    pub fn fits_all(&self) -> bool {
+        matches!(self.test, Test::Any)
+    }
+
+    /// The only name that fits, if there is only one.
+    pub fn only_name(&self) -> Option<&str> {
+        let literal = Literal::of(&self.text)?;
+        (literal.start && literal.end).then_some(literal.text)
+    }
+
+    /// A character of every name that fits, but that no namespace has. Only patterns without
+    /// groups, sets, escapes and alternatives are looked at.
+    pub fn impossible_character(&self) -> Option<char> {
+        if self.fits_all() || self.text.contains(['(', '[', '\\', '|', '{']) {
+            return None;
+        }
+        let inside = self.text.trim_start_matches('^').trim_end_matches('$');
+        let mut characters = inside.chars().peekable();
+        while let Some(c) = characters.next() {
+            let is_optional = characters
+                .next_if(|next| matches!(next, '*' | '?'))
+                .is_some();
+            let is_possible = c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if !is_possible && !is_optional && !matches!(c, '.' | '+' | '^' | '$') {
+                return Some(c);
+            }
+        }
+        None
+    }
+
+    /// What its author may have meant instead, where it fits more than it seems to: a name, or
+    /// several, that it doesn't have to be as a whole; anchors that belong to one alternative only;
+    /// or a glob.
+    pub fn narrower(&self) -> Option<String> {
+        let text = self.text.as_str();
+        if self.fits_all() || text.contains(['(', '[', '\\', '{', '+', '?']) {
+            return None;
+        }
+        let bare = text.trim_start_matches('^').trim_end_matches('$');
+        if let Some(prefix) = bare.strip_suffix('*')
+            && prefix.chars().all(is_of_name)
+            && !prefix.is_empty()
+        {
+            return Some(format!("^{prefix}"));
+        }
+        let parts: Vec<Literal<'_>> = text.split('|').map(Literal::of).collect::<Option<_>>()?;
+        let is_whole = |part: &Literal<'_>| part.start && part.end;
+        let is_name = |part: &Literal<'_>| part.text.chars().all(is_of_name);
+        let is_open = |part: &Literal<'_>| !part.start && !part.end;
+        if !parts.iter().all(is_name) || parts.iter().all(is_whole) {
+            return None;
+        }
+        let names: Vec<&str> = parts.iter().map(|part| part.text).collect();
+        let is_around_all = parts.first().is_some_and(|part| part.start)
+            && parts.last().is_some_and(|part| part.end);
+        match &names[..] {
+            [name] if parts.iter().all(is_open) => Some(format!("^{name}$")),
+            [_] => None,
+            _ if parts.iter().all(is_open) || is_around_all => {
+                Some(format!("^({})$", names.join("|")))
+            }
+            _ => None,
         }
     }
 }
@@ -123,6 +184,65 @@ fn compiled(text: &str) -> Result<Regex, NamespacePatternError> {
         .build()
         .map_err(|error| NamespacePatternError::Regex(reason(&error)))
 }
+
+impl Piece {
+    /// A pattern that has nothing special but anchors, and `.*` where it changes nothing.
+    fn of(pattern: &str) -> Option<Self> {
+        let behind = match pattern.starts_with('^') {
+            true => pattern,
+            false => pattern.trim_start_matches(".*"),
+        };
+        let Literal { text, start, end } = Literal::of(match behind.ends_with('$') {
+            true => behind,
+            false => behind.trim_end_matches(".*"),
+        })?;
+        Some(Self {
+            text: text.to_owned(),
+            start,
+            end,
+        })
+    }
+
+    fn is_in(&self, name: &str) -> bool {
+        match (self.start, self.end) {
+            (true, true) => name == self.text,
+            (true, false) => name.starts_with(&self.text),
+            (false, true) => name.ends_with(&self.text),
+            (false, false) => name.contains(&self.text),
+        }
+    }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+
+/// A pattern that is a text, perhaps with anchors.
+struct Literal<'t> {
+    text: &'t str,
+    start: bool,
+    end: bool,
+}
+
+impl<'t> Literal<'t> {
+    fn of(pattern: &'t str) -> Option<Self> {
+        let (text, start) = match pattern.strip_prefix('^') {
+            Some(text) => (text, true),
+            None => (pattern, false),
+        };
+        let (text, end) = match text.strip_suffix('$') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let is_literal = !text.is_empty() && !text.contains(META);
+        is_literal.then_some(Self { text, start, end })
+    }
+}
+
+/// Characters that mean something in a regular expression.
+const META: [char; 14] = [
+    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
+];
 
 /// The engine's error draws the pattern with carets over several lines; the last line holds the
 /// sentence.
@@ -213,5 +333,54 @@ mod tests {
             NamespacePattern::parse("(((a{100}){100}){100}){100}"),
             Err(NamespacePatternError::Regex(_))
         ));
+    }
+
+    #[test]
+    fn what_follows_from_a_pattern() {
+        let parse = |text: &str| NamespacePattern::parse(text).unwrap();
+        for (outer, inner, expected) in [
+            ("*", "anything", true),
+            ("a.*", "a.*", true),
+            ("shop", "^shop$", true),
+            ("shop", "my-shop", true),
+            ("^shop", "^shop-1$", true),
+            ("^shop", "^shop-", true),
+            ("^shop", "shop-", false),
+            ("shop$", "-shop$", true),
+            ("^shop$", "shop", false),
+            ("^(a|b)$", "^b$", true),
+            ("^(a|b)$", "b", false),
+        ] {
+            assert_eq!(
+                parse(outer).covers(&parse(inner)),
+                expected,
+                "{outer} {inner}"
+            );
+        }
+        for (text, expected) in [
+            ("Prod", Some('P')),
+            ("my_ns", Some('_')),
+            ("^prod-.*$", None),
+            ("_*a", None),
+            ("*", None),
+            ("[A-Z]", None),
+        ] {
+            assert_eq!(parse(text).impossible_character(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("shop", Some("^shop$")),
+            ("a|b", Some("^(a|b)$")),
+            ("^a|b$", Some("^(a|b)$")),
+            ("prod-*", Some("^prod-")),
+            ("*", None),
+            ("^shop", None),
+            ("shop$", None),
+            ("^a$|^b$", None),
+            ("^(a|b)$", None),
+            (".*-test", None),
+            ("^dev-.*", None),
+        ] {
+            assert_eq!(parse(text).narrower().as_deref(), expected, "{text}");
+        }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use datakit_operator_core::config::{Config, EnvOverrides};
-use datakit_operator_core::diagnostic::{Diagnostic, Severity};
+use clap::ValueEnum;
+use datakit_operator_core::config::{Config, ConfigError, Language, Places, Position, Rule, When};
+use datakit_operator_core::diagnostic::{Code, Diagnostic, Severity};
+use datakit_operator_core::image::Image;
+use datakit_operator_core::selector::{LabelSelector, NamespacePattern};
+use serde_json::{Value, json};
 
-use super::source::{self, Loaded, Source};
+use super::source::{self, Source};
 use super::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Streams, Usage, manifests};
-use crate::file::{self, MAX_CONFIG};
 
 /// Options of `check-config`.
 #[derive(Debug, clap::Args)]
@@ -18,18 +20,32 @@ pub struct Args {
     /// then the embedded default.
     file: Option<PathBuf>,
 
+    /// How to print what is found: lines of text, or one JSON object, whose form
+    /// docs/configuration.md describes.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+
     /// Treat warnings as a failure.
     #[arg(long)]
     strict: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
 const AFTER_HELP: &str = "\
 Prints one line for each finding: how bad it is, the JSON path, what is wrong, the value that was found and what to write \
-instead. An error takes the value out of use, a warning leaves it in use. The deprecated environment variables that \
-override parts of the configuration are checked as well.
+instead. An error takes the value out of use, a warning leaves it in use: some of it can't be read as it stands, some is \
+probably not meant, such as a rule that an earlier one leaves nothing for, a pattern that fits more namespaces than it seems to, \
+a password in plain text. The deprecated environment variables that override parts of the configuration are checked as well.
 
 Examples:
   datakit-operator check-config operator.json
+  datakit-operator check-config -o json operator.json | jq '.diagnostics[] | {code, path, line}'
   kubectl get configmap -n datakit datakit-operator-config -o jsonpath='{.data.jsonconfig}' |
     datakit-operator check-config --strict -
 
@@ -38,73 +54,180 @@ Exit codes:
   1  warnings, with --strict
   2  errors, or not readable as JSON";
 
+/// What there is to say about a configuration.
+struct Report {
+    /// Where it came from.
+    source: String,
+    diagnostics: Vec<(Diagnostic, Option<Position>)>,
+    rules: Vec<Rule>,
+}
+
 /// Prints every diagnostic of a configuration.
 ///
 /// # Errors
 ///
 /// For a configuration that can't be read or is no JSON, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let (name, loaded) = match &args.file {
+    let chosen;
+    let (source, text) = match &args.file {
         Some(path) if path.as_os_str() == "-" => {
-            let bytes = file::read_to_end(&mut streams.stdin, MAX_CONFIG)
-                .context("failed to read standard input")
-                .map_err(Usage)?;
-            let text = source::decode(bytes)
-                .context("failed to read standard input")
-                .map_err(Usage)?;
-            ("standard input".to_owned(), load(&text)?)
+            let text = source::read_stdin(streams.stdin).map_err(Usage)?;
+            // A pipe that nothing came through isn't worth a word more than that nothing is
+            // injected.
+            let text = if text.trim().is_empty() {
+                "{}".into()
+            } else {
+                text.into()
+            };
+            ("standard input".to_owned(), text)
         }
         file => {
-            let source = Source::choose(file.as_deref())?;
-            (source.to_string(), source.load()?)
+            chosen = Source::choose(file.as_deref())?;
+            (chosen.to_string(), chosen.text()?)
         }
     };
-    let Loaded {
-        config,
-        mut diagnostics,
-    } = loaded;
+    let report = match check(source, &text) {
+        Ok(report) => report,
+        Err((source, error)) if args.output == Output::Json => unreadable(source, error),
+        Err((source, error)) => {
+            let error = anyhow::Error::from(error);
+            let place = format!("failed to load the configuration from {source}");
+            return Err(Usage(error.context(place)).into());
+        }
+    };
+    report.print(args.output, streams)?;
+    Ok(
+        match (
+            report.count(Severity::Error),
+            report.count(Severity::Warning),
+        ) {
+            (0, 0) => EXIT_OK,
+            (0, _) if !args.strict => EXIT_OK,
+            (0, _) => EXIT_FAILURE,
+            _ => EXIT_USAGE,
+        },
+    )
+}
+
+fn check(source: String, text: &str) -> Result<Report, (String, ConfigError)> {
+    let (config, mut diagnostics) = match Config::load(text, &source::overrides()) {
+        Ok(loaded) => loaded,
+        Err(error) => return Err((source, error)),
+    };
     if config.injects_nothing() {
-        diagnostics.push(Diagnostic::warning(
-            "",
-            "no feature has an image, so nothing is injected",
-        ));
+        diagnostics.push(
+            Diagnostic::warning("", "no feature has an image, so nothing is injected")
+                .code(Code::InjectsNothing),
+        );
     }
-    for diagnostic in &diagnostics {
-        writeln!(streams.stdout, "{diagnostic}")?;
-    }
-    let of = |severity| {
-        diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.severity == severity)
-            .count()
+    diagnostics.extend(config.lint());
+    let places = Places::of(text);
+    let with_place = |diagnostic: Diagnostic| {
+        let place = places.find(&diagnostic.path);
+        (diagnostic, place)
     };
-    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let verdict = match (errors, warnings) {
-        (0, 0) => "nothing to complain about".to_owned(),
-        _ => format!(
-            "{}, {}",
-            manifests::count(errors, "error"),
-            manifests::count(warnings, "warning")
-        ),
-    };
-    writeln!(streams.stderr, "configuration from {name}: {verdict}")?;
-    Ok(match (errors, warnings) {
-        (0, 0) => EXIT_OK,
-        (0, _) if !args.strict => EXIT_OK,
-        (0, _) => EXIT_FAILURE,
-        _ => EXIT_USAGE,
+    Ok(Report {
+        source,
+        diagnostics: diagnostics.into_iter().map(with_place).collect(),
+        rules: config.rules,
     })
 }
 
-fn load(text: &str) -> Result<Loaded, Usage> {
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let set = EnvOverrides::VARIABLES
-        .iter()
-        .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let (config, diagnostics) = Config::load(text, &EnvOverrides::from_vars(set))
-        .context("failed to load the configuration from standard input")?;
-    Ok(Loaded {
-        config,
-        diagnostics,
+/// The report on a document of which nothing can be used.
+fn unreadable(source: String, error: ConfigError) -> Report {
+    let finding = match error {
+        ConfigError::Syntax {
+            at,
+            path,
+            reason,
+            excerpt,
+        } => {
+            let error = Diagnostic::error(path, reason).code(Code::NotJson);
+            (error.found(excerpt), Some(at))
+        }
+        error @ ConfigError::NotAnObject(_) => {
+            let error = Diagnostic::error("", error.to_string());
+            (error.code(Code::NotAnObject), None)
+        }
+    };
+    Report {
+        source,
+        diagnostics: vec![finding],
+        rules: Vec::new(),
+    }
+}
+
+impl Report {
+    fn count(&self, severity: Severity) -> usize {
+        let of = |(diagnostic, _): &&(Diagnostic, _)| diagnostic.severity == severity;
+        self.diagnostics.iter().filter(of).count()
+    }
+
+    fn print(&self, output: Output, streams: &mut Streams<'_>) -> anyhow::Result<()> {
+        match output {
+            Output::Text => {
+                for (diagnostic, _) in &self.diagnostics {
+                    writeln!(streams.stdout, "{diagnostic}")?;
+                }
+            }
+            Output::Json => writeln!(streams.stdout, "{:#}", self.to_json())?,
+        }
+        let verdict = match (self.count(Severity::Error), self.count(Severity::Warning)) {
+            (0, 0) => "nothing to complain about".to_owned(),
+            (errors, warnings) => format!(
+                "{}, {}",
+                manifests::count(errors, "error"),
+                manifests::count(warnings, "warning")
+            ),
+        };
+        writeln!(
+            streams.stderr,
+            "configuration from {}: {verdict}",
+            self.source
+        )?;
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        let diagnostics = self.diagnostics.iter().map(|(diagnostic, place)| {
+            json!({
+                "severity": diagnostic.severity.as_str(),
+                "code": diagnostic.code.as_str(),
+                "path": diagnostic.path,
+                "line": place.map(|place| place.line),
+                "column": place.map(|place| place.column),
+                "message": diagnostic.message,
+                "found": diagnostic.found,
+                "suggestion": diagnostic.suggestion,
+            })
+        });
+        json!({
+            "source": self.source,
+            "errors": self.count(Severity::Error),
+            "warnings": self.count(Severity::Warning),
+            "diagnostics": diagnostics.collect::<Vec<Value>>(),
+            "rules": self.rules.iter().filter(is_written).map(rule).collect::<Vec<Value>>(),
+        })
+    }
+}
+
+/// Whether a rule is more than the answer to an annotation that its feature isn't configured.
+fn is_written(rule: &&Rule) -> bool {
+    rule.image.is_some() || rule.when != When::annotation()
+}
+
+/// A rule in short.
+fn rule(rule: &Rule) -> Value {
+    let namespaces = rule.when.namespaces.iter();
+    let labels = rule.when.labels.iter();
+    json!({
+        "feature": rule.feature.as_str(),
+        "path": rule.origin.as_str(),
+        "name": rule.origin.name(),
+        "language": rule.language.map(Language::as_str),
+        "image": rule.image.as_ref().map(Image::as_str),
+        "annotation": rule.when.annotation,
+        "namespaces": namespaces.map(NamespacePattern::as_str).collect::<Vec<&str>>(),
+        "labels": labels.map(LabelSelector::as_str).collect::<Vec<&str>>(),
     })
 }

@@ -1,6 +1,8 @@
 //! Finds the configuration: the one place that knows in which order it is looked for.
 
+use std::borrow::Cow;
 use std::env::VarError;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -109,25 +111,37 @@ impl Source {
         Ok(self.load_with(&overrides(), Use::Again)?)
     }
 
-    fn load_with(&self, overrides: &EnvOverrides, what_for: Use) -> anyhow::Result<Loaded> {
-        let read;
-        let text = match self {
+    /// The document as it is written.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read.
+    pub(super) fn text(&self) -> Result<Cow<'_, str>, Usage> {
+        Ok(self.text_for(Use::Once)?)
+    }
+
+    fn text_for(&self, what_for: Use) -> anyhow::Result<Cow<'_, str>> {
+        Ok(match self {
             Self::File(path) => {
-                read = read_file(path, what_for).with_context(|| {
+                let text = read_file(path, what_for).with_context(|| {
                     format!("failed to read the configuration file `{}`", path.display())
                 })?;
-                if what_for == Use::Again && read.trim().is_empty() {
+                if what_for == Use::Again && text.trim().is_empty() {
                     bail!(
                         "the configuration file `{}` is blank; expected a JSON object, `{{}}` to inject nothing",
                         path.display()
                     );
                 }
-                &read
+                text.into()
             }
-            Self::Json(text) => text,
-            Self::Default => DEFAULT_CONFIG,
-        };
-        let (config, diagnostics) = Config::load(text, overrides)
+            Self::Json(text) => text.into(),
+            Self::Default => DEFAULT_CONFIG.into(),
+        })
+    }
+
+    fn load_with(&self, overrides: &EnvOverrides, what_for: Use) -> anyhow::Result<Loaded> {
+        let text = self.text_for(what_for)?;
+        let (config, diagnostics) = Config::load(&text, overrides)
             .with_context(|| format!("failed to load the configuration from {self}"))?;
         Ok(Loaded {
             config,
@@ -137,7 +151,7 @@ impl Source {
 }
 
 /// The variables that override parts of a configuration.
-fn overrides() -> EnvOverrides {
+pub(super) fn overrides() -> EnvOverrides {
     let set = EnvOverrides::VARIABLES
         .iter()
         .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
@@ -159,9 +173,16 @@ fn read_file(path: &Path, what_for: Use) -> anyhow::Result<String> {
     decode(bytes)
 }
 
+/// The text of a document on standard input.
+pub(super) fn read_stdin(stdin: &mut dyn Read) -> anyhow::Result<String> {
+    let read = file::read_to_end(stdin, MAX_CONFIG).map_err(anyhow::Error::from);
+    read.and_then(decode)
+        .context("failed to read standard input")
+}
+
 /// The text of a document. Editors of some systems write another encoding than UTF-8, whose mark
 /// says so.
-pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
+fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         bail!("it is UTF-16; save it as UTF-8");
     }

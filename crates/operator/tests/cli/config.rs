@@ -137,3 +137,98 @@ fn the_effective_configuration_loads_to_itself() {
     let second = run(&["config", "--config", path], "");
     assert_eq!(second.stdout, first.stdout);
 }
+
+#[test]
+fn findings_as_json() {
+    let text = "{\"admission_inject_v2\": {\n  \"logfwds\": [\n    {\"name\": \"all\", \"image\": \"a:1\",\n     \"namespace_selectors\": [\"shop\"]},\n    null]},\n  \"log_levle\": 1}";
+    let ran = run(&["check-config", "-o", "json", "-"], text);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    expect_test::expect![[r#"
+        {
+          "source": "standard input",
+          "errors": 0,
+          "warnings": 3,
+          "diagnostics": [
+            {
+              "severity": "warning",
+              "code": "unknown_key",
+              "path": "log_levle",
+              "line": 6,
+              "column": 3,
+              "message": "unknown key, ignored",
+              "found": null,
+              "suggestion": "did you mean `log_level`?"
+            },
+            {
+              "severity": "warning",
+              "code": "rule_disabled",
+              "path": "admission_inject_v2.logfwds[1]",
+              "line": 5,
+              "column": 5,
+              "message": "the rule is null, and skipped",
+              "found": null,
+              "suggestion": null
+            },
+            {
+              "severity": "warning",
+              "code": "unanchored_pattern",
+              "path": "admission_inject_v2.logfwds[0].namespace_selectors",
+              "line": 4,
+              "column": 6,
+              "message": "a regular expression that fits anywhere in a name, so also namespaces whose names only contain it",
+              "found": "shop",
+              "suggestion": "write `^shop$` if that isn't meant"
+            }
+          ],
+          "rules": [
+            {
+              "feature": "logfwd",
+              "path": "admission_inject_v2.logfwds[0]",
+              "name": "all",
+              "language": null,
+              "image": "a:1",
+              "annotation": false,
+              "namespaces": [
+                "shop"
+              ],
+              "labels": []
+            }
+          ]
+        }
+    "#]].assert_eq(&ran.stdout);
+    let strict = run(&["check-config", "-o", "json", "--strict", "-"], text);
+    assert_eq!((strict.code, strict.stdout), (1, ran.stdout));
+}
+
+#[test]
+fn what_is_not_json_is_a_finding_with_a_place() {
+    let text = "{\n  // of the shop\n  \"log_level\": \"info\"\n}";
+    let ran = run(&["check-config", "-"], text);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert_eq!(
+        ran.stderr,
+        "datakit-operator: failed to load the configuration from standard input: failed to read the configuration as JSON \
+         at line 2, column 3: comments aren't JSON; remove this one (near `// of the shop`)\n"
+    );
+    let ran = run(&["check-config", "--output", "json", "-"], text);
+    assert_eq!(ran.code, 2);
+    let shown: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let expected = serde_json::json!({
+        "source": "standard input", "errors": 1, "warnings": 0, "rules": [],
+        "diagnostics": [{
+            "severity": "error", "code": "not_json", "path": "", "line": 2, "column": 3,
+            "message": "comments aren't JSON; remove this one", "found": "// of the shop", "suggestion": null,
+        }],
+    });
+    assert_eq!(shown, expected);
+}
+
+/// A program that reads the codes finds each of them explained.
+#[test]
+fn the_page_has_every_code() {
+    let page = include_str!("../../../../docs/configuration.md");
+    for code in datakit_operator_core::diagnostic::Code::all() {
+        let row = format!("\n| `{}` | ", code.as_str());
+        assert!(page.contains(&row), "{}", code.as_str());
+    }
+}

@@ -36,7 +36,7 @@ pub(super) fn check(
         }
     }
     // Versions up to 1.85 read the first instance alone, those of 1.86 to 1.90 another variable.
-    let problem = match image.tag().and_then(version) {
+    let problem = match image.version() {
         Some((1, 86..=90)) if !has_configs => ImageProblem::IgnoresAnnotation,
         Some(version) if version < (1, 86) && instances.count > 1 => ImageProblem::FirstInstance,
         _ => return,
@@ -45,12 +45,6 @@ pub(super) fn check(
         image: image.as_str().to_owned(),
         problem,
     });
-}
-
-/// Major and minor version of a tag.
-fn version(tag: &str) -> Option<(u32, u32)> {
-    let mut numbers = tag.trim_start_matches('v').split(['.', '-']);
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// What is wrong with a pattern of log files.
@@ -113,19 +107,6 @@ mod tests {
         ] {
             let found = of_pattern(&path.into(), |name| name == "POD_NAME");
             assert_eq!(found, expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn versions() {
-        for (tag, expected) in [
-            ("1.86.0", Some((1, 86))),
-            ("v1.93.0-rc1", Some((1, 93))),
-            ("1.90", Some((1, 90))),
-            ("latest", None),
-            ("2", None),
-        ] {
-            assert_eq!(version(tag), expected, "{tag}");
         }
     }
 }
