@@ -4,6 +4,7 @@
 //! [`Config::load`] lowers a document into [rules](Rule) and reports everything that it couldn't
 //! use as [`Diagnostic`]s; one bad entry never takes the rest with it.
 
+mod convert;
 mod document;
 mod emit;
 mod env_overrides;
@@ -30,6 +31,7 @@ use crate::diagnostic::Diagnostic;
 
 pub use crate::pod::limits::AdmissionLimits;
 pub use crate::pod::part::{ResourceList, SecurityContext};
+pub use convert::Converted;
 pub use env_overrides::EnvOverrides;
 pub use log_configs::LogConfigs;
 pub use place::{Places, Position};
@@ -177,6 +179,15 @@ impl Config {
         overrides: &EnvOverrides,
     ) -> Result<(Config, Vec<Diagnostic>), ConfigError> {
         document::load(text, overrides)
+    }
+
+    /// Rewrites the `admission_inject` of a document as rules of `admission_inject_v2`, which are
+    /// asked before those that are there already. The rest of the document stays as it is.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn convert(text: &str, overrides: &EnvOverrides) -> Result<Converted, ConfigError> {
+        convert::convert(text, overrides)
     }
 
     /// What is allowed in it but probably not meant. All of it are warnings.

@@ -6,6 +6,7 @@
 
 pub mod check_config;
 pub mod config;
+pub mod convert_config;
 #[cfg(feature = "server")]
 pub mod election;
 pub mod explain;
@@ -60,6 +61,8 @@ pub enum Command {
     CheckConfig(check_config::Args),
     /// Print the configuration in effect.
     Config(config::Args),
+    /// Rewrite a configuration's sections of `admission_inject` as rules.
+    ConvertConfig(convert_config::Args),
     /// Print which agent runs which input, as a running operator knows it.
     #[cfg(feature = "server")]
     Election(election::Args),
@@ -129,6 +132,7 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::Explain(args) => explain::run(&args, streams),
         Command::CheckConfig(args) => check_config::run(&args, streams),
         Command::Config(args) => config::run(&args, streams),
+        Command::ConvertConfig(args) => convert_config::run(&args, streams),
         #[cfg(feature = "server")]
         Command::Election(args) => election::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),

@@ -52,6 +52,12 @@ impl EnvOverrides {
         Self(found)
     }
 
+    /// The names of those that are set and that take the place of a feature's settings.
+    pub(super) fn of_features(&self) -> impl Iterator<Item = &'static str> {
+        let names = self.0.iter().map(|(name, _)| *name);
+        names.filter(|name| ![LOG_LEVEL, SERVER_LISTEN].contains(name))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()

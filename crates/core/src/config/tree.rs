@@ -152,9 +152,43 @@ impl Node {
     }
 }
 
-/// Compact JSON.
+impl Node {
+    /// Entries on lines of their own, by four blanks further in than what they are in.
+    fn pretty(&self, f: &mut fmt::Formatter<'_>, level: usize) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, level: usize| write!(f, "\n{:1$}", "", level * 4);
+        match self {
+            Node::Array(items) if !items.is_empty() => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    f.write_str(if index > 0 { "," } else { "" })?;
+                    line(f, level + 1)?;
+                    item.pretty(f, level + 1)?;
+                }
+                line(f, level)?;
+                f.write_str("]")
+            }
+            Node::Object(entries) if !entries.is_empty() => {
+                f.write_str("{")?;
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    f.write_str(if index > 0 { "," } else { "" })?;
+                    line(f, level + 1)?;
+                    write!(f, "{}: ", Quoted(key))?;
+                    value.pretty(f, level + 1)?;
+                }
+                line(f, level)?;
+                f.write_str("}")
+            }
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+/// Compact JSON; `{:#}` is the same on several lines.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.pretty(f, 0);
+        }
         match self {
             Node::Null => f.write_str("null"),
             Node::Bool(value) => write!(f, "{value}"),

@@ -47,7 +47,7 @@ pub(super) struct Form {
     pub(super) images: &'static [ImageKey],
     image_keys: &'static [&'static str],
     /// For which language an annotation is asked first; a feature without languages is asked once.
-    precedence: &'static [Option<Language>],
+    pub(super) precedence: &'static [Option<Language>],
     /// The words for a language in `enabled_…`; a feature without any has no selectors.
     pub(super) words: &'static [(&'static str, Language)],
     /// Variables that have a deprecated environment variable of their own.

@@ -51,11 +51,15 @@ pub enum Code {
     Credentials,
     /// Something that the configured version of logfwd doesn't read.
     LogfwdVersion,
+    /// Of a conversion: something that had no effect isn't there any more.
+    LeftOut,
+    /// Of a conversion: what the rules do isn't the same in every case.
+    Differs,
 }
 
 impl Code {
     /// Every code, its name, and what it says.
-    const TABLE: [(Self, &'static str); 24] = [
+    const TABLE: [(Self, &'static str); 26] = [
         (Self::NotJson, "not_json"),
         (Self::NotAnObject, "not_an_object"),
         (Self::InjectsNothing, "injects_nothing"),
@@ -80,6 +84,8 @@ impl Code {
         (Self::TwoLibraries, "two_libraries"),
         (Self::Credentials, "credentials"),
         (Self::LogfwdVersion, "logfwd_version"),
+        (Self::LeftOut, "left_out"),
+        (Self::Differs, "differs"),
     ];
 
     /// Every code.

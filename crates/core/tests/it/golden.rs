@@ -49,26 +49,16 @@ fn check(case: &Path) -> Result<(), String> {
             return Err(format!("no test reads {}", name.display()));
         }
     }
-    let text = std::fs::read_to_string(case.join("pod.json")).unwrap();
-    let config =
-        std::fs::read_to_string(case.join("config.json")).unwrap_or(DEFAULT_CONFIG.to_owned());
-    let context: Value = match std::fs::read_to_string(case.join("context.json")) {
-        Ok(text) => serde_json::from_str(&text).unwrap(),
-        Err(_) => Value::Null,
-    };
-    let variables = context["environment"].as_object().into_iter().flatten();
-    let variables =
-        variables.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
-    let (config, _) = Config::load(&config, &EnvOverrides::from_vars(variables))
-        .map_err(|error| error.to_string())?;
+    let Case {
+        pod: text,
+        config,
+        environment,
+        namespace,
+        context,
+    } = Case::read(case);
+    let (config, _) = Config::load(&config, &environment).map_err(|error| error.to_string())?;
     let engine = Engine::new(&config);
-    let namespace = context["namespace"].as_str().unwrap_or("default");
-    let context = ReviewContext {
-        kubernetes_version: context["kubernetes_version"]
-            .as_str()
-            .map(|text| text.parse().unwrap()),
-        namespaces: namespaces(namespace, &context),
-    };
+    let namespace = namespace.as_str();
 
     let injection =
         inject_pod(&text, Some(namespace), &engine, &context).map_err(|e| e.to_string())?;
@@ -88,6 +78,95 @@ fn check(case: &Path) -> Result<(), String> {
         return Err(format!("injecting twice changes the pod: {patch}"));
     }
     Ok(())
+}
+
+/// What a case is made of.
+struct Case {
+    pod: String,
+    config: String,
+    environment: EnvOverrides,
+    namespace: String,
+    context: ReviewContext,
+}
+
+impl Case {
+    fn read(directory: &Path) -> Self {
+        let read = |name: &str| std::fs::read_to_string(directory.join(name));
+        let context: Value = match read("context.json") {
+            Ok(text) => serde_json::from_str(&text).unwrap(),
+            Err(_) => Value::Null,
+        };
+        let variables = context["environment"].as_object().into_iter().flatten();
+        let variables =
+            variables.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+        let namespace = context["namespace"].as_str().unwrap_or("default");
+        Self {
+            pod: read("pod.json").unwrap(),
+            config: read("config.json").unwrap_or(DEFAULT_CONFIG.to_owned()),
+            environment: EnvOverrides::from_vars(variables),
+            namespace: namespace.to_owned(),
+            context: ReviewContext {
+                kubernetes_version: context["kubernetes_version"]
+                    .as_str()
+                    .map(|text| text.parse().unwrap()),
+                namespaces: namespaces(namespace, &context),
+            },
+        }
+    }
+
+    /// The patch under a configuration.
+    fn patch(&self, config: &str) -> Value {
+        let (config, _) = Config::load(config, &self.environment).unwrap();
+        let engine = Engine::new(&config);
+        let injection =
+            inject_pod(&self.pod, Some(&self.namespace), &engine, &self.context).unwrap();
+        serde_json::from_slice(&injection.patch.to_json()).unwrap()
+    }
+}
+
+/// Cases whose patch isn't the same once `admission_inject` is written as rules, and why.
+const NOT_THE_SAME: [(&str, &str); 13] = [
+    ("deprecated-variables-override-the-configuration", VARIABLES),
+    ("logfwd-annotation-empty", ANNOTATION),
+    ("logfwd-annotation-no-list", ANNOTATION),
+    ("logfwd-annotation-not-json", ANNOTATION),
+    ("logfwd-annotation-only-null", ANNOTATION),
+    (
+        "logfwd-annotation-with-a-key-that-leaves-no-files",
+        ANNOTATION,
+    ),
+    ("logfwd-annotation-with-an-empty-list", ANNOTATION),
+    ("logfwd-annotation-without-files", ANNOTATION),
+    ("logfwd-annotation-wrong-type", ANNOTATION),
+    ("logfwd-annotation-wrong-type-of-a-tag", ANNOTATION),
+    ("logfwd-nothing-to-do-empty-object", ANNOTATION),
+    ("logfwd-nothing-to-do-loggings-null", ANNOTATION),
+    ("logfwd-nothing-to-do-path-key", ANNOTATION),
+];
+const VARIABLES: &str = "The deprecated variables take the place of settings of `admission_inject`, \
+    not of rules, and the conversion reports an error for each that is set.";
+const ANNOTATION: &str = "A rule gives a pod that asks for logfwd its sidecar even where the \
+    annotation can't be read: the sidecar may still have work from elsewhere. `admission_inject` \
+    doesn't. The conversion says so.";
+
+/// `convert-config` changes what a document looks like, not what it does.
+#[test]
+fn converted_rules_inject_the_same() {
+    let mut wrong = Vec::new();
+    for directory in directories() {
+        let case = Case::read(&directory);
+        let converted = Config::convert(&case.config, &case.environment).unwrap();
+        let same = case.patch(&converted.document) == case.patch(&case.config);
+        let name = directory.file_name().unwrap().to_str().unwrap();
+        let known = NOT_THE_SAME.iter().find(|(known, _)| *known == name);
+        if same == known.is_some() {
+            wrong.push(match known {
+                Some((_, reason)) => format!("{name} is the same, though: {reason}"),
+                None => format!("{name} differs"),
+            });
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What the case says of its namespace.

@@ -189,18 +189,8 @@ impl Report {
     }
 
     fn to_json(&self) -> Value {
-        let diagnostics = self.diagnostics.iter().map(|(diagnostic, place)| {
-            json!({
-                "severity": diagnostic.severity.as_str(),
-                "code": diagnostic.code.as_str(),
-                "path": diagnostic.path,
-                "line": place.map(|place| place.line),
-                "column": place.map(|place| place.column),
-                "message": diagnostic.message,
-                "found": diagnostic.found,
-                "suggestion": diagnostic.suggestion,
-            })
-        });
+        let diagnostics = self.diagnostics.iter();
+        let diagnostics = diagnostics.map(|(diagnostic, place)| finding(diagnostic, *place));
         json!({
             "source": self.source,
             "errors": self.count(Severity::Error),
@@ -209,6 +199,20 @@ impl Report {
             "rules": self.rules.iter().filter(is_written).map(rule).collect::<Vec<Value>>(),
         })
     }
+}
+
+/// One finding, as docs/configuration.md describes it.
+pub(super) fn finding(diagnostic: &Diagnostic, place: Option<Position>) -> Value {
+    json!({
+        "severity": diagnostic.severity.as_str(),
+        "code": diagnostic.code.as_str(),
+        "path": diagnostic.path,
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "message": diagnostic.message,
+        "found": diagnostic.found,
+        "suggestion": diagnostic.suggestion,
+    })
 }
 
 /// Whether a rule is more than the answer to an annotation that its feature isn't configured.

@@ -9,6 +9,7 @@
 )]
 
 mod config;
+mod convert_config;
 mod explain;
 mod golden;
 mod inject;
