@@ -9,6 +9,7 @@ mod document;
 mod emit;
 mod env_overrides;
 mod envs;
+mod keys;
 mod lint;
 mod log_configs;
 mod lowering;
@@ -19,7 +20,9 @@ mod reader;
 mod reference;
 mod resources;
 mod rule;
+mod schema;
 mod security_context;
+mod shared;
 mod syntax;
 mod tree;
 mod v1;
@@ -188,6 +191,11 @@ impl Config {
     /// As [`load`](Self::load).
     pub fn convert(text: &str, overrides: &EnvOverrides) -> Result<Converted, ConfigError> {
         convert::convert(text, overrides)
+    }
+
+    /// The JSON Schema (draft 7) of the document.
+    pub fn schema() -> serde_json::Value {
+        schema::schema()
     }
 
     /// What is allowed in it but probably not meant. All of it are warnings.

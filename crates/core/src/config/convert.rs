@@ -182,7 +182,7 @@ impl Conversion<'_> {
         let pull = "image_pull_policy";
         settings.push((pull.to_owned(), self.pull_policy(&mut section, &path)));
         let names = ["envs", "resources", "security_context", "sidecar_mode"];
-        for key in names.into_iter().filter(|key| form.keys.contains(key)) {
+        for key in names.into_iter().filter(|key| form.has(key)) {
             let value = self.take(&mut section, &path, key);
             settings.extend(value.map(|value| (key.to_owned(), value)));
         }
@@ -196,7 +196,7 @@ impl Conversion<'_> {
         };
         let labels = selectors("enabled_labelselectors");
         let namespaces = selectors("enabled_namespaces");
-        if form.keys.contains(&"options") && self.take(&mut section, &path, "options").is_some() {
+        if form.has("options") && self.take(&mut section, &path, "options").is_some() {
             self.left_out(&child(&path, "options"), "it was without effect");
         }
         let mut taken = Section {

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::env_overrides::{self, EnvOverrides};
+use super::keys::{Key, Kind};
 use super::lowering::{Lowering, Parsed};
 use super::reader::{Reader, Section, find_choice};
 use super::rule::{Feature, Rule};
@@ -12,16 +13,53 @@ use super::tree::{self, ConfigError, Node};
 use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2};
 use crate::diagnostic::{Code, Diagnostic};
 
-const ROOT: &[&str] = &[
-    "server_listen",
-    "log_level",
-    v1::KEY,
-    policy::KEY,
-    "admission_limits",
-    v2::KEY,
-    v2::MUTATE,
+/// The keys of the whole.
+pub(super) static ROOT: [Key; 7] = [
+    Key::new("server_listen", Kind::Listen, "`address:port` or `:port`").or("\"0.0.0.0:9543\""),
+    Key::new(
+        "log_level",
+        Kind::Choice(|| LogLevel::ALL.map(LogLevel::as_str).to_vec()),
+        "`debug`, `info`, `warn`, `error`",
+    )
+    .or("\"info\""),
+    Key::new(
+        v1::KEY,
+        Kind::Object(&v1::SECTIONS),
+        "a section for each feature",
+    ),
+    Key::new(
+        v2::KEY,
+        Kind::Object(&v2::RULES),
+        "a list of rules for each feature",
+    ),
+    Key::new(
+        v2::MUTATE,
+        Kind::Object(&v2::MUTATIONS),
+        "what the agent is told to collect",
+    ),
+    Key::new(
+        policy::KEY,
+        Kind::Object(&policy::FEATURES),
+        "who may ask for what",
+    ),
+    Key::new(
+        "admission_limits",
+        Kind::Object(&LIMITS),
+        "what a review may lead to",
+    ),
 ];
-const LIMITS: &[&str] = &["containers", "patch_operations", "patch_bytes"];
+
+static LIMITS: [Key; 3] = [
+    limit(0, "containers and init containers of a pod that is changed: 1 to 10000").or("500"),
+    limit(1, "operations of a patch: 1 to 100000; logfwd counts each of its directories once for every container before it begins").or("10000"),
+    limit(2, "bytes of a patch as JSON, before it is encoded for the answer: 1 to 1507328").or("1048576"),
+];
+
+const fn limit(at: usize, about: &'static str) -> Key {
+    let (name, most) = AdmissionLimits::KEYS[at];
+    let most = most as u64;
+    Key::new(name, Kind::Whole { least: 1, most }, about)
+}
 
 /// See [`Config::load`].
 pub(super) fn load(
@@ -52,7 +90,7 @@ fn lower(
     overrides: &EnvOverrides,
 ) -> (Config, Vec<Diagnostic>) {
     let misplaced = take_misplaced_policies(&mut entries);
-    let root = reader.section(String::new(), &entries, ROOT);
+    let root = reader.section(String::new(), &entries, &ROOT);
     let policy = policy::read(&mut reader, &root, misplaced);
     let mut lowering = Lowering { reader, overrides };
     let config = lowering.config(&root, policy);
@@ -61,9 +99,9 @@ fn lower(
 
 /// Policies that stand where nothing reads them, or under a misspelt key.
 fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
-    let mut found = policy::take_misplaced("", root, ROOT);
+    let mut found = policy::take_misplaced("", root, &ROOT);
     for inject in objects(root, v1::KEY) {
-        found.extend(policy::take_misplaced(v1::KEY, inject, &v1::NAMES));
+        found.extend(policy::take_misplaced(v1::KEY, inject, &v1::SECTIONS));
         for form in &v1::FORMS {
             let path = format!("{}.{}", v1::KEY, form.feature);
             for section in objects(inject, form.feature.as_str()) {
@@ -72,7 +110,7 @@ fn take_misplaced_policies(root: &mut Vec<(String, Node)>) -> Vec<String> {
         }
     }
     for inject in objects(root, v2::KEY) {
-        found.extend(policy::take_misplaced(v2::KEY, inject, &v2::NAMES));
+        found.extend(policy::take_misplaced(v2::KEY, inject, &v2::RULES));
         for list in &v2::LISTS {
             for (path, rule) in rules_of(inject, list.key) {
                 found.extend(policy::take_misplaced(&path, rule, list.keys));
@@ -196,7 +234,7 @@ impl Lowering<'_> {
     }
 
     fn limits(&mut self, root: &Section<'_>) -> AdmissionLimits {
-        let section = self.reader.object(root, "admission_limits", LIMITS);
+        let section = self.reader.object(root, "admission_limits", &LIMITS);
         let mut limits = AdmissionLimits::default();
         let keys = AdmissionLimits::KEYS;
         for ((key, most), limit) in keys.into_iter().zip(limits.values()) {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::keys;
 use super::rule::{Extra, Feature, Form, Language, Rule, When};
 use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
@@ -91,20 +92,23 @@ fn lists(rules: &[Rule]) -> Map<String, Value> {
         let of_list = rules
             .iter()
             .filter(|rule| rule.feature == list.feature && rule.origin.form == Form::V2);
-        let entries: Vec<Value> = of_list.map(entry).collect();
+        let entries: Vec<Value> = of_list.map(|rule| entry(list, rule)).collect();
         (!entries.is_empty()).then(|| (list.key.to_owned(), entries.into()))
     });
     lists.collect()
 }
 
 /// The entry of a list that is lowered into this rule again.
-fn entry(rule: &Rule) -> Value {
+fn entry(list: &v2::List, rule: &Rule) -> Value {
     let mut entry = Map::new();
     if !rule.origin.name().is_empty() {
         entry.insert("name".into(), rule.origin.name().into());
     }
     selector_lists(&rule.when, &mut entry);
-    entry.insert("check_annotation".into(), rule.when.annotation.into());
+    let key = "check_annotation";
+    if keys::names(list.keys).any(|known| known == key) {
+        entry.insert(key.into(), rule.when.annotation.into());
+    }
     if let Some(language) = rule.language {
         entry.insert("language".into(), language.as_str().into());
     }
@@ -157,7 +161,7 @@ fn settings(rule: &Rule, section: &mut Map<String, Value>) {
     match &rule.extra {
         Extra::None | Extra::Logging(_) => {}
         Extra::Php(loader) => {
-            section.insert(v2::PHP_LOADER.into(), loader.as_str().into());
+            section.insert(v2::tables::PHP_LOADER.into(), loader.as_str().into());
         }
         Extra::Logfwd {
             sidecar_mode,

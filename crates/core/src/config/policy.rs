@@ -4,6 +4,7 @@
 //! here allows nothing, other than elsewhere in the configuration, where it is left out: `null`,
 //! unknown keys, and a policy at the wrong place included.
 
+use super::keys::{self, Key, Kind};
 use super::reader::{Reader, Section};
 use super::rule::Feature;
 use super::syntax::child;
@@ -36,7 +37,43 @@ pub struct AllowList {
 
 /// The key of the policy in the document.
 pub(super) const KEY: &str = "admission_policy";
-const KEYS: &[&str] = &["namespaces", "versions", "drop_digest"];
+/// The keys of the policy: the features.
+pub(super) static FEATURES: [Key; Feature::ALL.len()] = {
+    let mut keys =
+        [Key::new("", Kind::Object(&KEYS), "what pods may ask for of it"); Feature::ALL.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        let feature = Feature::ALL[at];
+        keys[at].name = feature.as_str();
+        if !feature.has_versions() {
+            keys[at].kind = Kind::Object(&WITHOUT_VERSIONS);
+        }
+        at += 1;
+    }
+    keys
+};
+const NAMESPACES: Key = Key::new(
+    "namespaces",
+    Kind::Texts,
+    "patterns of the namespaces whose pods get the feature; `[]` forbids it everywhere",
+)
+.or("[\"*\"]");
+static WITHOUT_VERSIONS: [Key; 1] = [NAMESPACES];
+static KEYS: [Key; 3] = [
+    NAMESPACES,
+    Key::new(
+        "versions",
+        Kind::Texts,
+        "patterns of the image tags that an annotation may choose; `[]`: none, so only the configured image",
+    )
+    .or("[\"*\"]"),
+    Key::new(
+        "drop_digest",
+        Kind::Bool,
+        "whether such a tag may take the place of a digest in the configured image",
+    )
+    .or("false"),
+];
 
 impl Policy {
     /// The policy that allows everything, more than the default does.
@@ -114,12 +151,12 @@ impl Default for AllowList {
 pub(super) fn take_misplaced(
     path: &str,
     entries: &mut Vec<(String, Node)>,
-    known: &[&'static str],
+    known: &'static [Key],
 ) -> Vec<String> {
     let names = [KEY, "policy"];
     let is_policy = |key: &str| {
-        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(key));
-        let candidates = known.iter().copied().chain(names);
+        let is_known = keys::names(known).any(|known| known.eq_ignore_ascii_case(key));
+        let candidates = keys::names(known).chain(names);
         !is_known && did_you_mean(key, candidates).is_some_and(|meant| names.contains(&meant))
     };
     let taken = entries.extract_if(.., |(key, _)| is_policy(key));
@@ -168,7 +205,7 @@ pub(super) fn read(reader: &mut Reader, root: &Section<'_>, misplaced: Vec<Strin
 fn read_features(reader: &mut Reader, path: &str, entries: &[(String, Node)]) -> Policy {
     let mut policy = Policy::default();
     let names = Feature::NAMES;
-    let (features, unknown) = fields(reader, path, entries, &names);
+    let (features, unknown) = fields(reader, path, entries, &FEATURES);
     for (name, node) in features {
         for feature in Feature::ALL {
             if feature.as_str() == name {
@@ -208,7 +245,7 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
         return FeaturePolicy::forbidding();
     };
     let mut policy = FeaturePolicy::default();
-    let (known, unknown) = fields(reader, path, entries, KEYS);
+    let (known, unknown) = fields(reader, path, entries, &KEYS);
     for (key, node) in known {
         let path = child(path, key);
         match key {
@@ -248,7 +285,7 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
                 format!("unknown key; {name} is forbidden until this is corrected"),
             )
             .code(Code::UnknownKey)
-            .suggest_like(key, KEYS.iter().copied()),
+            .suggest_like(key, keys::names(&KEYS)),
         );
     }
     if understood {
@@ -295,12 +332,12 @@ fn fields<'n>(
     reader: &mut Reader,
     path: &str,
     entries: &'n [(String, Node)],
-    known: &[&'static str],
+    known: &'static [Key],
 ) -> (Vec<(&'static str, &'n Node)>, Vec<&'n str>) {
     let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
     let mut unknown = Vec::new();
     for (key, node) in entries {
-        let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
+        let Some(name) = keys::names(known).find(|name| name.eq_ignore_ascii_case(key)) else {
             unknown.push(key.as_str());
             continue;
         };
@@ -311,7 +348,7 @@ fn fields<'n>(
                     .suggest(format!("write `{name}`")),
             );
         }
-        match fields.iter_mut().find(|(field, _)| field == name) {
+        match fields.iter_mut().find(|(field, _)| *field == name) {
             Some((_, value)) => {
                 *value = node;
                 reader.report(

@@ -1,5 +1,6 @@
 //! Reads the parts of a document and collects what is wrong with them.
 
+use super::keys::{self, Key};
 use super::syntax::child;
 use super::tree::Node;
 use crate::diagnostic::{Code, Diagnostic, Severity};
@@ -44,18 +45,18 @@ impl Reader {
         &mut self,
         path: String,
         entries: &'n [(String, Node)],
-        known: &'static [&'static str],
+        known: &'static [Key],
     ) -> Section<'n> {
         let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
         let mut others = Vec::new();
         for (key, node) in entries {
-            let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(key)) else {
+            let Some(name) = keys::names(known).find(|name| name.eq_ignore_ascii_case(key)) else {
                 let unknown = Diagnostic::warning(child(&path, key), "unknown key, ignored")
                     .code(Code::UnknownKey);
                 self.unknown_keys += 1;
                 others.push(key.as_str());
                 self.report(if self.unknown_keys <= MOST_LOOKED_UP {
-                    unknown.suggest_like(key, known.iter().copied())
+                    unknown.suggest_like(key, keys::names(known))
                 } else {
                     unknown
                 });
@@ -71,7 +72,7 @@ impl Reader {
             if *node == Node::Null {
                 continue;
             }
-            match fields.iter_mut().find(|(field, _)| field == name) {
+            match fields.iter_mut().find(|(field, _)| *field == name) {
                 Some((_, value)) => {
                     *value = node;
                     self.report(
@@ -97,7 +98,7 @@ impl Reader {
         &mut self,
         parent: &Section<'n>,
         key: &str,
-        known: &'static [&'static str],
+        known: &'static [Key],
     ) -> Section<'n> {
         let path = parent.path(key);
         match parent.get(key) {

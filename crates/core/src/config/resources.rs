@@ -1,5 +1,6 @@
 //! Requests and limits of injected containers.
 
+use super::keys::{self, Key, Kind};
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::diagnostic::Diagnostic;
@@ -16,14 +17,34 @@ pub struct Resources {
 }
 
 /// The resources that can be configured, in the order in which they are written.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+static RESOURCES: [Key; 3] = [
+    Key::new("cpu", Kind::Quantity, "a quantity, such as `500m`"),
+    Key::new("memory", Kind::Quantity, "a quantity, such as `512Mi`"),
+    Key::new(
+        "ephemeral-storage",
+        Kind::Quantity,
+        "a quantity, such as `1Gi`",
+    ),
+];
+
+pub(super) static KEYS: [Key; 2] = [
+    Key::new(
+        "requests",
+        Kind::Object(&RESOURCES),
+        "what the scheduler sets aside",
+    ),
+    Key::new(
+        "limits",
+        Kind::Object(&RESOURCES),
+        "what the container may use at most",
+    ),
+];
 
 impl Default for Resources {
     /// Requests 100m and 64Mi, limits 500m and 512Mi.
     fn default() -> Self {
         let list = |cpu, memory| {
-            RESOURCES
-                .into_iter()
+            keys::names(&RESOURCES)
                 .zip([cpu, memory])
                 .filter_map(|(resource, amount)| Some((resource, Quantity::parse(amount).ok()?)))
                 .collect()
@@ -39,10 +60,10 @@ impl Default for Resources {
 /// amount brings the whole default back, because half of each could contradict the other.
 pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
     let errors = reader.errors();
-    let section = reader.object(feature, "resources", &["requests", "limits"]);
+    let section = reader.object(feature, "resources", &KEYS);
     let requests = list(reader, &section, "requests");
     let limits = list(reader, &section, "limits");
-    for name in RESOURCES {
+    for name in keys::names(&RESOURCES) {
         if let (Some(request), Some(limit)) = (requests.get(name), limits.get(name))
             && limit < request
         {
@@ -70,8 +91,7 @@ pub(super) fn read(reader: &mut Reader, feature: &Section<'_>) -> Resources {
 
 fn list(reader: &mut Reader, parent: &Section<'_>, key: &str) -> ResourceList {
     let section = reader.object(parent, key, &RESOURCES);
-    RESOURCES
-        .into_iter()
+    keys::names(&RESOURCES)
         .filter_map(|resource| Some((resource, quantity(reader, &section, resource)?)))
         .collect()
 }

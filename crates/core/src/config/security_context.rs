@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::keys::{self, Key, Kind};
 use super::reader::{Reader, Section, find_choice};
 use super::syntax::{Quoted, child};
 use super::tree::Node;
@@ -15,18 +16,41 @@ use crate::pod::part::{
     Capabilities, ProcMount, Profile, SeLinuxOptions, SecurityContext, SecurityFields,
 };
 
-const FIELDS: [&str; 11] = [
-    "allowPrivilegeEscalation",
-    "appArmorProfile",
-    "capabilities",
-    "privileged",
-    "procMount",
-    "readOnlyRootFilesystem",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seLinuxOptions",
-    "seccompProfile",
+pub(super) static FIELDS: [Key; 11] = [
+    Key::new("allowPrivilegeEscalation", Kind::Bool, ""),
+    Key::new("appArmorProfile", Kind::Object(&PROFILE), ""),
+    Key::new("capabilities", Kind::Object(&CAPABILITY_LISTS), ""),
+    Key::new("privileged", Kind::Bool, ""),
+    Key::new(
+        "procMount",
+        Kind::Choice(|| vec![ProcMount::Default.as_str()]),
+        "",
+    ),
+    Key::new("readOnlyRootFilesystem", Kind::Bool, ""),
+    Key::new("runAsGroup", ID, ""),
+    Key::new("runAsNonRoot", Kind::Bool, ""),
+    Key::new("runAsUser", ID, ""),
+    Key::new("seLinuxOptions", Kind::Object(&SE_LINUX), ""),
+    Key::new("seccompProfile", Kind::Object(&PROFILE), ""),
+];
+const ID: Kind = Kind::Whole {
+    least: 0,
+    most: i32::MAX as u64,
+};
+static PROFILE: [Key; 2] = [
+    Key::new("type", Kind::Choice(|| PROFILES.to_vec()), "").needed(),
+    Key::new("localhostProfile", Kind::Text, ""),
+];
+const PROFILES: [&str; 3] = ["RuntimeDefault", "Unconfined", "Localhost"];
+static CAPABILITY_LISTS: [Key; 2] = [
+    Key::new("add", Kind::Texts, ""),
+    Key::new("drop", Kind::Texts, ""),
+];
+static SE_LINUX: [Key; 4] = [
+    Key::new("user", Kind::Text, ""),
+    Key::new("role", Kind::Text, ""),
+    Key::new("type", Kind::Text, ""),
+    Key::new("level", Kind::Text, ""),
 ];
 
 const CAPABILITIES: [&str; 42] = [
@@ -149,7 +173,7 @@ impl Check<'_> {
         &mut self,
         path: &str,
         node: &'n Node,
-        known: &[&'static str],
+        known: &'static [Key],
     ) -> Vec<(&'static str, &'n Node)> {
         let Node::Object(entries) = node else {
             self.kind(path, "an object", node);
@@ -158,8 +182,8 @@ impl Check<'_> {
         let mut fields: Vec<(&'static str, &'n Node)> = Vec::new();
         for (key, value) in entries {
             let place = child(path, key);
-            match known.iter().find(|name| *name == key) {
-                Some(name) if fields.iter().any(|(field, _)| field == name) => {
+            match keys::names(known).find(|name| name == key) {
+                Some(name) if fields.iter().any(|(field, _)| *field == name) => {
                     self.reader.report(
                         Diagnostic::error(place, "the key appears more than once")
                             .code(Code::Repeated),
@@ -173,7 +197,7 @@ impl Check<'_> {
                 None => self.reader.report(
                     Diagnostic::error(place, "unknown key")
                         .code(Code::UnknownKey)
-                        .suggest_like(key, known.iter().copied()),
+                        .suggest_like(key, keys::names(known)),
                 ),
             }
         }
@@ -240,7 +264,7 @@ impl Check<'_> {
 
     fn capabilities(&mut self, path: &str, node: &Node) -> Capabilities {
         let mut lists = Capabilities::default();
-        for (key, list) in self.fields(path, node, &["add", "drop"]) {
+        for (key, list) in self.fields(path, node, &CAPABILITY_LISTS) {
             let path = child(path, key);
             let Node::Array(items) = list else {
                 self.kind(&path, "an array", list);
@@ -272,7 +296,7 @@ impl Check<'_> {
 
     /// `type`, and `localhostProfile` exactly if the type is `Localhost`.
     fn profile(&mut self, path: &str, node: &Node, kind: &str) -> Option<Profile> {
-        let fields = self.fields(path, node, &["type", "localhostProfile"]);
+        let fields = self.fields(path, node, &PROFILE);
         let find = |key: &str| {
             fields
                 .iter()
@@ -285,8 +309,7 @@ impl Check<'_> {
             return None;
         };
         let profile_type = self.text(&child(path, "type"), node_type)?;
-        let types = ["RuntimeDefault", "Unconfined", "Localhost"];
-        let known = self.one_of(&child(path, "type"), profile_type, &types, |name| name);
+        let known = self.one_of(&child(path, "type"), profile_type, &PROFILES, |name| name);
         let place = child(path, "localhostProfile");
         match (profile_type == "Localhost", find("localhostProfile")) {
             (true, None) => {
@@ -328,7 +351,7 @@ impl Check<'_> {
 
     fn se_linux(&mut self, path: &str, node: &Node) -> SeLinuxOptions {
         let mut options = SeLinuxOptions::default();
-        for (key, value) in self.fields(path, node, &["user", "role", "type", "level"]) {
+        for (key, value) in self.fields(path, node, &SE_LINUX) {
             let text = self.text(&child(path, key), value).map(str::to_owned);
             match key {
                 "user" => options.user = text,

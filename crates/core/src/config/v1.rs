@@ -6,46 +6,130 @@
 use std::sync::Arc;
 
 use super::env_overrides;
+use super::keys::{self, Key, Kind, join};
 use super::lowering::{Lowering, Problem, parse_image, pattern_of_namespaces, selector_of_labels};
 use super::reader::Section;
 use super::rule::{Extra, Feature, Language, Origin, Rule, When};
 use super::tree::Node;
-use super::{PullPolicy, SidecarMode, envs};
+use super::{PullPolicy, SidecarMode, envs, shared};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::image::Image;
 
 /// The key of the section in the document.
 pub(super) const KEY: &str = "admission_inject";
 
-/// What stands in the section of every feature.
-const FEATURE: &[&str] = &[
-    "images",
-    "envs",
-    "resources",
-    "image_pull_policy",
-    "security_context",
-    "enabled_labelselectors",
-    "enabled_namespaces",
+/// The sections of the features, in the order in which these run.
+pub(super) static SECTIONS: [Key; FORMS.len()] = {
+    let mut keys = [Key::new("", Kind::Bool, ""); FORMS.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        let name = FORMS[at].feature.as_str();
+        keys[at] = Key::new(
+            name,
+            Kind::Object(FORMS[at].keys),
+            "the section of the feature",
+        );
+        at += 1;
+    }
+    keys
+};
+
+/// What stands in the section of every feature, but for its images.
+const COMMON: [Key; 4] = [
+    shared::ENVS,
+    shared::RESOURCES,
+    shared::pull_policy("\"IfNotPresent\""),
+    shared::SECURITY_CONTEXT,
 ];
-const LOGFWD: &[&str] = &[
-    "images",
-    "envs",
-    "resources",
-    "image_pull_policy",
-    "security_context",
-    "sidecar_mode",
-    "enabled_labelselectors",
-    "enabled_namespaces",
-    "options",
+const SELECTORS: [Key; 2] = [
+    Key::new(
+        LABELS,
+        Kind::Objects(&LABEL_ENTRY),
+        "`[{\"labelselector\": SELECTOR, \"language\": …}]`; values of `=` and `!=` may be globs",
+    ),
+    Key::new(
+        NAMESPACES,
+        Kind::Objects(&NAMESPACE_ENTRY),
+        "`[{\"namespace\": REGEX, \"language\": …}]`; unanchored, `*` alone matches all",
+    ),
 ];
+const LABELS: &str = "enabled_labelselectors";
+const NAMESPACES: &str = "enabled_namespaces";
+
+static LABEL_ENTRY: [Key; 2] = [
+    Key::new("labelselector", Kind::Text, "a label selector").needed(),
+    LANGUAGE,
+];
+static NAMESPACE_ENTRY: [Key; 2] = [
+    Key::new(
+        "namespace",
+        Kind::Text,
+        "a regular expression for the namespace's name",
+    )
+    .needed(),
+    LANGUAGE,
+];
+/// Of each feature; which of them it has, its own words say.
+const LANGUAGE: Key = Key::new(
+    "language",
+    Kind::Choice(|| {
+        let mut words = Vec::new();
+        for (word, _) in FORMS.iter().flat_map(|form| form.words) {
+            if !words.contains(word) {
+                words.push(*word);
+            }
+        }
+        words
+    }),
+    "the language whose image is used",
+)
+.needed();
+
+const fn images(keys: &'static [Key]) -> [Key; 1] {
+    [Key::new(
+        "images",
+        Kind::Object(keys),
+        "one image a language; a feature without image is skipped with a reason",
+    )]
+}
+
+/// The sections of features that have languages.
+const fn with_languages(image_keys: &'static [Key]) -> [Key; 7] {
+    join(&images(image_keys), &join::<6>(&COMMON, &SELECTORS))
+}
+
+static DDTRACE: [Key; 7] = with_languages(&DDTRACE_IMAGE_KEYS);
+static PROFILER: [Key; 7] = with_languages(&PROFILER_IMAGE_KEYS);
+static LOGFWD: [Key; 9] = join(
+    &images(&LOGFWD_IMAGE_KEYS),
+    &join::<8>(
+        &COMMON,
+        &[
+            shared::SIDECAR_MODE,
+            Key::new(LABELS, Kind::Objects(&LABEL_ENTRY), WITHOUT_EFFECT),
+            Key::new(NAMESPACES, Kind::Objects(&NAMESPACE_ENTRY), WITHOUT_EFFECT),
+            Key::new(
+                "options",
+                Kind::Object(&OPTIONS),
+                "without effect: a volume that is there is always reused",
+            ),
+        ],
+    ),
+);
+const WITHOUT_EFFECT: &str = "without effect: logfwd always needs its annotation";
+static OPTIONS: [Key; 1] = [Key::new("reuse_exist_volume", Kind::Text, "without effect")];
+
+static DDTRACE_IMAGE_KEYS: [Key; 3] = ImageKey::keys(&DDTRACE_IMAGES);
+static LOGFWD_IMAGE_KEYS: [Key; 1] = ImageKey::keys(&LOGFWD_IMAGES);
+static PROFILER_IMAGE_KEYS: [Key; 3] = ImageKey::keys(&PROFILER_IMAGES);
 
 /// The section of one feature.
 pub(super) struct Form {
     pub(super) feature: Feature,
-    pub(super) keys: &'static [&'static str],
+    pub(super) keys: &'static [Key],
     /// The images, in the order in which they are written.
     pub(super) images: &'static [ImageKey],
-    image_keys: &'static [&'static str],
+    image_keys: &'static [Key],
     /// For which language an annotation is asked first; a feature without languages is asked once.
     pub(super) precedence: &'static [Option<Language>],
     /// The words for a language in `enabled_…`; a feature without any has no selectors.
@@ -96,9 +180,9 @@ const PROFILER_IMAGES: [ImageKey; 3] = [
 pub(super) static FORMS: [Form; 3] = [
     Form {
         feature: Feature::Ddtrace,
-        keys: FEATURE,
+        keys: &DDTRACE,
         images: &DDTRACE_IMAGES,
-        image_keys: &ImageKey::names(&DDTRACE_IMAGES),
+        image_keys: &DDTRACE_IMAGE_KEYS,
         precedence: &[
             Some(Language::Java),
             Some(Language::Nodejs),
@@ -119,9 +203,9 @@ pub(super) static FORMS: [Form; 3] = [
     },
     Form {
         feature: Feature::Logfwd,
-        keys: LOGFWD,
+        keys: &LOGFWD,
         images: &LOGFWD_IMAGES,
-        image_keys: &ImageKey::names(&LOGFWD_IMAGES),
+        image_keys: &LOGFWD_IMAGE_KEYS,
         precedence: &[None],
         words: &[],
         replacements: &[],
@@ -129,9 +213,9 @@ pub(super) static FORMS: [Form; 3] = [
     },
     Form {
         feature: Feature::Profiler,
-        keys: FEATURE,
+        keys: &PROFILER,
         images: &PROFILER_IMAGES,
-        image_keys: &ImageKey::names(&PROFILER_IMAGES),
+        image_keys: &PROFILER_IMAGE_KEYS,
         precedence: &[
             Some(Language::Java),
             Some(Language::Python),
@@ -147,6 +231,13 @@ pub(super) static FORMS: [Form; 3] = [
     },
 ];
 
+impl Form {
+    /// Whether its section can have a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        keys::names(self.keys).any(|known| known == key)
+    }
+}
+
 impl ImageKey {
     const fn of(key: &'static str, language: Language) -> Self {
         Self {
@@ -156,32 +247,21 @@ impl ImageKey {
         }
     }
 
-    const fn names<const N: usize>(images: &[Self; N]) -> [&'static str; N] {
-        let mut names = [""; N];
+    const fn keys<const N: usize>(images: &[Self; N]) -> [Key; N] {
+        let mut keys = [Key::new("", Kind::Image, "an image"); N];
         let mut at = 0;
         while at < N {
-            names[at] = images[at].key;
+            keys[at].name = images[at].key;
             at += 1;
         }
-        names
+        keys
     }
 }
-
-/// The names of the features that have a section.
-pub(super) const NAMES: [&str; FORMS.len()] = {
-    let mut names = [""; FORMS.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = FORMS[at].feature.as_str();
-        at += 1;
-    }
-    names
-};
 
 impl Lowering<'_> {
     /// The rules of the section.
     pub(super) fn v1(&mut self, root: &Section<'_>) -> Vec<Rule> {
-        let inject = self.reader.object(root, KEY, &NAMES);
+        let inject = self.reader.object(root, KEY, &SECTIONS);
         let mut rules = Vec::new();
         for form in &FORMS {
             self.feature(&inject, form, &mut rules);
@@ -229,8 +309,8 @@ impl Lowering<'_> {
         }
         let labels = self.selectors(
             &section,
-            "enabled_labelselectors",
-            &["labelselector", "language"],
+            LABELS,
+            &LABEL_ENTRY,
             selector_of_labels,
             form.words,
         );
@@ -239,8 +319,8 @@ impl Lowering<'_> {
         }
         let namespaces = self.selectors(
             &section,
-            "enabled_namespaces",
-            &["namespace", "language"],
+            NAMESPACES,
+            &NAMESPACE_ENTRY,
             pattern_of_namespaces,
             form.words,
         );
@@ -256,7 +336,7 @@ impl Lowering<'_> {
             &SidecarMode::ALL,
             SidecarMode::as_str,
         );
-        for key in ["enabled_labelselectors", "enabled_namespaces"] {
+        for key in [LABELS, NAMESPACES] {
             if section.get(key).is_some() {
                 self.reader.report(
                     Diagnostic::warning(
@@ -267,9 +347,7 @@ impl Lowering<'_> {
                 );
             }
         }
-        let options = self
-            .reader
-            .object(section, "options", &["reuse_exist_volume"]);
+        let options = self.reader.object(section, "options", &OPTIONS);
         if options.get("reuse_exist_volume").is_some() {
             self.reader.report(
                 Diagnostic::warning(
@@ -291,7 +369,7 @@ impl Lowering<'_> {
         &mut self,
         section: &Section<'_>,
         key: &str,
-        fields: &'static [&'static str; 2],
+        keys: &'static [Key; 2],
         parse: fn(&str) -> Result<P, Problem>,
         words: &[(&'static str, Language)],
     ) -> Vec<(Origin, P, Language)> {
@@ -304,8 +382,8 @@ impl Lowering<'_> {
                 continue;
             };
             let origin = Origin::new(&path);
-            let entry = self.reader.section(path, entries, fields);
-            let pattern = self.pattern(&entry, fields[0], parse);
+            let entry = self.reader.section(path, entries, keys);
+            let pattern = self.pattern(&entry, keys[0].name, parse);
             let language = self.language(&entry, words, "entry ignored");
             found.extend(
                 pattern

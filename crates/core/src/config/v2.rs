@@ -4,8 +4,11 @@
 //! A mistake in a condition never makes a rule fit more pods than its author meant: an entry that
 //! can't be used is left out of its list, and a rule whose condition can't be read is disabled.
 
+pub(super) mod tables;
+
 use std::sync::Arc;
 
+use super::keys::{self, Key, Kind};
 use super::log_configs::{self, ReadBy};
 use super::lowering::{Lowering, Problem, parse_image, pattern_of_namespaces, selector_of_labels};
 use super::reader::Section;
@@ -17,9 +20,6 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 /// The key of the section in the document.
 pub(super) const KEY: &str = "admission_inject_v2";
 
-/// The key by which a rule for PHP chooses the loader.
-pub(super) const PHP_LOADER: &str = "php_loader_flavor";
-
 /// When a node pulls the image of a rule that doesn't say. Sections of `admission_inject` have
 /// another default.
 const PULL_POLICY: PullPolicy = PullPolicy::Always;
@@ -28,7 +28,7 @@ const PULL_POLICY: PullPolicy = PullPolicy::Always;
 pub(super) struct List {
     pub(super) key: &'static str,
     pub(super) feature: Feature,
-    pub(super) keys: &'static [&'static str],
+    pub(super) keys: &'static [Key],
     /// The words for a language; none where the feature has no languages.
     words: &'static [(&'static str, Language)],
     /// Whether a rule that asks for the annotation can leave out its language, and then is for
@@ -43,39 +43,23 @@ pub(super) static LISTS: [List; 5] = [
     List {
         key: "ddtraces",
         feature: Feature::Ddtrace,
-        keys: &keys::<3, { COMMON.len() + 3 }>(&["check_annotation", "language", PHP_LOADER]),
-        words: &[
-            ("java", Language::Java),
-            ("python", Language::Python),
-            ("php", Language::Php),
-            ("nodejs", Language::Nodejs),
-            // An older name.
-            ("js", Language::Nodejs),
-        ],
+        keys: &tables::DDTRACES,
+        words: &tables::DDTRACE_WORDS,
         is_for_any_language: false,
         extra: |lowering, entry| lowering.php_loader(entry),
     },
     List {
         key: "otels",
         feature: Feature::Otel,
-        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
-        words: &[
-            ("java", Language::Java),
-            ("python", Language::Python),
-            ("nodejs", Language::Nodejs),
-        ],
+        keys: &tables::OTELS,
+        words: &tables::OTEL_WORDS,
         is_for_any_language: false,
         extra: |_, _| Extra::None,
     },
     List {
         key: "logfwds",
         feature: Feature::Logfwd,
-        keys: &keys::<4, { COMMON.len() + 4 }>(&[
-            "check_annotation",
-            "log_configs",
-            "log_volume_paths",
-            "sidecar_mode",
-        ]),
+        keys: &tables::LOGFWDS,
         words: &[],
         is_for_any_language: false,
         extra: |lowering, entry| lowering.log_sources(entry),
@@ -83,7 +67,7 @@ pub(super) static LISTS: [List; 5] = [
     List {
         key: "flameshots",
         feature: Feature::Flameshot,
-        keys: &keys::<2, { COMMON.len() + 2 }>(&["processes", "enable_prometheus_annotations"]),
+        keys: &tables::FLAMESHOTS,
         words: &[],
         is_for_any_language: false,
         extra: |lowering, entry| lowering.flameshot(entry),
@@ -91,12 +75,8 @@ pub(super) static LISTS: [List; 5] = [
     List {
         key: "profilers",
         feature: Feature::Profiler,
-        keys: &keys::<2, { COMMON.len() + 2 }>(&["check_annotation", "language"]),
-        words: &[
-            ("java", Language::Java),
-            ("python", Language::Python),
-            ("golang", Language::Golang),
-        ],
+        keys: &tables::PROFILERS,
+        words: &tables::PROFILER_WORDS,
         is_for_any_language: true,
         extra: |_, _| Extra::None,
     },
@@ -110,34 +90,28 @@ pub(super) const LOGGINGS: &str = "loggings";
 static LOGGING_LIST: List = List {
     key: LOGGINGS,
     feature: Feature::Logging,
-    keys: &["namespace_selectors", "label_selectors", "config"],
+    keys: &tables::LOGGING,
     words: &[],
     is_for_any_language: false,
     extra: |_, _| Extra::None,
 };
 
 /// What the section can have.
-pub(super) const NAMES: [&str; LISTS.len()] = {
-    let mut names = [""; LISTS.len()];
+pub(super) static RULES: [Key; LISTS.len()] = {
+    let mut keys = [Key::new("", Kind::Bool, ""); LISTS.len()];
     let mut at = 0;
-    while at < LISTS.len() {
-        names[at] = LISTS[at].key;
+    while at < keys.len() {
+        let rules = Kind::Rules(LISTS[at].keys);
+        keys[at] = Key::new(LISTS[at].key, rules, "the rules of the feature");
         at += 1;
     }
-    names
+    keys
 };
-
-/// What every rule can have.
-const COMMON: [&str; 8] = [
-    "name",
-    "namespace_selectors",
-    "label_selectors",
-    "image",
-    "image_pull_policy",
-    "envs",
-    "resources",
-    "security_context",
-];
+pub(super) static MUTATIONS: [Key; 1] = [Key::new(
+    LOGGINGS,
+    Kind::Objects(&tables::LOGGING),
+    "the first rule that fits a pod counts",
+)];
 
 /// Keys that say which pods a rule is for. An unknown key that may have been meant as one disables
 /// the rule.
@@ -152,24 +126,6 @@ const CONDITION_WORDS: [&str; 4] = ["namespace", "label", "annotation", "selecto
 /// Keys that only other lists have, where they were always ignored.
 const OTHER_KEYS: [&str; 2] = ["language", "check_annotation"];
 
-/// `COMMON` and what only one feature has.
-const fn keys<const OWN: usize, const ALL: usize>(
-    own: &[&'static str; OWN],
-) -> [&'static str; ALL] {
-    let mut keys = [""; ALL];
-    let mut at = 0;
-    while at < COMMON.len() {
-        keys[at] = COMMON[at];
-        at += 1;
-    }
-    let mut more = 0;
-    while more < OWN {
-        keys[at + more] = own[more];
-        more += 1;
-    }
-    keys
-}
-
 impl List {
     /// Whether an unknown key may have been meant to say which pods a rule is for. What belongs to
     /// another list isn't.
@@ -182,7 +138,7 @@ impl List {
         }
         let lower = key.to_ascii_lowercase();
         CONDITION_WORDS.iter().any(|word| lower.contains(word))
-            || did_you_mean(key, self.keys.iter().copied())
+            || did_you_mean(key, keys::names(self.keys))
                 .is_some_and(|meant| CONDITIONS.contains(&meant))
     }
 }
@@ -193,7 +149,7 @@ struct Disabled;
 impl Lowering<'_> {
     /// The rules of the section.
     pub(super) fn v2(&mut self, root: &Section<'_>) -> Vec<Rule> {
-        let section = self.reader.object(root, KEY, &NAMES);
+        let section = self.reader.object(root, KEY, &RULES);
         let mut rules = Vec::new();
         for list in &LISTS {
             let path = section.path(list.key);
@@ -391,7 +347,7 @@ impl Lowering<'_> {
 
     /// The rules of [`MUTATE`].
     pub(super) fn loggings(&mut self, root: &Section<'_>) -> Vec<Rule> {
-        let section = self.reader.object(root, MUTATE, &[LOGGINGS]);
+        let section = self.reader.object(root, MUTATE, &MUTATIONS);
         let path = section.path(LOGGINGS);
         let mut rules = Vec::new();
         for (index, item) in self.reader.array(&section, LOGGINGS).iter().enumerate() {
@@ -448,18 +404,21 @@ impl Lowering<'_> {
     }
 
     fn php_loader(&mut self, entry: &Section<'_>) -> Extra {
-        let loader = self
-            .reader
-            .choice(entry, PHP_LOADER, &PhpLoader::ALL, PhpLoader::as_str);
+        let loader = self.reader.choice(
+            entry,
+            tables::PHP_LOADER,
+            &PhpLoader::ALL,
+            PhpLoader::as_str,
+        );
         match entry.get("language") {
             Some(Node::String(language)) if language == Language::Php.as_str() => {
                 Extra::Php(loader)
             }
             _ => {
-                if entry.get(PHP_LOADER).is_some() {
+                if entry.get(tables::PHP_LOADER).is_some() {
                     self.reader.report(
                         Diagnostic::warning(
-                            entry.path(PHP_LOADER),
+                            entry.path(tables::PHP_LOADER),
                             "without effect: the rule isn't for php",
                         )
                         .code(Code::WithoutEffect),

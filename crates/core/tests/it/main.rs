@@ -23,5 +23,6 @@ mod new_namespace;
 mod pods;
 mod review;
 mod rules;
+mod schema;
 #[path = "../shapes/mod.rs"]
 mod shapes;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use datakit_operator_core::config::Config;
+
 use super::source::Source;
 use super::{EXIT_OK, Streams};
 
@@ -11,8 +13,12 @@ use super::{EXIT_OK, Streams};
 pub struct Args {
     /// The configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the embedded
     /// default.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "schema")]
     config: Option<PathBuf>,
+
+    /// Print the JSON Schema of configurations instead.
+    #[arg(long)]
+    schema: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -23,6 +29,7 @@ goes to standard error.
 Examples:
   datakit-operator config > operator.json            a file to start from
   datakit-operator config --config operator.json | diff operator.json -
+  datakit-operator config --schema > config.schema.json
 
 Exit codes:
   0  printed
@@ -34,6 +41,10 @@ Exit codes:
 ///
 /// For a configuration that can't be read or is no JSON, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    if args.schema {
+        writeln!(streams.stdout, "{:#}", Config::schema())?;
+        return Ok(EXIT_OK);
+    }
     let source = Source::choose(args.config.as_deref())?;
     let loaded = source.load()?;
     writeln!(streams.stderr, "configuration from {source}")?;

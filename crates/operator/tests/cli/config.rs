@@ -232,3 +232,10 @@ fn the_page_has_every_code() {
         assert!(page.contains(&row), "{}", code.as_str());
     }
 }
+
+#[test]
+fn the_schema_is_the_shipped_one() {
+    let ran = run(&["config", "--schema"], "");
+    let shipped = include_str!("../../../../docs/config.schema.json");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, shipped));
+}
