@@ -50,9 +50,9 @@ pub(super) static ROOT: [Key; 7] = [
 ];
 
 static LIMITS: [Key; 3] = [
-    limit(0, "containers and init containers of a pod that is changed: 1 to 10000").or("500"),
-    limit(1, "operations of a patch: 1 to 100000; logfwd counts each of its directories once for every container before it begins").or("10000"),
-    limit(2, "bytes of a patch as JSON, before it is encoded for the answer: 1 to 1507328").or("1048576"),
+    limit(0, "containers and init containers of a pod that is changed").or("500"),
+    limit(1, "operations of a patch; logfwd counts each of its directories once for every container before it begins").or("10000"),
+    limit(2, "bytes of a patch as JSON, before it is encoded for the answer").or("1048576"),
 ];
 
 const fn limit(at: usize, about: &'static str) -> Key {

@@ -3,6 +3,8 @@
 //!
 //! The judge knows as much of JSON Schema as the schema uses, and refuses a schema that uses more.
 
+mod tables;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -183,6 +185,35 @@ fn compare(schema: &Value, written: &Value, path: &str, compared: &mut Vec<Strin
             &inside(&index.to_string()),
             compared,
         );
+    }
+}
+
+/// The tables of keys in docs/configuration.md are made from the schema.
+#[test]
+fn the_tables_of_the_page_are_made_from_the_keys() {
+    let page = root().join("docs/configuration.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let schema = Config::schema();
+    let of = |pointer: &str| tables::rows(schema.pointer(pointer).unwrap(), false);
+    let of_each = |pointer: &str| tables::rows(schema.pointer(pointer).unwrap(), true);
+    let mut made = text.clone();
+    for (name, rows) in [
+        ("document", of("")),
+        ("sections", of_each("/properties/admission_inject")),
+        ("rules", of_each("/properties/admission_inject_v2")),
+        (
+            "loggings",
+            of("/properties/admission_mutate/properties/loggings/items"),
+        ),
+        ("policy", of_each("/properties/admission_policy")),
+        ("limits", of("/properties/admission_limits")),
+    ] {
+        made = tables::put(&made, name, &rows);
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&page, &made).unwrap();
+    } else {
+        assert_eq!(text, made, "UPDATE_EXPECT=1 writes it again");
     }
 }
 
