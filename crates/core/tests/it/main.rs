@@ -26,3 +26,4 @@ mod rules;
 mod schema;
 #[path = "../shapes/mod.rs"]
 mod shapes;
+mod versions;
