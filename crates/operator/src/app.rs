@@ -21,6 +21,7 @@ pub use self::reloading::{ConfigFile, Configuration, ReadConfig, log_diagnostics
 use self::signals::Signals;
 pub use self::signals::Stop;
 use self::tasks::Tasks;
+use crate::clock;
 use crate::cluster::leaders::LeaseStore;
 use crate::cluster::tokens::TokenReviews;
 use crate::cluster::{self, ConnectError, lease};
@@ -172,6 +173,7 @@ impl Operator {
         // First of all: a signal that comes while starting must not be lost.
         let signals = Signals::subscribe().map_err(StartError::Signals)?;
         let metrics = Arc::new(Metrics::new(settings.build.version, settings.build.commit));
+        metrics.reloads.begin(clock::since_1970());
         let mut tasks = Tasks::default();
         let certificate = settings.tls.files().map(reloading::certificate_seen);
         let material = settings.tls.load()?;

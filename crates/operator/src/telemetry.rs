@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod line;
 pub mod logging;
 pub mod metrics;
+mod process;
 pub mod review_line;
 pub mod sink;
 pub mod subscriber;

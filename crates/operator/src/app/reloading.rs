@@ -10,6 +10,7 @@ use datakit_operator_core::diagnostic::{Diagnostic, Severity};
 use datakit_operator_core::inject::Engine;
 
 use super::Shared;
+use crate::clock;
 use crate::reload;
 use crate::telemetry::cluster::Certificate;
 use crate::tls;
@@ -119,7 +120,7 @@ pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool 
         Ok((config, diagnostics)) => {
             log_diagnostics(&diagnostics);
             reviewing.replace_engine(Engine::new(&config));
-            metrics.reloads.taken.inc();
+            metrics.reloads.taken(clock::since_1970());
             tracing::info!(
                 "took over the changed configuration; `log_level` and `server_listen` wait for the next start"
             );
@@ -128,7 +129,7 @@ pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool 
         }
         Err(error) => {
             if said != error {
-                metrics.reloads.refused.inc();
+                metrics.reloads.refused();
                 tracing::error!(
                     cause = error,
                     "the configuration has changed but can't be used; going on with the one before"

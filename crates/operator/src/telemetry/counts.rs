@@ -124,6 +124,35 @@ impl EncodeMetric for InjectionCounts {
     }
 }
 
+/// `skips_total{feature,reason}`: what [`InjectionCounts`] has under `skipped`, every pair from the
+/// start. Prometheus sees a counter rise only if it has seen it before, so a series that begins
+/// with its first skip would hide that one from an alert.
+#[derive(Clone, Debug)]
+pub struct SkipCounts(pub InjectionCounts);
+
+impl EncodeMetric for SkipCounts {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for feature in Feature::ALL {
+            for (reason, code) in Reason::CODES.into_iter().enumerate() {
+                let count: u64 = (0..LANGUAGES.len())
+                    .map(|language| feature as usize * LANGUAGES.len() + language)
+                    .map(|row| row * ENDS + Outcome::ALL.len() + reason)
+                    .map(|cell| self.0.0[cell].load(Ordering::Relaxed))
+                    .sum();
+                let labels: Labels<2> = [("feature", feature.as_str()), ("reason", code)];
+                encoder
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
 /// `notes_total{feature,note}`; the feature is empty for notes about the annotations themselves.
 /// Combinations that never happened are not shown.
 #[derive(Clone)]
@@ -190,6 +219,47 @@ impl EncodeMetric for NoteCounts {
 mod tests {
     use super::*;
 
+    fn lines(name: &str, metric: impl EncodeMetric + Send + Sync + fmt::Debug + 'static) -> String {
+        let mut registry = Registry::default();
+        registry.register(name, "Help", metric);
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        page.lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(|line| [line, "\n"])
+            .collect()
+    }
+
+    #[test]
+    fn skips_are_there_before_the_first_and_count_all_languages() {
+        let injections = InjectionCounts::default();
+        let page = || lines("skips", SkipCounts(injections.clone()));
+        let before = page();
+        assert_eq!(
+            before.lines().count(),
+            Feature::ALL.len() * Reason::CODES.len()
+        );
+        assert!(before.lines().all(|line| line.ends_with(" 0")), "{before}");
+        for language in ["java", "python"] {
+            injections.count(&Decision {
+                feature: Feature::Ddtrace,
+                language: Some(language),
+                asked_by: None,
+                rule: None,
+                outcome: Outcome::Skipped,
+                reason: Some(Reason::MirrorPod),
+                notes: Vec::new(),
+            });
+        }
+        let changed: Vec<_> = page()
+            .lines()
+            .filter(|line| !line.ends_with(" 0"))
+            .map(str::to_owned)
+            .collect();
+        let want = r#"skips_total{feature="ddtrace",reason="mirror_pod"} 2"#;
+        assert_eq!(changed, [want]);
+    }
+
     #[test]
     fn notes_are_counted_by_feature_and_code() {
         let not_shared = || Note::NotShared {
@@ -221,11 +291,8 @@ mod tests {
         let counts = NoteCounts::default();
         counts.count(&record);
         counts.count(&record);
-        let mut registry = Registry::default();
-        registry.register("notes", "Notes", counts);
-        let mut page = String::new();
-        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
-        let shown: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let page = lines("notes", counts);
+        let shown: Vec<&str> = page.lines().collect();
         let want = [
             r#"notes_total{feature="logfwd",note="not_shared"} 40"#,
             r#"notes_total{feature="",note="unknown_annotation"} 2"#,

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -16,10 +17,11 @@ use prometheus_client::registry::Registry;
 
 use super::Labels;
 use super::cluster::ClusterMetrics;
-use super::counts::{InjectionCounts, NoteCounts, ReviewCounts};
+use super::counts::{InjectionCounts, NoteCounts, ReviewCounts, SkipCounts};
 use super::election::ElectionMetrics;
 use super::histogram::DurationHistogram;
 use super::logging::LoggingMetrics;
+use super::process::Process;
 
 /// Panics anywhere in the process. Global because the panic hook is.
 pub static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
@@ -128,13 +130,13 @@ impl ListenerMetrics {
     }
 }
 
-/// Changed files that were read anew.
+/// Changed configurations that were read anew.
 #[derive(Clone, Debug)]
 pub struct ReloadCounts {
-    /// Taken into use.
-    pub taken: Counter,
-    /// Unusable: what was in use before stayed.
-    pub refused: Counter,
+    taken: Counter,
+    refused: Counter,
+    in_use: Gauge,
+    taken_at: Gauge<u64, AtomicU64>,
 }
 
 impl ReloadCounts {
@@ -145,11 +147,43 @@ impl ReloadCounts {
             "Changed configuration files that were read anew",
             family.clone(),
         );
+        let in_use = Gauge::default();
+        registry.register(
+            "config_in_use",
+            "Whether the configuration file is what is in use: 0 while the last change of it is refused",
+            in_use.clone(),
+        );
+        let taken_at = Gauge::default();
+        registry.register(
+            "config_taken_timestamp_seconds",
+            "When the configuration in use was read, in seconds since 1970",
+            taken_at.clone(),
+        );
         let count = |outcome| family.get_or_create_owned(&[("outcome", outcome)]);
         Self {
             taken: count("taken"),
             refused: count("refused"),
+            in_use,
+            taken_at,
         }
+    }
+
+    /// The configuration was read for the first time, this long after 1970 began.
+    pub fn begin(&self, now: Duration) {
+        self.in_use.set(1);
+        self.taken_at.set(now.as_secs());
+    }
+
+    /// A changed configuration is in use.
+    pub fn taken(&self, now: Duration) {
+        self.taken.inc();
+        self.begin(now);
+    }
+
+    /// A changed configuration is unusable: what was in use before stays.
+    pub fn refused(&self) {
+        self.refused.inc();
+        self.in_use.set(0);
     }
 }
 
@@ -157,6 +191,8 @@ impl ReloadCounts {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Those whose names begin as they do for every program, without our prefix.
+    process: Registry,
     /// How long the pure part of a review takes: from the request's bytes to the answer's.
     pub review_duration: DurationHistogram,
     /// Reviews by what became of them.
@@ -214,6 +250,11 @@ impl Metrics {
             "Features that were asked for, by what became of them",
             injections.clone(),
         );
+        registry.register(
+            "skips",
+            "Features that were asked for and skipped, every reason from the start",
+            SkipCounts(injections.clone()),
+        );
         let notes = NoteCounts::default();
         registry.register(
             "notes",
@@ -249,6 +290,7 @@ impl Metrics {
         registry.register("build", "The running build", Info::new(build));
         Self {
             registry,
+            process: Process::registry(),
             review_duration,
             reviews,
             injections,
@@ -271,7 +313,9 @@ impl Metrics {
     pub fn openmetrics(&self) -> String {
         let mut page = String::new();
         // Writing to a `String` can't fail, and none of the metrics here does.
-        let _ = text::encode(&mut page, &self.registry);
+        let _ = text::encode_registry(&mut page, &self.registry);
+        let _ = text::encode_registry(&mut page, &self.process);
+        let _ = text::encode_eof(&mut page);
         page
     }
 
