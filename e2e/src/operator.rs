@@ -1,12 +1,14 @@
 //! The program under test.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::certs::{Authority, Pair};
+use crate::connection;
 use crate::helm::repository;
 use crate::plane::{Plane, target_directory};
 use crate::process::Process;
@@ -105,6 +107,19 @@ impl Operator {
         self.ca
             .as_deref()
             .context("the operator was given a certificate")
+    }
+
+    /// Its metrics page.
+    pub async fn metrics(&self) -> Result<String> {
+        let output = self.process.output();
+        let ready = lines(&output).find(|line| line["msg"] == "ready");
+        let address: SocketAddr = ready
+            .and_then(|line| line["probes"].as_str()?.split('/').nth(2)?.parse().ok())
+            .context("the operator has not logged where its probes are")?;
+        let answer = tokio::task::spawn_blocking(move || connection::get(address, "/metrics"));
+        let (status, page) = answer.await??;
+        ensure!(status == 200, "{status}: {page}");
+        Ok(page)
     }
 
     /// Its log lines about pods: one for each review.

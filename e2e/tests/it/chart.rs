@@ -1,11 +1,15 @@
 //! The chart, and the single file that is made of it, with real Helm on a real API server.
 
+mod additions;
 mod cases;
+mod definitions;
 mod image;
 mod install;
+mod monitoring;
 mod promises;
 mod single_file;
 mod values;
+mod values_table;
 
 use anyhow::Result;
 use datakit_operator_e2e::helm::{chart, helm_with};
@@ -28,10 +32,14 @@ impl Objects {
         }))
     }
 
-    /// The only object of this kind.
+    /// The only object of this kind, but for those that are there for metrics only.
     #[track_caller]
     fn one(&self, kind: &str) -> &Value {
-        let found: Vec<_> = self.of(kind).collect();
+        let component = |object: &Value| {
+            let labels = &object["metadata"]["labels"];
+            labels["app.kubernetes.io/component"] == "metrics"
+        };
+        let found: Vec<_> = self.of(kind).filter(|object| !component(object)).collect();
         let &[only] = found.as_slice() else {
             panic!("{} objects are of kind {kind}: {found:?}", found.len());
         };

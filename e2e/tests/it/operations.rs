@@ -1,7 +1,7 @@
 //! What docs/operations.md says is so: its commands are run as they stand there, and what it names
 //! exists.
 
-mod document;
+pub(crate) mod document;
 mod follow;
 
 use std::collections::BTreeSet;
@@ -143,7 +143,10 @@ async fn lists_the_metrics_there_are() -> Result<()> {
         .map(str::to_owned)
         .collect();
     assert!(there.len() > 10, "{page}");
-    assert_eq!(names(&document()?, "datakit_operator_"), there);
+    let document_names = |prefix| Ok::<_, anyhow::Error>(names(&document()?, prefix));
+    let mut named = document_names("datakit_operator_")?;
+    named.extend(document_names("process_")?);
+    assert_eq!(named, there);
     for name in [
         "README.md",
         "README.zh-CN.md",

@@ -1,3 +1,21 @@
+{{/*
+Refuses values that can't work, before anything is made of them. Every template begins with it: which one Helm renders first is
+its own affair, and none should stumble over what is said better here.
+*/}}
+{{- define "datakit-operator.check" -}}
+{{- $missing := list -}}
+{{- range $section := list "admissionregistration" "autoscaling" "certificates" "clients" "configmap" "election" "image" "loggingConfigs" "metrics" "networkPolicy" "podDisruptionBudget" "probes" "rbac" "reservedContainers" "service" "serviceAccount" "tests" "webhook" -}}
+{{- if not (kindIs "map" (get $.Values $section)) }}{{ $missing = append $missing $section }}{{ end -}}
+{{- end -}}
+{{- if $missing }}
+{{- fail (printf "nothing was changed: these values are missing: %s. Helm's --reuse-values keeps the values of the chart before and leaves out what is new in this one; use --reset-then-reuse-values instead, or give your own values with --values" (join ", " $missing)) }}
+{{- end -}}
+{{- $tag := .Values.image.tag | default "" -}}
+{{- if and (not .Values.image.digest) (regexMatch "^v?[01]\\.[0-9]+(\\.[0-9]+)?([-+_.].*)?$" $tag) }}
+{{- fail (printf "nothing was changed: image.tag is %q, a version that doesn't understand what this chart (%s) tells it, so no pod of it would become ready and none would be injected. Take image.tag out of your values, or add --set image.tag= ; a mirror needs the image with the tag %s" $tag .Chart.Version .Chart.AppVersion) }}
+{{- end -}}
+{{- end }}
+
 {{/* The chart's name, as in labels and in the container's name. */}}
 {{- define "datakit-operator.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
@@ -8,6 +26,27 @@
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $made := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
 {{- default $made .Values.fullnameOverride | replace "." "-" | replace "_" "-" | lower | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* An image by the registry that all are taken from, if there is such: a list of the chart's context and the image. */}}
+{{- define "datakit-operator.mirrored" -}}
+{{- $context := first . -}}
+{{- $image := last . -}}
+{{- with (get $context.Values "global" | default dict).imageRegistry -}}
+{{- $parts := splitList "/" $image -}}
+{{/* The first part is a registry if it looks like a host; otherwise the image is from the usual one. */}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end -}}
+{{- $image = printf "%s/%s" . (join "/" $parts) -}}
+{{- end -}}
+{{- $image -}}
+{{- end }}
+
+{{/* The operator's image. */}}
+{{- define "datakit-operator.image" -}}
+{{- $repository := include "datakit-operator.mirrored" (list . .Values.image.repository) -}}
+{{- if .Values.image.digest }}{{ $repository }}@{{ .Values.image.digest }}
+{{- else }}{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
 {{- end }}
 
 {{- define "datakit-operator.serviceAccountName" -}}

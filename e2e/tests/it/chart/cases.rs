@@ -17,12 +17,15 @@ pub(super) struct Case {
 /// Without a pointer, what is the number of objects of the kind.
 pub(super) type Expected = (&'static str, &'static str, Value);
 
-pub(super) fn cases() -> Vec<Case> {
-    let case = |name, values, expected| Case {
+pub(super) fn case(name: &'static str, values: Value, expected: Vec<Expected>) -> Case {
+    Case {
         name,
         values,
         expected,
-    };
+    }
+}
+
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case(
             "defaults",
@@ -79,6 +82,9 @@ pub(super) fn cases() -> Vec<Case> {
                     json!(["Ingress", "Egress"]),
                 ),
                 ("PodMonitor", "", json!(0)),
+                ("ServiceMonitor", "", json!(0)),
+                ("PrometheusRule", "", json!(0)),
+                ("Deployment", "/spec/revisionHistoryLimit", json!(10)),
                 ("ValidatingAdmissionPolicy", "", json!(0)),
                 ("Secret", "/type", json!("Opaque")),
                 ("Secret", "/data", Value::Null),
@@ -89,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
             "every value of earlier charts",
             json!({
                 "replicaCount": 1,
-                "image": {"repository": "registry.example/operator", "tag": "1.4.3", "pullPolicy": "Always"},
+                "image": {"repository": "registry.example/operator", "tag": "", "pullPolicy": "Always"},
                 "imagePullSecrets": [{"name": "registry"}],
                 "nameOverride": "", "fullnameOverride": "datakit-operator",
                 "serviceAccount": {"create": true, "name": ""},
@@ -111,7 +117,10 @@ pub(super) fn cases() -> Vec<Case> {
                 (
                     "container",
                     "/image",
-                    json!("registry.example/operator:1.4.3"),
+                    json!(concat!(
+                        "registry.example/operator:",
+                        env!("CARGO_PKG_VERSION")
+                    )),
                 ),
                 ("container", "/imagePullPolicy", json!("Always")),
                 (

@@ -239,6 +239,75 @@ async fn upgrades_a_release_of_an_earlier_chart() -> Result<()> {
     Ok(())
 }
 
+/// What `helm get values --all` prints of a release of an earlier chart, which is how upgrades are
+/// documented there: an upgrade with it works, or is refused before anything is changed.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn upgrades_with_all_values_of_an_earlier_chart() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let (plane, name) = (cluster.plane(), "chart-all-values");
+    cluster.namespace(name, &json!({})).await?;
+    let selector = json!({"app": name, "app.kubernetes.io/name": "datakit-operator", "app.kubernetes.io/instance": "all"});
+    let earlier = plane.directory().join("chart-with-values");
+    let deployment = earlier_deployment(name, "datakit-operator", &selector);
+    write_chart(&earlier, &[("deployment.yaml", deployment)])?;
+    let defaults = json!({
+        "replicaCount": 1,
+        "image": {"repository": "pubrepo.guance.com/datakit-operator/datakit-operator", "tag": "1.8.10", "pullPolicy": "Always"},
+        "imagePullSecrets": [], "nameOverride": "", "fullnameOverride": name,
+        "serviceAccount": {"create": true, "name": ""},
+        "admissionregistration": {"webhooks": {"caBundle": BASE64.encode("an earlier certificate")}},
+        "configmap": {"jsonconfig": "{\"admission_inject_v2\": {}}"},
+        "service": {"type": "ClusterIP", "port": 443, "targetPort": 9543},
+        "env": {}, "podAnnotations": {}, "podSecurityContext": {}, "securityContext": {}, "resources": {},
+        "autoscaling": {"enabled": false, "minReplicas": 1, "maxReplicas": 100, "targetCPUUtilizationPercentage": 80},
+        "nodeSelector": {}, "tolerations": [], "affinity": {},
+    });
+    std::fs::write(earlier.join("values.yaml"), defaults.to_string())?;
+    let path = earlier.display().to_string();
+    helm(plane, name, &["install", "all", &path])?;
+    let all = helm(plane, name, &["get", "values", "all", "--all"])?.stdout;
+    assert!(all.starts_with("COMPUTED VALUES:\n"), "{all}");
+
+    let path = format!("/apis/apps/v1/namespaces/{name}/deployments/{name}");
+    let deployed = async || -> Result<Value> {
+        let mut found = cluster.get(&path).await?;
+        Ok(found["spec"].take())
+    };
+    let before = deployed().await?;
+    let chart = chart().display().to_string();
+    for (options, remedy) in [
+        ("--values=-", "Take image.tag out of your values"),
+        ("--reuse-values", "use --reset-then-reuse-values instead"),
+    ] {
+        let refused = helm_with(plane, name, &["upgrade", "all", &chart, options], &all);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("nothing was changed"), "{refused}");
+        assert!(refused.contains(remedy), "{refused}");
+        assert_eq!(deployed().await?, before, "{options}");
+        let history = helm(plane, name, &["history", "all", "--output=json"])?.stdout;
+        let history: Value = serde_json::from_str(&history)?;
+        let last = history.as_array().and_then(|all| all.last());
+        let installed = last.map(|last| (&last["revision"], &last["chart"]));
+        let first = (&json!(1), &json!("datakit-operator-1.4.3"));
+        assert_eq!(installed, Some(first), "{history}");
+    }
+
+    // With what the refusal says, it is an installation of this chart.
+    let nowhere = "--set=image.tag=,webhook.namespaceSelector.matchLabels.no-such=namespace";
+    let upgrade = ["upgrade", "all", &chart, "--values=-", nowhere];
+    helm_with(plane, name, &upgrade, &all)?;
+    let container = &deployed().await?["template"]["spec"]["containers"][0];
+    let image = container["image"].as_str().unwrap_or_default();
+    assert!(
+        image.ends_with(concat!(":", env!("CARGO_PKG_VERSION"))),
+        "{container}"
+    );
+    assert_eq!(container["args"][0], "serve", "{container}");
+    helm(plane, name, &["uninstall", "all"])?;
+    Ok(())
+}
+
 /// An installation from the single file becomes a release, and later gets its certificates from
 /// elsewhere.
 #[tokio::test]

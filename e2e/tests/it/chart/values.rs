@@ -3,13 +3,12 @@
 use anyhow::{Context, Result};
 use datakit_operator_e2e::cluster::Cluster;
 use datakit_operator_e2e::helm::{chart, helm_with, operator_prints};
-use datakit_operator_e2e::kubectl::kubectl_with;
 use datakit_operator_e2e::plane::Plane;
-use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
 use super::cases::{BUNDLE, cases};
-use super::{Objects, accepted, flag, render, strings};
+use super::definitions::install_definitions;
+use super::{Objects, accepted, additions, flag, render, strings};
 
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
@@ -25,7 +24,7 @@ async fn are_accepted() -> Result<()> {
     cluster.namespace(namespace, &restricted).await?;
     install_definitions(plane).await?;
 
-    for case in cases() {
+    for case in cases().into_iter().chain(additions::cases()) {
         let manifests = render(plane, "release", namespace, &case.values).context(case.name)?;
         let printed = accepted(plane, namespace, &manifests).context(case.name)?;
         assert_eq!(printed.stderr, "", "{}", case.name);
@@ -149,6 +148,22 @@ async fn typos_are_refused() -> Result<()> {
         (
             json!({"configmap": {"jsonconfig": "[]"}}),
             "configmap.jsonconfig is no JSON object",
+        ),
+        (
+            json!({"image": {"digest": "sha256:abc"}}),
+            "at '/image/digest'",
+        ),
+        (
+            json!({"global": {"imageRegistry": "mirror.example/"}}),
+            "at '/global/imageRegistry'",
+        ),
+        (
+            json!({"extraVolumes": [{"name": "config", "emptyDir": {}}]}),
+            "at '/extraVolumes/0/name'",
+        ),
+        (
+            json!({"podLabels": {"app": "mine"}}),
+            "invalid propertyName 'app'",
         ),
         (
             json!({"certificates": {"source": "files"}, "admissionregistration": {"webhooks": {"caBundle": BUNDLE}}}),
@@ -431,65 +446,4 @@ fn look_up(objects: &Objects, place: &str, pointer: &str) -> Value {
     };
     let found = objects.one(kind).pointer(&format!("{within}{pointer}"));
     found.cloned().unwrap_or_default()
-}
-
-/// Teaches the API server the kinds of cert-manager and of the Prometheus Operator, with the fields
-/// that the chart uses as their documentation has them.
-async fn install_definitions(plane: &Plane) -> Result<()> {
-    let text = json!({"type": "string"});
-    let object = |properties: Value| json!({"type": "object", "properties": properties});
-    let strings = json!({"type": "array", "items": text});
-    let any = json!({"type": "object", "additionalProperties": text});
-    let issuer = object(
-        json!({"selfSigned": {"type": "object"}, "ca": object(json!({"secretName": text}))}),
-    );
-    let mut certificate = object(json!({
-        "isCA": {"type": "boolean"}, "commonName": text, "secretName": text,
-        "duration": {"type": "string", "pattern": "^([0-9]+(ns|us|ms|s|m|h))+$"},
-        "dnsNames": strings,
-        "usages": {"type": "array", "items": {"type": "string", "enum": ["digital signature", "key encipherment", "server auth", "client auth"]}},
-        "privateKey": object(json!({
-            "algorithm": {"type": "string", "enum": ["RSA", "ECDSA", "Ed25519"]}, "size": {"type": "integer"},
-            "rotationPolicy": {"type": "string", "enum": ["Never", "Always"]}})),
-        "issuerRef": object(json!({"name": text, "kind": text, "group": text})),
-    }));
-    certificate["required"] = json!(["issuerRef", "secretName"]);
-    let endpoint = object(json!({"port": text, "path": text, "interval": text}));
-    let monitor = object(json!({
-        "selector": object(json!({"matchLabels": any})),
-        "podMetricsEndpoints": {"type": "array", "items": endpoint},
-    }));
-    for (group, kind, plural, spec) in [
-        ("cert-manager.io", "Issuer", "issuers", issuer),
-        (
-            "cert-manager.io",
-            "Certificate",
-            "certificates",
-            certificate,
-        ),
-        (
-            "monitoring.coreos.com",
-            "PodMonitor",
-            "podmonitors",
-            monitor,
-        ),
-    ] {
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.{group}")},
-            "spec": {
-                "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
-                "versions": [{"name": "v1", "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": object(json!({"spec": spec}))}}],
-            },
-        });
-        let apply = ["apply", "--server-side", "-f=-"];
-        kubectl_with(plane, "default", &apply, &definition.to_string())?;
-        wait::until(kind, || async {
-            let listed = kubectl_with(plane, "default", &["get", &format!("{plural}.{group}")], "");
-            listed.map_err(|error| error.to_string())
-        })
-        .await?;
-    }
-    Ok(())
 }

@@ -7,13 +7,13 @@ use datakit_operator_e2e::helm::repository;
 
 /// A fenced block.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) heading: String,
-    pub(super) line: usize,
-    pub(super) language: String,
-    pub(super) text: String,
+pub(crate) struct Block {
+    pub(crate) heading: String,
+    pub(crate) line: usize,
+    pub(crate) language: String,
+    pub(crate) text: String,
     /// The text block behind it, if it is commands: what they print.
-    pub(super) printed: Option<String>,
+    pub(crate) printed: Option<String>,
 }
 
 pub(super) fn document() -> Result<String> {
@@ -33,7 +33,7 @@ pub(super) fn meant<'a>(
     })
 }
 
-pub(super) fn blocks(document: &str) -> Vec<Block> {
+pub(crate) fn blocks(document: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut heading = "";
     let mut between = false;
@@ -131,7 +131,7 @@ pub(super) fn literals(source: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The anchor of a heading.
-pub(super) fn slug(heading: &str) -> String {
+pub(crate) fn slug(heading: &str) -> String {
     heading
         .trim_start_matches(['#', ' '])
         .to_lowercase()
