@@ -5,12 +5,14 @@
 //! the shell does.
 
 pub mod check_config;
+pub mod completions;
 pub mod config;
 pub mod convert_config;
 #[cfg(feature = "server")]
 pub mod election;
 pub mod explain;
 pub mod inject;
+pub mod man;
 mod manifests;
 #[cfg(feature = "server")]
 pub mod serve;
@@ -20,9 +22,10 @@ pub mod uninject;
 pub mod version;
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Chain;
 use crate::visible::Visible;
@@ -36,9 +39,14 @@ pub const EXIT_FAILURE: u8 = 1;
 /// can't help.
 pub const EXIT_USAGE: u8 = 2;
 
+/// What the program is called.
+pub const NAME: &str = "datakit-operator";
+/// What it is called where kubectl runs it, as `kubectl datakit`.
+const PLUGIN: &str = "kubectl-datakit";
+
 /// Puts observability into pods when they are created: APM libraries, a log sidecar, profilers.
 #[derive(Debug, Parser)]
-#[command(name = "datakit-operator", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = NAME, version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -66,6 +74,10 @@ pub enum Command {
     /// Print which agent runs which input, as a running operator knows it.
     #[cfg(feature = "server")]
     Election(election::Args),
+    /// Print the script that teaches a shell the commands and options.
+    Completions(completions::Args),
+    /// Print a manual page, or write all of them into a directory.
+    Man(man::Args),
     /// Print the version, the commit it was built from and the platform it was built for.
     Version(version::Args),
 }
@@ -105,7 +117,12 @@ Exit codes:
 /// Runs the program with the process's arguments and streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = Cli::command();
+    if is_plugin() {
+        command = command.bin_name(PLUGIN.replacen('-', " ", 1));
+    }
+    let matches = command.try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // Clap knows whether this is `--help` (standard output, 0) or a mistake (standard error,
         // 2).
@@ -135,6 +152,8 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::ConvertConfig(args) => convert_config::run(&args, streams),
         #[cfg(feature = "server")]
         Command::Election(args) => election::run(&args, streams),
+        Command::Completions(args) => completions::run(&args, streams),
+        Command::Man(args) => man::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),
     };
     match result.and_then(|code| Ok(streams.stdout.flush().map(|()| code)?)) {
@@ -154,6 +173,13 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
             }
         }
     }
+}
+
+/// Whether the program was started by the name that makes it a plugin of kubectl.
+fn is_plugin() -> bool {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let name = program.as_ref().and_then(|program| program.file_stem());
+    name.is_some_and(|name| name == PLUGIN)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

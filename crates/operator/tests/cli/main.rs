@@ -14,4 +14,5 @@ mod explain;
 mod golden;
 mod inject;
 mod run;
+mod shell;
 mod uninject;
