@@ -29,6 +29,7 @@ mod replicas;
 mod reserved;
 mod seen;
 mod shapes;
+mod translations;
 mod untouched;
 mod upgrade;
 mod warnings;
