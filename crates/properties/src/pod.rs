@@ -312,8 +312,12 @@ pub fn invalid(pod: &Value) -> Option<String> {
         let path = value.as_str().unwrap_or_default();
         path.trim_end_matches('/').to_owned()
     };
+    let nameless = |object: &Value| object["name"].as_str().unwrap_or_default().is_empty();
     let mut volumes = HashSet::new();
     for volume in list(&spec["volumes"]) {
+        if nameless(&volume) {
+            return Some("volume without name".to_owned());
+        }
         if !volumes.insert(volume["name"].to_string()) {
             return Some(format!("volume {} twice", volume["name"]));
         }
@@ -346,7 +350,6 @@ pub fn invalid(pod: &Value) -> Option<String> {
                 return Some(format!("a mount and a device at {path} in {name}"));
             }
         }
-        let nameless = |env: &Value| env["name"].as_str().unwrap_or_default().is_empty();
         if list(&container["env"]).iter().any(nameless) {
             return Some("env without name".to_owned());
         }
