@@ -311,6 +311,10 @@ impl<'t> Walk<'t, '_> {
             let problem = format!("`{}` isn't a number in JSON", shown(token));
             return Err((self.at, problem));
         }
+        if token.parse().is_ok_and(f64::is_infinite) {
+            let problem = format!("the number `{}` is too large", shown(token));
+            return Err((self.at, problem));
+        }
         self.at += end;
         Ok(())
     }

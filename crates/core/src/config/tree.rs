@@ -318,7 +318,7 @@ mod tests {
         );
         check(
             "{\"a\":\n  1e999}",
-            " as JSON at line 2, column 7: number out of range (near `1e999}`)",
+            " as JSON at line 2, column 3, in a: the number `1e999` is too large (near `1e999}`)",
         );
         check("null", ": expected a JSON object, found null");
         check("[]", ": expected a JSON object, found an array");

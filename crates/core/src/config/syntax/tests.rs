@@ -68,6 +68,7 @@ fn says_what_was_written_and_what_to_do() {
     );
     check("{\"a\": ¦007}", "a", "`007` isn't a number in JSON");
     check("{\"a\": ¦+1}", "a", "`+1` isn't a number in JSON");
+    check("{\"a\": ¦-1e999}", "a", "the number `-1e999` is too large");
     check(
         "{\"a\": \"x¦\\d+\"}",
         "a",
@@ -97,8 +98,7 @@ fn says_what_was_written_and_what_to_do() {
 }
 
 proptest! {
-    /// The parser has the last word; what it refuses is explained, but for two things that have
-    /// no sign of their own.
+    /// The parser has the last word, and what it refuses is explained.
     #[test]
     fn explains_what_a_parser_refuses(parts in prop::collection::vec(prop_oneof![
         Just("{"), Just("}"), Just("["), Just("]"), Just(":"), Just(","), Just("\"a\""), Just("1"),
