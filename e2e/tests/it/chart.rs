@@ -3,6 +3,7 @@
 mod additions;
 mod cases;
 mod definitions;
+mod gitops;
 mod image;
 mod install;
 mod monitoring;

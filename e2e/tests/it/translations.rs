@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use datakit_operator_e2e::helm::repository;
@@ -97,6 +98,27 @@ fn have_links_that_lead_somewhere() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// Whether they are run elsewhere or not, commands have no mistake in their quotes.
+#[test]
+fn have_commands_that_a_shell_understands() -> Result<()> {
+    let mut checked = 0;
+    for page in pages()? {
+        for block in blocks(&std::fs::read_to_string(&page)?) {
+            if !block.language.starts_with("sh") {
+                continue;
+            }
+            let checks = ["-n", "-c", &block.text];
+            let output = Command::new("bash").args(checks).output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let place = format!("{}:{}", page.display(), block.line);
+            assert!(output.status.success(), "{place}: {said}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} blocks");
     Ok(())
 }
 
