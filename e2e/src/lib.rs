@@ -49,6 +49,7 @@ pub mod mounted;
 pub mod msgpack;
 pub mod node;
 pub mod operator;
+pub mod otlp;
 pub mod plane;
 mod pod;
 pub mod process;

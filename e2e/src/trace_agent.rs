@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::msgpack;
+use crate::{msgpack, otlp};
 
 /// Longer bodies are refused.
 const LONGEST: usize = 64 << 20;
@@ -102,6 +102,8 @@ fn answer(path: &str, body: &[u8]) -> (String, Value, Vec<Value>) {
         }
         "/v0.4/traces" => msgpack::read(body).map(|traces| of_traces(&traces).cloned().collect()),
         "/v0.5/traces" => msgpack::read(body).and_then(|body| in_words(&body)),
+        // OpenTelemetry's libraries send to a path that ends so.
+        _ if path.ends_with("/v1/traces") => otlp::spans(body),
         _ => return ("404 Not Found".to_owned(), json!({}), Vec::new()),
     };
     match spans {

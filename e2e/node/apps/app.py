@@ -7,7 +7,7 @@ import time
 
 def ask_the_database():
     connection = sqlite3.connect(":memory:")
-    connection.execute("select 1").fetchall()
+    connection.cursor().execute("select 1").fetchall()
     connection.close()
 
 

@@ -14,6 +14,8 @@ pub(super) const PAUSE: &str = "e2e.example/pause:1";
 pub const SHELL: &str = "e2e.example/shell:1";
 /// The stand-in for the log sidecar.
 pub const LOGFWD: &str = "e2e.example/logfwd:1";
+/// The stand-in for flameshot.
+pub const FLAMESHOT: &str = "e2e.example/flameshot:1";
 /// A user that is not root.
 const NOBODY: &str = "10000";
 
@@ -84,6 +86,60 @@ impl Contents {
             image = image.file("/datadog-init/lib/sitecustomize.py", 0o644, start);
         }
         Ok(image)
+    }
+
+    /// A stand-in for the image that brings OpenTelemetry's library: its files at the documented
+    /// places, and the tools that copy them.
+    pub fn otel_library(&self, language: &str) -> Result<Image> {
+        let image = self.shell_as(&otel_reference(language));
+        let files = self.part(&format!("otel/{language}"));
+        match language {
+            "java" => image.copy(&files.join("opentelemetry-javaagent.jar"), "/javaagent.jar"),
+            "js" => {
+                let start = "require('@opentelemetry/auto-instrumentations-node/register');\n";
+                Ok(image.copy(&files, "/autoinstrumentation")?.file(
+                    "/autoinstrumentation/autoinstrumentation.js",
+                    0o644,
+                    start,
+                ))
+            }
+            _ => image.copy(&files, "/autoinstrumentation"),
+        }
+    }
+
+    /// A stand-in for the image that brings ddtrace for PHP: settings that PHP reads where it is
+    /// told to look, one for each C library.
+    #[must_use]
+    pub fn php_library(&self) -> Image {
+        let script = "#!/bin/sh\nexec cp -r lib/. \"$1/\"\n";
+        let mut image = self
+            .shell_as(&library_reference("php"))
+            .with("WorkingDir", "/datadog-init")
+            .with("User", NOBODY)
+            .file("/datadog-init/copy-lib.sh", 0o755, script);
+        for flavour in ["linux-gnu", "linux-musl"] {
+            let settings = format!("stand_in.loaded = {flavour}\n");
+            let path = format!("/datadog-init/lib/{flavour}/loader/dd_library_loader.ini");
+            image = image.file(&path, 0o644, settings);
+        }
+        image
+    }
+
+    /// A stand-in for flameshot: it says what it is to watch and which processes it sees, leaves a
+    /// profile, and answers at its port.
+    #[must_use]
+    pub fn flameshot(&self) -> Image {
+        let script = r#"#!/bin/sh
+echo "watches $FLAMESHOT_PROCESSES"
+echo profile >"$FLAMESHOT_PROFILING_PATH/of-it"
+(while :; do printf 'HTTP/1.0 200 OK\r\n\r\nmetrics' | nc -l -p "$FLAMESHOT_HTTP_LOCAL_PORT"; done) &
+while :; do
+	for process in /proc/[0-9]*; do echo "sees $(tr '\0' ' ' <"$process/cmdline")"; done 2>/dev/null
+	sleep 1
+done
+"#;
+        self.shell_as(FLAMESHOT)
+            .file("/flameshot/flameshot", 0o755, script)
     }
 
     /// The stand-in for the log sidecar, which this program is.
@@ -184,6 +240,19 @@ while sleep 1000000; do :; done
         self.script("python", "python", &["/usr/bin/python3", "/app/app.py"])
     }
 
+    /// A PHP program, and a root with what it needs.
+    pub fn php(&self) -> Result<Image> {
+        let version = std::fs::read_dir(self.part("php/usr/bin"))?.find_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let version = name
+                .strip_prefix("php")?
+                .starts_with(|c: char| c.is_ascii_digit());
+            version.then(|| format!("/usr/bin/{name}"))
+        });
+        let program = version.context("no PHP in the root")?;
+        self.script("php", "php", &[&program, "/app/app.php"])
+    }
+
     fn script(&self, language: &str, root: &str, command: &[&str]) -> Result<Image> {
         let program = command.last().copied().unwrap_or_default();
         let name = Path::new(program).file_name().unwrap_or_default();
@@ -207,6 +276,12 @@ pub fn app_reference(language: &str) -> String {
 #[must_use]
 pub fn library_reference(language: &str) -> String {
     format!("e2e.example/dd-lib-{language}-init:1")
+}
+
+/// The name of the image of OpenTelemetry's library.
+#[must_use]
+pub fn otel_reference(language: &str) -> String {
+    format!("e2e.example/otel-{language}:1")
 }
 
 /// The name of a profiler's image.

@@ -3,8 +3,10 @@
 
 mod jobs;
 mod logs;
+mod otel;
 mod profiles;
 mod replicas;
+mod rules;
 mod traces;
 mod workloads;
 

@@ -49,6 +49,45 @@ async fn a_job_that_fails_fails_for_its_own_reason() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+#[ignore = "needs a node: run e2e/run node::"]
+async fn those_of_a_cron_job_complete() -> Result<()> {
+    let running = injected("job-cron", &configuration(1)).await?;
+    let namespace = &running.namespace;
+    let cron = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "each-minute"},
+        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {
+            "metadata": {"annotations": {"admission.datakit/logfwd.instances": INSTANCES}},
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [shell_container("echo work >/var/log/app/a.log")],
+            },
+        }}}},
+    });
+    let name = namespace.name();
+    let crons = format!("/apis/batch/v1/namespaces/{name}/cronjobs");
+    namespace.cluster().create(&crons, &cron).await?;
+    let jobs = format!("/apis/batch/v1/namespaces/{name}/jobs");
+    let job = wait::until_within(PATIENCE, "a Job of the CronJob to complete", || async {
+        let jobs = namespace.cluster().get(&jobs).await;
+        let jobs = jobs.map_err(|error| refusal(&error))?;
+        let mut items = jobs["items"].as_array().into_iter().flatten();
+        let done = items.find(|job| finished(job).0 == "Complete");
+        done.cloned().ok_or_else(|| jobs["items"].to_string())
+    })
+    .await?;
+    assert_eq!(job["metadata"]["ownerReferences"][0]["kind"], "CronJob");
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let pod = pod_of(namespace, name).await?;
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "datakit-logfwd");
+    assert_eq!(pod["status"]["phase"], "Succeeded");
+    namespace
+        .cluster()
+        .delete(&format!("{crons}/each-minute"), &Value::Null)
+        .await?;
+    Ok(())
+}
+
 /// Runs a Job with logfwd to its end.
 async fn run(namespace: &Namespace, name: &str, script: &str, spec: Value) -> Result<Value> {
     let mut job = json!({

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace, refusal};
 use datakit_operator_e2e::helm::{chart, helm_with};
-use datakit_operator_e2e::node::{Node, PATIENCE, say};
+use datakit_operator_e2e::kubectl::kubectl;
+use datakit_operator_e2e::node::{self, Node, PATIENCE, say};
 use datakit_operator_e2e::operator::image_archive;
 use datakit_operator_e2e::traffic::{is_injected, until_injected};
 use datakit_operator_e2e::wait;
@@ -61,6 +62,16 @@ async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
     site.until_gone(evicted).await?;
     site.until_rolled_out().await?;
     traffic.finish("an eviction").await?.none_missed()?;
+
+    // With one node the second replica can't go: there is no place for another one before.
+    let traffic = Traffic::start(&site.pods);
+    let before = site.names().await?;
+    site.drain_in_vain()?;
+    let during = site.names().await?;
+    ensure!(!during.is_disjoint(&before), "{before:?} {during:?}");
+    site.node_command(&["uncordon", node::NAME])?;
+    site.until_rolled_out().await?;
+    traffic.finish("a drain").await?.none_missed()?;
 
     let traffic = Traffic::start(&site.pods);
     let before = site.containers().await.map_err(anyhow::Error::msg)?;
@@ -144,6 +155,25 @@ impl Site {
         }
         let values = values.to_string();
         block_in_place(|| helm_with(self.node.plane(), NAME, &args, &values))?;
+        Ok(())
+    }
+
+    /// Drains the node of the operator's pods, which their disruption budget forbids in the end.
+    fn drain_in_vain(&self) -> Result<()> {
+        let selector = format!("--pod-selector=app.kubernetes.io/instance={NAME}");
+        let drained = self.node_command(&["drain", node::NAME, &selector, "--timeout=15s"]);
+        match drained {
+            Ok(()) => bail!("both replicas were evicted"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                ensure!(error.contains("disruption budget"), "{error}");
+                Ok(())
+            }
+        }
+    }
+
+    fn node_command(&self, args: &[&str]) -> Result<()> {
+        block_in_place(|| kubectl(self.node.plane(), NAME, args))?;
         Ok(())
     }
 
