@@ -242,6 +242,12 @@ pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdic
     Ok(())
 }
 
+/// Whether a text holds something by which a feature is recognised.
+pub(crate) fn holds_a_trace(text: &str) -> bool {
+    let mut traces = TRACES.iter().flat_map(|(_, traces)| *traces);
+    traces.any(|trace| text.contains(trace))
+}
+
 /// Whether a volume of one feature's name may turn up in another's mounts because the pod has such
 /// a volume itself.
 fn reuses(injection: &Injection<'_>) -> bool {
