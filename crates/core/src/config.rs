@@ -27,6 +27,7 @@ mod syntax;
 mod tree;
 mod v1;
 mod v2;
+mod validation;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -42,6 +43,7 @@ pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::Resources;
 pub use rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
 pub use tree::ConfigError;
+pub use validation::Validation;
 
 /// The documented default configuration: images and variables for every feature, nothing injected
 /// without an annotation.
@@ -63,6 +65,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Who may ask for what.
     pub policy: Policy,
+    /// What is refused when workloads are validated.
+    pub validation: Validation,
     /// How large pods and patches may be: `admission_limits`.
     pub limits: AdmissionLimits,
 }

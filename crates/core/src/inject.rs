@@ -27,7 +27,7 @@ mod spec;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Validation};
 use crate::json::Reader;
 use crate::namespace::{Namespace, Namespaces, PodSecurity};
 use crate::patch::Patch;
@@ -55,6 +55,7 @@ pub use spec::{
 pub struct Engine {
     features: [Configured; Feature::ALL.len()],
     limits: AdmissionLimits,
+    validation: Validation,
 }
 
 /// What a configuration comes to for one feature.
@@ -95,7 +96,13 @@ impl Engine {
         Self {
             features: SPECS.each_ref().map(|spec| Configured::new(spec, config)),
             limits: config.limits,
+            validation: config.validation.clone(),
         }
+    }
+
+    /// What is refused when workloads are validated.
+    pub fn validation(&self) -> &Validation {
+        &self.validation
     }
 
     /// How large pods and patches may be.

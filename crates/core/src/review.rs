@@ -6,7 +6,9 @@
 //! that can't be handled.
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>)
 
+mod validate;
 mod warnings;
+mod workload;
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +22,7 @@ use crate::pod::{Owner, Pod};
 
 use warnings::ALL_WARNINGS;
 
+pub use validate::validate;
 pub use warnings::warnings;
 
 /// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken
@@ -70,6 +73,8 @@ pub struct Record<'a> {
     pub dry_run: bool,
     /// What became of the review.
     pub disposition: Disposition,
+    /// The code for which a workload was refused.
+    pub refused: Option<&'static str>,
     /// One decision a feature; empty where the review wasn't about a pod to inject.
     pub decisions: Vec<Decision>,
     /// What is wrong with the pod's annotations themselves.
@@ -90,10 +95,16 @@ pub enum Disposition {
     Unchanged,
     /// Another operation than CREATE.
     OtherOperation,
-    /// Another resource than pods.
+    /// Another resource than the one that such reviews are about.
     OtherResource,
     /// The object can't be read as a pod.
     UnreadablePod,
+    /// The object can't be read as a workload.
+    Unreadable,
+    /// Something was said about a workload.
+    Warned,
+    /// A workload was refused, as the configuration says.
+    Refused,
     /// The review is damaged behind its uid.
     DamagedReview,
     /// The body is no review that could be answered.
@@ -104,12 +115,15 @@ pub enum Disposition {
 
 impl Disposition {
     /// Every disposition.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Injected,
         Self::Unchanged,
         Self::OtherOperation,
         Self::OtherResource,
         Self::UnreadablePod,
+        Self::Unreadable,
+        Self::Warned,
+        Self::Refused,
         Self::DamagedReview,
         Self::BadRequest,
         Self::Panicked,
@@ -123,6 +137,9 @@ impl Disposition {
             Self::OtherOperation => "other_operation",
             Self::OtherResource => "other_resource",
             Self::UnreadablePod => "unreadable_pod",
+            Self::Unreadable => "unreadable",
+            Self::Warned => "warned",
+            Self::Refused => "refused",
             Self::DamagedReview => "damaged_review",
             Self::BadRequest => "bad_request",
             Self::Panicked => "panicked",
@@ -150,48 +167,62 @@ pub fn memory_at_most(body: usize, limits: &AdmissionLimits) -> usize {
 
 /// Answers a review.
 pub fn review<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => text,
-        Err(error) => return not_utf8(body, &error),
-    };
-    let reviewed = catch_unwind(AssertUnwindSafe(|| review_text(text, engine, context)));
-    reviewed.unwrap_or_else(|_| panicked(text))
+    guarded(body, Subject::Pod, |mut envelope| {
+        if !envelope.is_about_pods() {
+            let message = format!(
+                "Unsupported resource {}, expected pods of v1",
+                envelope.resource()
+            );
+            return unchanged(envelope, Disposition::OtherResource, &message, true);
+        }
+        if envelope.operation != "CREATE" {
+            return other_operation(envelope);
+        }
+        match envelope.take_pod() {
+            Ok(pod) => {
+                let injection = inject::inject(pod, Some(&envelope.namespace), engine, context);
+                injected(envelope, injection)
+            }
+            Err(error) => {
+                let message = format!("the pod can't be read and is left as it is: {error}");
+                unchanged(envelope, Disposition::UnreadablePod, &message, true)
+            }
+        }
+    })
 }
 
-fn review_text<'a>(text: &'a str, engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
-    let mut envelope = Envelope::default();
-    if envelope.read(text, true).is_err() {
-        // Read once more without looking into the object: what is wrong may be the pod or the whole
-        // text.
-        envelope = Envelope::default();
-        if let Err(error) = envelope.read(text, false) {
-            return damaged(envelope, &error);
+/// What a review is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Pod,
+    Workload,
+}
+
+impl Subject {
+    /// What follows if it can't be looked at.
+    fn consequence(self) -> &'static str {
+        match self {
+            Self::Pod => "the pod is left as it is",
+            Self::Workload => "the workload is not checked",
         }
     }
-    if let Some(problem) = envelope.problem() {
-        return bad_request(problem);
-    }
-    if !envelope.is_about_pods() {
-        let message = format!(
-            "Unsupported resource {}, expected pods of v1",
-            envelope.resource()
-        );
-        return unchanged(envelope, Disposition::OtherResource, &message, true);
-    }
-    if envelope.operation != "CREATE" {
-        let message = format!("nothing is done on {}", excerpt(&envelope.operation));
-        return unchanged(envelope, Disposition::OtherOperation, &message, false);
-    }
-    match envelope.take_pod() {
-        Ok(pod) => {
-            let injection = inject::inject(pod, Some(&envelope.namespace), engine, context);
-            injected(envelope, injection)
-        }
-        Err(error) => {
-            let message = format!("the pod can't be read and is left as it is: {error}");
-            unchanged(envelope, Disposition::UnreadablePod, &message, true)
-        }
-    }
+}
+
+/// Answers a review by `answer`, whatever the body and whatever happens.
+fn guarded<'a>(
+    body: &'a [u8],
+    subject: Subject,
+    answer: impl FnOnce(Envelope<'a>) -> Reviewed<'a>,
+) -> Reviewed<'a> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return not_utf8(body, subject, &error),
+    };
+    let reviewed = catch_unwind(AssertUnwindSafe(|| match Envelope::of(text, subject) {
+        Ok(envelope) => answer(envelope),
+        Err(unusable) => *unusable,
+    }));
+    reviewed.unwrap_or_else(|_| panicked(text, subject))
 }
 
 /// The parts of an AdmissionReview that matter.
@@ -212,9 +243,28 @@ struct Envelope<'a> {
     pod: Option<Pod<'a>>,
     /// The object's text, where it wasn't.
     object: Option<&'a str>,
+    /// The text of what an update replaces.
+    old_object: Option<&'a str>,
 }
 
 impl<'a> Envelope<'a> {
+    /// Reads a review that can be answered, or answers it.
+    fn of(text: &'a str, subject: Subject) -> Result<Self, Box<Reviewed<'a>>> {
+        let mut envelope = Self::default();
+        if envelope.read(text, subject == Subject::Pod).is_err() {
+            // Read once more without looking into the object: what is wrong may be the pod or the
+            // whole text.
+            envelope = Self::default();
+            if let Err(error) = envelope.read(text, false) {
+                return Err(Box::new(damaged(envelope, subject, &error)));
+            }
+        }
+        match envelope.problem() {
+            Some(problem) => Err(Box::new(bad_request(problem))),
+            None => Ok(envelope),
+        }
+    }
+
     /// Reads the review. With `into_object` the object is read on the way if what came before says
     /// that it is a pod to inject; the API server writes it in that order.
     fn read(&mut self, text: &'a str, into_object: bool) -> json::Result<()> {
@@ -267,6 +317,7 @@ impl<'a> Envelope<'a> {
                 self.pod = None;
                 self.object = Some(reader.skip()?);
             }
+            "oldObject" => self.old_object = Some(reader.skip()?),
             _ => {
                 reader.skip()?;
             }
@@ -359,12 +410,13 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
     } else {
         patch.to_json()
     };
-    let answer = respond(
-        &envelope.uid,
-        Some(&patch_json),
-        "",
-        warnings(&decisions, &notes),
-    );
+    let answer = Response {
+        uid: &envelope.uid,
+        refusal: None,
+        message: "",
+        patch: &patch_json,
+    }
+    .with(warnings(&decisions, &notes));
     let Owner { kind, name } = pod.owner.unwrap_or_default();
     let mut record = envelope.record(disposition);
     if !pod.namespace.is_empty() {
@@ -389,6 +441,11 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
     }
 }
 
+fn other_operation(envelope: Envelope<'_>) -> Reviewed<'_> {
+    let message = format!("nothing is done on {}", excerpt(&envelope.operation));
+    unchanged(envelope, Disposition::OtherOperation, &message, false)
+}
+
 /// "Allowed, unchanged" with a message, which is a warning too if something went wrong.
 fn unchanged<'a>(
     envelope: Envelope<'a>,
@@ -397,7 +454,13 @@ fn unchanged<'a>(
     warn: bool,
 ) -> Reviewed<'a> {
     let warning = warn.then(|| message.to_owned());
-    let answer = respond(&envelope.uid, None, message, warning.into_iter());
+    let answer = Response {
+        uid: &envelope.uid,
+        refusal: None,
+        message,
+        patch: &[],
+    }
+    .with(warning.into_iter());
     Reviewed {
         answer,
         record: envelope.record(disposition),
@@ -405,10 +468,11 @@ fn unchanged<'a>(
 }
 
 /// A text that isn't JSON to its end, but may have told its uid before.
-fn damaged<'a>(envelope: Envelope<'a>, error: &json::Error) -> Reviewed<'a> {
+fn damaged<'a>(envelope: Envelope<'a>, subject: Subject, error: &json::Error) -> Reviewed<'a> {
+    let consequence = subject.consequence();
     let is_review = envelope.problem().is_none();
     if is_review {
-        let message = format!("the review is damaged and the pod is left as it is: {error}");
+        let message = format!("the review is damaged and {consequence}: {error}");
         return unchanged(envelope, Disposition::DamagedReview, &message, true);
     }
     bad_request(format!("the body is no AdmissionReview in JSON: {error}"))
@@ -416,7 +480,8 @@ fn damaged<'a>(envelope: Envelope<'a>, error: &json::Error) -> Reviewed<'a> {
 
 /// Go's decoder replaces bytes that are no UTF-8 where ours refuses them; the review is still
 /// answered.
-fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
+fn not_utf8<'a>(body: &[u8], subject: Subject, error: &std::str::Utf8Error) -> Reviewed<'a> {
+    let consequence = subject.consequence();
     let text = readable(body);
     let mut envelope = Envelope::default();
     let read = envelope.read(&text, false);
@@ -426,7 +491,7 @@ fn not_utf8<'a>(body: &[u8], error: &std::str::Utf8Error) -> Reviewed<'a> {
             "the body is no AdmissionReview: byte {at} is no UTF-8"
         ));
     }
-    let message = format!("the pod is left as it is: byte {at} of the review is no UTF-8");
+    let message = format!("{consequence}: byte {at} of the review is no UTF-8");
     let uid = envelope.uid.clone().into_owned();
     let Reviewed { answer, record } =
         unchanged(envelope, Disposition::DamagedReview, &message, true);
@@ -450,11 +515,12 @@ fn readable(body: &[u8]) -> String {
     text
 }
 
-fn panicked(text: &str) -> Reviewed<'_> {
+fn panicked(text: &str, subject: Subject) -> Reviewed<'_> {
+    let consequence = subject.consequence();
     let mut envelope = Envelope::default();
     let _ = envelope.read(text, false);
-    let message = "a defect of the operator was caught and the pod is left as it is";
-    unchanged(envelope, Disposition::Panicked, message, true)
+    let message = format!("a defect of the operator was caught and {consequence}");
+    unchanged(envelope, Disposition::Panicked, &message, true)
 }
 
 fn bad_request<'a>(problem: String) -> Reviewed<'a> {
@@ -467,33 +533,56 @@ fn bad_request<'a>(problem: String) -> Reviewed<'a> {
     }
 }
 
-fn respond(
-    uid: &str,
-    patch: Option<&[u8]>,
-    message: &str,
-    warnings: impl Iterator<Item = String>,
-) -> Answer {
-    let patch = patch.filter(|patch| !patch.is_empty());
-    let encoded = patch.map_or(0, |patch| patch.len().div_ceil(3) * 4);
-    let mut out = Vec::with_capacity(encoded + 512);
-    out.extend_from_slice(
-        br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
-    );
-    write_string(&mut out, uid);
-    out.extend_from_slice(br#","allowed":true"#);
-    if !message.is_empty() {
-        out.extend_from_slice(br#","status":{"message":"#);
-        write_string(&mut out, &shortened(message, LONGEST_MESSAGE));
-        out.push(b'}');
+/// What a response says beside its warnings.
+struct Response<'r> {
+    uid: &'r str,
+    /// Why it isn't allowed.
+    refusal: Option<String>,
+    /// What to say where it is.
+    message: &'r str,
+    /// As JSON; empty if there is none.
+    patch: &'r [u8],
+}
+
+impl Response<'_> {
+    fn with(self, warnings: impl Iterator<Item = String>) -> Answer {
+        let Self {
+            uid,
+            refusal,
+            message,
+            patch,
+        } = self;
+        let mut out = Vec::with_capacity(patch.len().div_ceil(3) * 4 + 512);
+        out.extend_from_slice(
+            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
+        );
+        write_string(&mut out, uid);
+        let message = match &refusal {
+            Some(refusal) => {
+                out.extend_from_slice(br#","allowed":false,"status":{"code":403,"message":"#);
+                refusal
+            }
+            None => {
+                out.extend_from_slice(br#","allowed":true"#);
+                if !message.is_empty() {
+                    out.extend_from_slice(br#","status":{"message":"#);
+                }
+                message
+            }
+        };
+        if !message.is_empty() {
+            write_string(&mut out, &shortened(message, LONGEST_MESSAGE));
+            out.push(b'}');
+        }
+        if !patch.is_empty() {
+            out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+            STANDARD.encode_append(patch, &mut out);
+            out.push(b'"');
+        }
+        warnings::write(&mut out, warnings);
+        out.extend_from_slice(b"}}");
+        Answer::Review(out)
     }
-    if let Some(patch) = patch {
-        out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-        STANDARD.encode_append(patch, &mut out);
-        out.push(b'"');
-    }
-    warnings::write(&mut out, warnings);
-    out.extend_from_slice(b"}}");
-    Answer::Review(out)
 }
 
 fn shortened(text: &str, longest: usize) -> Cow<'_, str> {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use datakit_operator_core::review::{Answer, Disposition, review};
+use datakit_operator_core::review::{Answer, Disposition, Reviewed, review, validate};
 use serde_json::{Value, json};
 
 use crate::{Verdict, pod, sentence};
@@ -22,7 +22,18 @@ pub fn check(body: &[u8]) -> Verdict {
 ///
 /// What is wrong with the answer.
 pub fn answers(body: &[u8], engine: &Engine, context: &ReviewContext) -> Verdict {
-    let reviewed = review(body, engine, context);
+    answer(&review(body, engine, context))?;
+    let validated = validate(body, engine, context);
+    if let Answer::Review(answer) = &validated.answer
+        && serde_json::from_slice::<Value>(answer)
+            .is_ok_and(|body| body["response"]["patch"] != Value::Null)
+    {
+        return Err("a workload is changed".to_owned());
+    }
+    answer(&validated)
+}
+
+fn answer(reviewed: &Reviewed<'_>) -> Verdict {
     if reviewed.record.disposition == Disposition::Panicked {
         return Err("a panic was caught".to_owned());
     }
@@ -80,6 +91,17 @@ pub fn body_of(pod: &Value) -> Vec<u8> {
     let body = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
         "uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "default",
         "operation": "CREATE", "object": pod,
+    }});
+    body.to_string().into_bytes()
+}
+
+/// A review of a Deployment that makes such pods.
+#[must_use]
+pub fn body_of_workload(pod: &Value) -> Vec<u8> {
+    let workload = json!({"metadata": {"name": "w", "annotations": pod["metadata"]["annotations"]}, "spec": {"template": pod}});
+    let body = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+        "uid": "u", "resource": {"group": "apps", "version": "v1", "resource": "deployments"}, "namespace": "default",
+        "operation": "UPDATE", "object": workload, "oldObject": {"spec": {"template": null}},
     }});
     body.to_string().into_bytes()
 }

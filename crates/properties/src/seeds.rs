@@ -18,7 +18,9 @@ pub fn of(target: Target) -> io::Result<Vec<Vec<u8>>> {
         Target::Review => {
             let mut reviews = files(&["reviews"], |_| true)?;
             for pod in pods()? {
-                reviews.extend(value(&pod).map(|pod| review::body_of(&pod)));
+                let pod = value(&pod);
+                reviews.extend(pod.as_ref().map(review::body_of));
+                reviews.extend(pod.as_ref().map(review::body_of_workload));
             }
             reviews
         }

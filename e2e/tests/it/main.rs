@@ -32,5 +32,6 @@ mod shapes;
 mod translations;
 mod untouched;
 mod upgrade;
+mod validation;
 mod warnings;
 mod workloads;

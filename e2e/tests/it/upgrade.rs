@@ -69,7 +69,7 @@ async fn by_applying_the_file_again() -> Result<()> {
     for object in list["items"].as_array_mut().context("no list")? {
         // What kubectl adds on the way, with the whole object in it.
         object["metadata"]["annotations"] = Value::Null;
-        if object["kind"] == "MutatingWebhookConfiguration" {
+        if object["webhooks"].is_array() {
             object["webhooks"][0]["namespaceSelector"]["matchLabels"] = labels(name);
             object["webhooks"][0]["timeoutSeconds"] = 10.into();
         }

@@ -10,11 +10,13 @@ use super::reader::{Reader, Section, find_choice};
 use super::rule::{Feature, Rule};
 use super::syntax;
 use super::tree::{self, ConfigError, Node};
-use super::{AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2};
+use super::{
+    AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2, validation,
+};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The keys of the whole.
-pub(super) static ROOT: [Key; 7] = [
+pub(super) static ROOT: [Key; 8] = [
     Key::new("server_listen", Kind::Listen, "`address:port` or `:port`").or("\"0.0.0.0:9543\""),
     Key::new(
         "log_level",
@@ -41,6 +43,11 @@ pub(super) static ROOT: [Key; 7] = [
         policy::KEY,
         Kind::Object(&policy::FEATURES),
         "who may ask for what",
+    ),
+    Key::new(
+        validation::KEY,
+        Kind::Object(&validation::KEYS),
+        "what is refused when workloads are [validated](operations.md#validation)",
     ),
     Key::new(
         "admission_limits",
@@ -167,6 +174,7 @@ impl Lowering<'_> {
             rules,
             limits: self.limits(root),
             policy,
+            validation: validation::read(&mut self.reader, root),
         };
         self.report_forbidden(&config);
         config

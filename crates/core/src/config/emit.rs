@@ -8,7 +8,7 @@ use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
     Resources, SecurityContext,
 };
-use super::{LogConfigs, v1, v2};
+use super::{LogConfigs, v1, v2, validation};
 use crate::selector::{LabelSelector, NamespacePattern};
 
 /// See [`Config::to_json`].
@@ -18,6 +18,7 @@ pub(super) fn to_json(config: &Config) -> String {
         log_level,
         rules,
         policy,
+        validation,
         limits,
     } = config;
     let features: Map<String, Value> = v1::FORMS
@@ -37,6 +38,9 @@ pub(super) fn to_json(config: &Config) -> String {
         "admission_policy": admission_policy(policy),
         "admission_limits": limits,
     });
+    if !validation.codes().is_empty() {
+        document[validation::KEY] = json!({ "deny": validation.codes() });
+    }
     let lists = lists(rules);
     if !lists.is_empty() {
         document[v2::KEY] = lists.into();

@@ -5,6 +5,7 @@
 
 mod sentences;
 
+use crate::code;
 use crate::pod::hiding::What;
 use crate::version::KubernetesVersion;
 
@@ -195,6 +196,15 @@ pub enum Note {
         /// The limit of the containers together.
         limit: String,
     },
+    /// An annotation stands on a workload and not on its pod template.
+    MisplacedAnnotation {
+        /// The annotation.
+        annotation: String,
+        /// The workload's kind.
+        kind: String,
+        /// Where its template is, such as `spec.template`.
+        template: String,
+    },
     /// Further notes of one kind, which are only counted.
     More {
         /// The code of the kind.
@@ -299,37 +309,10 @@ impl Note {
     pub(crate) const LOG_PATTERN: &'static str = Self::CODES[20];
     pub(crate) const DEFINED_BELOW: &'static str = Self::CODES[24];
     pub(crate) const ENV_FROM: &'static str = Self::CODES[25];
+    pub(crate) const MISPLACED_ANNOTATION: &'static str = Self::CODES[27];
 
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 27] = [
-        "version_ignored",
-        "language_ignored",
-        "log_path_skipped",
-        "not_shared",
-        "keeps_job_running",
-        "tag_left_out",
-        "unknown_key",
-        "unknown_annotation",
-        "annotation_of_other_version",
-        "resources_fitted",
-        "switch_unreadable",
-        "more",
-        "annotation_ignored",
-        "collected_for_each",
-        "not_mounted",
-        "may_hide",
-        "qos_kept",
-        "qos_changed",
-        "nothing_to_collect",
-        "datakit_addr",
-        "log_pattern",
-        "image_of_logfwd",
-        "java_options_long",
-        "second_agent",
-        "defined_below",
-        "env_from",
-        "ephemeral_storage",
-    ];
+    pub const CODES: [&str; code::NOTES.len()] = code::NOTES;
 
     /// The code of the note.
     pub fn as_str(&self) -> &'static str {
@@ -366,6 +349,7 @@ impl Note {
             Self::DefinedBelow { .. } => 24,
             Self::EnvFrom { .. } => 25,
             Self::EphemeralStorage { .. } => 26,
+            Self::MisplacedAnnotation { .. } => 27,
         }
     }
 
@@ -402,6 +386,7 @@ impl Note {
             | Self::LogPattern { .. }
             | Self::ImageOfLogfwd { .. }
             | Self::EphemeralStorage { .. }
+            | Self::MisplacedAnnotation { .. }
             | Self::More { .. } => None,
         }
     }

@@ -4,6 +4,7 @@
 
 mod sentences;
 
+use crate::code;
 use crate::config::Feature;
 use crate::namespace::PodSecurity;
 use crate::pod::hiding::What;
@@ -234,42 +235,7 @@ pub enum PodSecurityRemedy {
 
 impl Reason {
     /// Every code, for the closed label set of the metrics.
-    pub const CODES: [&str; 34] = [
-        "switched_off",
-        "image_not_configured",
-        "windows_pod",
-        "mirror_pod",
-        "host_pid",
-        "restart_policy",
-        "non_root_pod",
-        "reserved_container",
-        "reserved_volume",
-        "mount_path_taken",
-        "optional_reference",
-        "reserved_variable",
-        "invalid_annotation",
-        "pod_security",
-        "limit_range",
-        "new_namespace",
-        "not_allowed_here",
-        "version_not_allowed",
-        "unverified",
-        "pod_too_large",
-        "other_feature",
-        "other_agent",
-        "no_rule",
-        "unusable_setting",
-        "host_network",
-        "port_taken",
-        "nothing_configured",
-        "told_by_the_pod",
-        "would_hide",
-        "pod_too_small",
-        "managed_nodes",
-        "node_permission",
-        "process_one",
-        "resource_quota",
-    ];
+    pub const CODES: [&str; code::REASONS.len()] = code::REASONS;
 
     /// The code of the reason.
     pub fn as_str(&self) -> &'static str {

@@ -1,4 +1,5 @@
-//! The warnings of a response: the record of a review, in sentences for who creates the pod.
+//! The warnings of a response: the record of a review, in sentences for who creates the pod or the
+//! workload.
 
 use crate::inject::{Decision, Note};
 use crate::json::write_string;
@@ -11,23 +12,67 @@ const LONGEST_WARNING: usize = 256;
 /// It drops all warnings of a response beyond 4096 characters in total.
 pub(super) const ALL_WARNINGS: usize = 4096;
 
+/// What an author is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// A pod that is made now.
+    Pod,
+    /// The pods that a workload will make.
+    FuturePods,
+}
+
+/// One thing that an author is told.
+pub(super) struct Finding {
+    /// Of a reason or a note.
+    pub(super) code: &'static str,
+    /// What it is, and what can be done.
+    pub(super) sentence: String,
+}
+
 /// What to tell the author of the pod: one sentence for each thing that was asked for by annotation
 /// and didn't happen, or happened differently. `notes` are those that belong to no feature.
 pub fn warnings(decisions: &[Decision], notes: &[Note]) -> impl Iterator<Item = String> {
+    findings(About::Pod, decisions, notes).map(|finding| finding.sentence)
+}
+
+/// The same with the codes.
+pub(super) fn findings(
+    about: About,
+    decisions: &[Decision],
+    notes: &[Note],
+) -> impl Iterator<Item = Finding> {
+    let verdict = match about {
+        About::Pod => "not injected",
+        About::FuturePods => "will not be injected",
+    };
     let disappointing = || decisions.iter().filter(|decision| decision.disappoints());
     // The API server passes on only so much: what didn't happen at all goes first.
-    let skipped = disappointing().filter_map(|decision| {
+    let skipped = disappointing().filter_map(move |decision| {
         let reason = decision.reason.as_ref()?;
         let (subject, remedy) = (decision.subject(), reason.remedy());
-        Some(format!("{subject} not injected: {reason}; {remedy}"))
+        Some(Finding {
+            code: reason.as_str(),
+            sentence: format!("{subject} {verdict}: {reason}; {remedy}"),
+        })
     });
     let different = disappointing().flat_map(|decision| {
         let notes = decision.notes.iter();
-        notes.map(|note| format!("{}: {note}; {}", decision.subject(), note.remedy()))
+        notes.map(|note| Finding {
+            code: code(note),
+            sentence: format!("{}: {note}; {}", decision.subject(), note.remedy()),
+        })
     });
     let general = notes.iter();
-    let general = general.map(|note| format!("{note}; {}", note.remedy()));
+    let general = general.map(|note| Finding {
+        code: code(note),
+        sentence: format!("{note}; {}", note.remedy()),
+    });
     skipped.chain(different).chain(general)
+}
+
+/// The code of a note; of one that only counts others, theirs.
+fn code(note: &Note) -> &'static str {
+    Note::CODES[note.counted().0]
 }
 
 /// Writes the field, if there are any; no text is made that the API server wouldn't pass on.

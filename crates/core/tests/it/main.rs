@@ -26,4 +26,5 @@ mod rules;
 mod schema;
 #[path = "../shapes/mod.rs"]
 mod shapes;
+mod validate;
 mod versions;

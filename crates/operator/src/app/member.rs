@@ -102,6 +102,18 @@ impl Member {
         }
         let accepted = cluster.certificates.map(|managed| {
             let accepted = Arc::new(Notify::new());
+            let registered = Arc::new(watch::Sender::new(None));
+            if let Some(name) = managed.validation.clone() {
+                let following = certificates::validation::Shared {
+                    metrics: counters.clone(),
+                    leadership: leadership.clone(),
+                    registered: registered.subscribe(),
+                };
+                let client = client.clone();
+                tasks.supervise("registration of validation", move || {
+                    certificates::validation::run(client.clone(), name.clone(), following.clone())
+                });
+            }
             let keeping = certificates::Shared {
                 identity: Arc::clone(&shared.identity),
                 replicas: Arc::clone(&shared.replicas),
@@ -109,6 +121,7 @@ impl Member {
                 metrics: counters.clone(),
                 leadership: leadership.clone(),
                 accepted: Arc::clone(&accepted),
+                registered,
             };
             let client = client.clone();
             tasks.supervise("certificates", move || {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Context as _;
-use datakit_operator_core::inject::{Decision, Feature, Injection, Outcome, inject_pod};
+use datakit_operator_core::inject::{Decision, Feature, Injection, Note, Outcome, inject_pod};
 use serde_json::{Value, json};
 
 use super::manifests::{self, Prepared};
@@ -282,11 +282,12 @@ pub(super) fn unhandled_remark(unhandled: &Unhandled) -> String {
 /// What is worth knowing about a template and belongs to none of its features.
 pub(super) fn general_remarks(template: &PodTemplate, injection: &Injection<'_>) -> Vec<String> {
     let misplaced = template.misplaced.iter().map(|key| {
-        format!(
-            "annotation {key} stands on the {} itself, where it has no effect; move it to {}.metadata.annotations",
-            template.kind,
-            template.path.trim_start_matches('/').replace('/', ".")
-        )
+        let note = Note::MisplacedAnnotation {
+            annotation: key.clone(),
+            kind: template.kind.clone(),
+            template: template.path.trim_start_matches('/').replace('/', "."),
+        };
+        format!("{note}; {}", note.remedy())
     });
     let has_sidecar = |decision: &Decision| {
         let there = [

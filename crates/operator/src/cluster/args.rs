@@ -28,6 +28,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub webhook_configuration: Option<String>,
 
+    /// ValidatingWebhookConfiguration whose caBundle is kept the same [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub validation_configuration: Option<String>,
+
     /// Secret with the CA [default: SERVICE_NAME-ca]
     #[arg(long, value_name = "NAME")]
     pub ca_secret: Option<String>,
@@ -94,6 +98,7 @@ impl Args {
                 namespace: namespace.clone(),
                 secret: named(&self.ca_secret, "-ca"),
                 webhook: named(&self.webhook_configuration, "-mutation"),
+                validation: self.validation_configuration.clone(),
                 names: names.clone(),
                 policy: *policy,
             }),

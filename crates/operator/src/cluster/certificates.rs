@@ -9,6 +9,8 @@
 //! Of the registration nothing but `caBundle` is written, by server-side apply, so whoever installs
 //! and upgrades it keeps everything else.
 
+pub mod validation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub secret: String,
     /// The MutatingWebhookConfiguration.
     pub webhook: String,
+    /// The ValidatingWebhookConfiguration, if there is one.
+    pub validation: Option<String>,
     /// The names in this replica's certificate.
     pub names: Names,
     /// Lifetimes.
@@ -100,6 +104,8 @@ pub struct Shared {
     pub leadership: watch::Receiver<Leadership>,
     /// Told when the registration accepts what is presented for the first time.
     pub accepted: Arc<Notify>,
+    /// Told what is registered: the `caBundle` as PEM, once all entries have the same.
+    pub registered: Arc<watch::Sender<Option<ByteString>>>,
 }
 
 /// Keeps the certificates of the installation and of this replica, for ever.
@@ -113,6 +119,7 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
         metrics,
         mut leadership,
         accepted,
+        registered: published,
     } = shared;
     let trouble = |operation| Trouble::new(operation, &metrics);
     let mut secret = Watched::named(
@@ -139,6 +146,7 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
         readiness,
         metrics,
         accepted: Some(accepted),
+        published,
         secret: None,
         webhook: None,
         keyring: None,
@@ -173,6 +181,7 @@ struct Keeper {
     readiness: Readiness,
     metrics: ClusterMetrics,
     accepted: Option<Arc<Notify>>,
+    published: Arc<watch::Sender<Option<ByteString>>>,
     store_trouble: Trouble,
     register_trouble: Trouble,
     /// As last seen: what a write must not be older than.
@@ -329,6 +338,19 @@ impl Keeper {
                 Registration::Bundles(bundles.collect())
             }
         };
+        let bundle = webhook.as_ref().and_then(|webhook| {
+            let mut bundles = webhook.webhooks.iter().flatten();
+            let bundle = bundles.next()?.client_config.ca_bundle.clone()?;
+            let same = bundles.all(|entry| entry.client_config.ca_bundle.as_ref() == Some(&bundle));
+            same.then_some(bundle)
+        });
+        self.published.send_if_modified(|published| {
+            let news = bundle.is_some() && *published != bundle;
+            if news {
+                *published = bundle;
+            }
+            news
+        });
         self.webhook = webhook;
         Event::Registered(registration)
     }

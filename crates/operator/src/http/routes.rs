@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, StatusCode};
 use super::election::Election;
 use super::logging::{LOGGING_PATH, LoggingRoute};
 use super::respond::{self, TEXT};
-use super::webhook::{INJECT_PATH, Webhook};
+use super::webhook::{INJECT_PATH, VALIDATE_PATH, Webhook};
 use crate::listen::{Answer, Handler, Received};
 
 /// Everything that is answered over HTTPS.
@@ -29,6 +29,7 @@ impl Handler for Routes {
     async fn handle(&self, request: Request<Received>) -> Answer {
         match request.uri().path() {
             INJECT_PATH => self.webhook.inject(request).await,
+            VALIDATE_PATH => self.webhook.validate(request).await,
             // Agents decide by this one path, once, whether task election is to be had here.
             "/ping" => respond::readable(request.method(), || {
                 respond::with_body(StatusCode::OK, TEXT, "OK\n")

@@ -1,5 +1,5 @@
-//! The HTTPS listener: the admission webhook and the pings by which clients find out that it is
-//! there.
+//! The admission webhook: reviews of pods, which are injected, and of workloads, whose authors are
+//! told what will become of their pods. Both are held to the same bounds.
 
 pub mod args;
 
@@ -22,6 +22,8 @@ use crate::telemetry::{Sink, review_line};
 
 /// The path of the admission webhook.
 pub const INJECT_PATH: &str = "/v1/webhooks/inject";
+/// The path of the one that workloads are validated by.
+pub const VALIDATE_PATH: &str = "/v1/webhooks/validate";
 
 /// Larger reviews (in bytes) are handed to threads of their own. They take longer than the
 /// hand-over, and would hold up all other requests: an API server may send all its reviews over one
@@ -54,6 +56,15 @@ pub enum Access {
     /// Who has a certificate of the authority for clients, with one of these names; with any, if
     /// there are none.
     Authenticated(Vec<String>),
+}
+
+/// What a review is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A pod is injected.
+    Injection,
+    /// A workload is looked at.
+    Validation,
 }
 
 /// Reviews, and tells log and metrics about it.
@@ -92,6 +103,15 @@ impl Webhook {
 
     /// Answers a request for [`INJECT_PATH`].
     pub async fn inject(&self, request: Request<Received>) -> Answer {
+        self.answer(request, Purpose::Injection).await
+    }
+
+    /// Answers a request for [`VALIDATE_PATH`].
+    pub async fn validate(&self, request: Request<Received>) -> Answer {
+        self.answer(request, Purpose::Validation).await
+    }
+
+    async fn answer(&self, request: Request<Received>, purpose: Purpose) -> Answer {
         if request.method() != Method::POST {
             return respond::method_not_allowed(request.method(), "POST");
         }
@@ -127,16 +147,16 @@ impl Webhook {
         }
         if body.len() < LARGE {
             // Pure computation of microseconds: done on the spot.
-            self.reviewer.review(body)
+            self.reviewer.review(body, purpose)
         } else {
-            self.review_elsewhere(body, until).await
+            self.review_elsewhere(body, purpose, until).await
         }
     }
 
-    async fn review_elsewhere(&self, body: Whole, until: Instant) -> Answer {
+    async fn review_elsewhere(&self, body: Whole, purpose: Purpose, until: Instant) -> Answer {
         let reviewer = Arc::clone(&self.reviewer);
         let abandoned = self.metrics.reviews_abandoned.clone();
-        let work = move || reviewer.review(body);
+        let work = move || reviewer.review(body, purpose);
         let abandon = move || {
             abandoned.inc();
         };
@@ -199,23 +219,35 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 impl Reviewer {
-    fn review(&self, body: Whole) -> Answer {
+    fn review(&self, body: Whole, purpose: Purpose) -> Answer {
         let Whole { bytes, share, work } = body;
-        let answer = self.answer(&bytes, work);
+        let answer = self.answer(&bytes, purpose, work);
         drop((bytes, share));
         answer
     }
 
-    fn answer(&self, body: &[u8], work: Share) -> Answer {
+    fn answer(&self, body: &[u8], purpose: Purpose, work: Share) -> Answer {
         let started = std::time::Instant::now();
         let Reviewed { answer, record } = {
             let (engine, context) = (self.reviewing.engine(), self.reviewing.context());
-            review::review(body, &engine, &context)
+            match purpose {
+                Purpose::Injection => review::review(body, &engine, &context),
+                Purpose::Validation => review::validate(body, &engine, &context),
+            }
         };
         let took = started.elapsed();
-        self.metrics.review_duration.observe(took);
-        self.count(&record);
-        review_line::log(&self.log, &record, took);
+        match purpose {
+            Purpose::Injection => {
+                self.metrics.review_duration.observe(took);
+                self.count(&record);
+                review_line::log(&self.log, &record, took);
+            }
+            // Of what its pods get nothing is counted: they are still to be made.
+            Purpose::Validation => {
+                self.metrics.validations.count(record.disposition);
+                review_line::log_validation(&self.log, &record, took);
+            }
+        }
         match answer {
             review::Answer::Review(json) => {
                 let json = Bytes::from(json);

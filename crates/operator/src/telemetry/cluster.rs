@@ -33,12 +33,16 @@ pub enum Operation {
     Secret,
     /// Storing an authority in it.
     Store,
+    /// Registering the `caBundle` of the webhook that validates.
+    RegisterValidation,
+    /// Watching the registration of the webhook that validates.
+    Validation,
     /// Asking for the server's version.
     Version,
 }
 
 impl Operation {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Leaders,
         Self::Lease,
         Self::LimitRanges,
@@ -49,6 +53,8 @@ impl Operation {
         Self::ResourceQuotas,
         Self::Secret,
         Self::Store,
+        Self::RegisterValidation,
+        Self::Validation,
         Self::Version,
     ];
 
@@ -66,6 +72,8 @@ impl Operation {
             Self::ResourceQuotas => "watch_resource_quotas",
             Self::Secret => "watch_ca_secret",
             Self::Store => "write_ca_secret",
+            Self::RegisterValidation => "register_validation_ca_bundle",
+            Self::Validation => "watch_validation_configuration",
             Self::Version => "server_version",
         }
     }

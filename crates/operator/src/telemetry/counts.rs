@@ -32,21 +32,42 @@ const CELLS: usize = Feature::ALL.len() * LANGUAGES.len() * ENDS;
 /// Notes belong to a feature, or to none and then stand last.
 const NOTE_CELLS: usize = (Feature::ALL.len() + 1) * Note::CODES.len();
 
-/// `reviews_total{outcome}`.
+/// `reviews_total{outcome}` and `validations_total{outcome}`.
 #[derive(Clone, Debug)]
 pub struct ReviewCounts([Counter; Disposition::ALL.len()]);
 
 impl ReviewCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    /// Reviews of pods.
+    pub(super) fn of_pods(registry: &mut Registry) -> Self {
+        let help = "Admission reviews by what became of them";
+        Self::new(registry, "reviews", help, |disposition| {
+            use Disposition::{Refused, Unreadable, Warned};
+            !matches!(disposition, Unreadable | Warned | Refused)
+        })
+    }
+
+    /// Reviews of workloads.
+    pub(super) fn of_workloads(registry: &mut Registry) -> Self {
+        let help = "Validations of workloads by what became of them";
+        Self::new(registry, "validations", help, |disposition| {
+            use Disposition::{Injected, UnreadablePod};
+            !matches!(disposition, Injected | UnreadablePod)
+        })
+    }
+
+    /// Shows the counts of what can occur.
+    fn new(
+        registry: &mut Registry,
+        name: &'static str,
+        help: &'static str,
+        occurs: fn(Disposition) -> bool,
+    ) -> Self {
         let family = Family::<Labels<1>, Counter>::default();
-        registry.register(
-            "reviews",
-            "Admission reviews by what became of them",
-            family.clone(),
-        );
+        registry.register(name, help, family.clone());
         Self(
-            Disposition::ALL.map(|disposition| {
-                family.get_or_create_owned(&[("outcome", disposition.as_str())])
+            Disposition::ALL.map(|disposition| match occurs(disposition) {
+                true => family.get_or_create_owned(&[("outcome", disposition.as_str())]),
+                false => Counter::default(),
             }),
         )
     }

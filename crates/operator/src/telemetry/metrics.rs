@@ -195,8 +195,10 @@ pub struct Metrics {
     process: Registry,
     /// How long the pure part of a review takes: from the request's bytes to the answer's.
     pub review_duration: DurationHistogram,
-    /// Reviews by what became of them.
+    /// Reviews of pods by what became of them.
     pub reviews: ReviewCounts,
+    /// Reviews of workloads by what became of them.
+    pub validations: ReviewCounts,
     /// Features that were asked for, by what became of them.
     pub injections: InjectionCounts,
     /// What was done differently than asked, or asked in vain.
@@ -243,7 +245,8 @@ impl Metrics {
             "Time from the bytes of an admission review to the bytes of its answer",
             review_duration.clone(),
         );
-        let reviews = ReviewCounts::new(&mut registry);
+        let reviews = ReviewCounts::of_pods(&mut registry);
+        let validations = ReviewCounts::of_workloads(&mut registry);
         let injections = InjectionCounts::default();
         registry.register(
             "injections",
@@ -293,6 +296,7 @@ impl Metrics {
             process: Process::registry(),
             review_duration,
             reviews,
+            validations,
             injections,
             notes,
             cluster,

@@ -1,9 +1,9 @@
-//! The one log line of a review.
+//! The log lines of reviews, one each.
 
 use std::time::Duration;
 
 use datakit_operator_core::inject::{Decision, Feature, Note, Outcome};
-use datakit_operator_core::review::Record;
+use datakit_operator_core::review::{Disposition, Record};
 use tracing::Level;
 
 use super::line::Line;
@@ -20,7 +20,43 @@ pub fn log(sink: &Sink, record: &Record<'_>, took: Duration) {
     }
 }
 
+/// Logs the review of a workload. One about which there is nothing to say is for debugging only: the
+/// same is logged of each of its pods.
+pub fn log_validation(sink: &Sink, record: &Record<'_>, took: Duration) {
+    let level = match record.disposition {
+        Disposition::Unchanged | Disposition::OtherOperation => Level::DEBUG,
+        _ => Level::INFO,
+    };
+    if sink.enabled(level) {
+        sink.log(level, "workload validated", |line| {
+            write_head(line, record);
+            if let Some(code) = record.refused {
+                line.str("refused", code);
+            }
+            for decision in &record.decisions {
+                if decision.outcome == Outcome::Skipped {
+                    write_decision(line, decision);
+                }
+            }
+            write_notes(line, record);
+            write_time(line, took);
+        });
+    }
+}
+
 fn write(line: &mut Line<'_>, record: &Record<'_>, took: Duration) {
+    write_head(line, record);
+    write_injected(line, &record.decisions);
+    for decision in &record.decisions {
+        write_decision(line, decision);
+    }
+    write_notes(line, record);
+    line.number("patch_ops", record.patch_ops as u64);
+    line.number("patch_bytes", record.patch_bytes as u64);
+    write_time(line, took);
+}
+
+fn write_head(line: &mut Line<'_>, record: &Record<'_>) {
     line.str("outcome", record.disposition.as_str());
     stated(line, "namespace", &record.namespace);
     if !record.owner_name.is_empty() {
@@ -34,13 +70,9 @@ fn write(line: &mut Line<'_>, record: &Record<'_>, took: Duration) {
     if record.dry_run {
         line.bool("dry_run", true);
     }
-    write_injected(line, &record.decisions);
-    for decision in &record.decisions {
-        write_decision(line, decision);
-    }
-    write_notes(line, record);
-    line.number("patch_ops", record.patch_ops as u64);
-    line.number("patch_bytes", record.patch_bytes as u64);
+}
+
+fn write_time(line: &mut Line<'_>, took: Duration) {
     line.tenths(
         "took_us",
         u64::try_from(took.as_nanos() / 100).unwrap_or(u64::MAX),

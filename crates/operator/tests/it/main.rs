@@ -23,3 +23,4 @@ mod routes;
 mod serve;
 mod siege;
 mod support;
+mod validate;

@@ -69,6 +69,24 @@ pub(super) fn cases() -> Vec<Case> {
                     }),
                 ),
                 (
+                    "ValidatingWebhookConfiguration",
+                    "/webhooks/0",
+                    json!({
+                        "name": "validation.datakit.svc",
+                        "clientConfig": {"service": {"name": "datakit-operator", "namespace": "chart-values", "port": 443, "path": "/v1/webhooks/validate"}},
+                        "rules": [
+                            {"operations": ["CREATE", "UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments", "statefulsets", "daemonsets"], "scope": "Namespaced"},
+                            {"operations": ["CREATE", "UPDATE"], "apiGroups": ["batch"], "apiVersions": ["v1"], "resources": ["jobs", "cronjobs"], "scope": "Namespaced"},
+                        ],
+                        "matchPolicy": "Equivalent",
+                        "namespaceSelector": {"matchExpressions": [
+                            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "chart-values"]}]},
+                        "objectSelector": {},
+                        "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 2,
+                        "failurePolicy": "Ignore",
+                    }),
+                ),
+                (
                     "Service",
                     "/spec/ports",
                     json!([{"name": "http", "port": 443, "targetPort": 9543, "protocol": "TCP"}]),

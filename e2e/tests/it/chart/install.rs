@@ -21,7 +21,8 @@ use super::single_file::{
 const KINDS: &str = "serviceaccounts,configmaps,secrets,services,deployments.apps,poddisruptionbudgets.policy,\
     horizontalpodautoscalers.autoscaling,networkpolicies.networking.k8s.io,leases.coordination.k8s.io,\
     roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io,clusterroles.rbac.authorization.k8s.io,\
-    clusterrolebindings.rbac.authorization.k8s.io,mutatingwebhookconfigurations.admissionregistration.k8s.io";
+    clusterrolebindings.rbac.authorization.k8s.io,mutatingwebhookconfigurations.admissionregistration.k8s.io,\
+    validatingwebhookconfigurations.admissionregistration.k8s.io";
 
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
@@ -400,6 +401,7 @@ fn everything(name: &str) -> Vec<String> {
     all.push(format!("ConfigMap/{name}-config"));
     all.push(format!("Secret/{name}-ca"));
     all.push(format!("MutatingWebhookConfiguration/{name}-mutation"));
+    all.push(format!("ValidatingWebhookConfiguration/{name}-validation"));
     all.sort();
     all
 }

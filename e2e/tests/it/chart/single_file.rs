@@ -100,6 +100,7 @@ async fn can_be_applied_again_and_again() -> Result<()> {
         "configmap/chart-single-file-config created",
         "deployment.apps/chart-single-file created",
         "mutatingwebhookconfiguration.admissionregistration.k8s.io/chart-single-file-mutation created",
+        "validatingwebhookconfiguration.admissionregistration.k8s.io/chart-single-file-validation created",
         "networkpolicy.networking.k8s.io/chart-single-file created",
         "poddisruptionbudget.policy/chart-single-file created",
         "role.rbac.authorization.k8s.io/chart-single-file created",

@@ -329,6 +329,7 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             "ClusterRole",
             "ClusterRoleBinding",
             "MutatingWebhookConfiguration",
+            "ValidatingWebhookConfiguration",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
         ];
@@ -413,6 +414,11 @@ fn belongs_together(objects: &Objects, namespace: &str, case: &str) {
             "{case}"
         );
         assert_eq!(named("ClusterRole", 2), registered, "{case}");
+        if let Some(validation) = flag(objects, "validation-configuration") {
+            let there = of("ValidatingWebhookConfiguration", "/metadata/name");
+            assert_eq!(there, validation, "{case}");
+            assert_eq!(named("ClusterRole", 3), validation, "{case}");
+        }
         let stored = of("Secret", "/metadata/name");
         assert_eq!(flag(objects, "ca-secret"), stored.as_str(), "{case}");
         assert_eq!(

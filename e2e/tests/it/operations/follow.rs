@@ -96,7 +96,8 @@ fn clear(plane: &Plane) -> Result<()> {
         )?;
     }
     const KINDS: &str = "deployments,services,secrets,configmaps,leases,roles,rolebindings,poddisruptionbudgets,\
-        serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations";
+        serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,\
+        validatingwebhookconfigurations";
     let left = kubectl(plane, "datakit", &["get", KINDS, "--output=name"])?.stdout;
     let ours: Vec<_> = left
         .lines()

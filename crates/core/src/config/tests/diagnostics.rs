@@ -145,6 +145,36 @@ fn diagnostics_of_settings() {
 }
 
 #[test]
+fn what_validation_refuses() {
+    let text = r#"{"admission_validate":{"deny":
+        ["unknown_annotation","pod_security","pod_security","unknown_anotation","switched_off",7,"x"],"denys":[]}}"#;
+    check(
+        text,
+        &expect![[r#"
+        warning: admission_validate.denys: unknown key, ignored; did you mean `deny`?
+        error: admission_validate.deny[3]: expected the code of a reason or note; refuses nothing (found `unknown_anotation`); did you mean `unknown_annotation`?
+        warning: admission_validate.deny[4]: without effect: nobody is warned of it (found `switched_off`)
+        error: admission_validate.deny[5]: expected a string, not a number; ignored (found `7`)
+        error: admission_validate.deny[6]: expected the code of a reason or note; refuses nothing (found `x`)
+    "#]],
+    );
+    let (config, _) = Config::load(text, &EnvOverrides::default()).unwrap();
+    let codes = ["unknown_annotation", "pod_security"];
+    assert_eq!(config.validation.codes(), codes);
+    assert!(!config.validation.denies("unknown_key"));
+    for unusable in [
+        r#"{"admission_validate":{"deny":"x"}}"#,
+        r#"{"admission_validate":["x"]}"#,
+    ] {
+        let (config, diagnostics) = Config::load(unusable, &EnvOverrides::default()).unwrap();
+        assert_eq!(
+            (config.validation.codes().len(), diagnostics.is_empty()),
+            (0, false)
+        );
+    }
+}
+
+#[test]
 fn diagnostics_of_limits() {
     check(
         r#"{"admission_limits":{"containers":0,"patch_operations":100001,"patch_bytes":"1Mi","container":1}}"#,

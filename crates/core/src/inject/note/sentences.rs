@@ -80,6 +80,9 @@ impl Note {
             Self::EphemeralStorage { .. } => {
                 "raise limits.ephemeral-storage by the size of the library".to_owned()
             }
+            Self::MisplacedAnnotation { template, .. } => {
+                format!("move it to {template}.metadata.annotations")
+            }
             Self::More { .. } => "correct those that are shown first".to_owned(),
         }
     }
@@ -239,6 +242,13 @@ impl fmt::Display for Note {
             Self::EphemeralStorage { limit } => write!(
                 f,
                 "the library is in a volume, which counts toward the pod's limit of ephemeral-storage, {limit}"
+            ),
+            Self::MisplacedAnnotation {
+                annotation, kind, ..
+            } => write!(
+                f,
+                "annotation {} stands on the {kind} itself, where it has no effect",
+                excerpt(annotation)
             ),
             Self::More { kind, count } => write!(f, "{count} more notes of kind `{kind}`"),
             Self::SwitchUnreadable { annotation, value } => write!(
