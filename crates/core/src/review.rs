@@ -23,7 +23,7 @@ use crate::pod::{Owner, Pod};
 use warnings::ALL_WARNINGS;
 
 pub use validate::validate;
-pub use warnings::warnings;
+pub use warnings::{Finding, Weight, findings, warnings};
 
 /// What a plan takes beside what goes into the patch, at most: the annotation of logfwd taken
 /// apart, indexes, notes.
@@ -63,10 +63,14 @@ pub struct Record<'a> {
     pub namespace: Str<'a>,
     /// The pod's name, or the prefix its name will be made from.
     pub pod_name: Str<'a>,
+    /// The version of the API of the workload that made the pod; empty for a bare pod.
+    pub owner_api_version: Str<'a>,
     /// Kind of the workload that made the pod; empty for a bare pod.
     pub owner_kind: Str<'a>,
     /// Name of that workload.
     pub owner_name: Str<'a>,
+    /// What tells that workload from others of its name.
+    pub owner_uid: Str<'a>,
     /// `request.operation`
     pub operation: Str<'a>,
     /// Whether nothing will be stored.
@@ -417,7 +421,12 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
         patch: &patch_json,
     }
     .with(warnings(&decisions, &notes));
-    let Owner { kind, name } = pod.owner.unwrap_or_default();
+    let Owner {
+        api_version,
+        kind,
+        name,
+        uid,
+    } = pod.owner.unwrap_or_default();
     let mut record = envelope.record(disposition);
     if !pod.namespace.is_empty() {
         record.namespace = pod.namespace;
@@ -430,8 +439,10 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
             } else {
                 pod.name
             },
+            owner_api_version: api_version,
             owner_kind: kind,
             owner_name: name,
+            owner_uid: uid,
             decisions,
             notes,
             patch_ops: patch.len(),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use datakit_operator_core::election::tasks::Settings as TaskSettings;
 use datakit_operator_core::inject::{Engine, ReviewContext};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use self::member::{LeaseTask, Member};
@@ -39,7 +40,7 @@ use crate::http::routes::Routes;
 use crate::http::webhook::{Access, INJECT_PATH, Webhook};
 use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
-use crate::state::{Handover, Logging, Phase, Readiness, Reviewing};
+use crate::state::{Handover, Incident, Incidents, Logging, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::{MemoryLevel, Metrics};
@@ -189,6 +190,7 @@ impl Operator {
 
         let replicas = Arc::new(Replicas::new(Arc::clone(&identity), &settings.names));
         replicas.trust(&material.authorities);
+        let (incidents, to_tell) = incidents(&settings, &metrics);
         let shared = Shared {
             readiness: Readiness::default(),
             reviewing: Arc::new(Reviewing::new(
@@ -197,6 +199,7 @@ impl Operator {
             )),
             handover: Arc::default(),
             logging: Arc::default(),
+            incidents,
             identity,
             replicas,
             metrics: Arc::clone(&metrics),
@@ -214,12 +217,13 @@ impl Operator {
         let member = client
             .zip(settings.cluster.clone())
             .map(|(client, cluster)| {
-                Member::start(client, cluster, &settings, &shared, &mut tasks)
+                Member::start(client, cluster, to_tell, &settings, &shared, &mut tasks)
             });
         let election = task_election(member.as_ref(), &settings, &shared, &mut tasks);
         let handler = Routes {
             webhook: Webhook::new(
                 Arc::clone(&shared.reviewing),
+                shared.incidents.clone(),
                 settings.bodies,
                 pool,
                 settings.clients.reviews.clone(),
@@ -332,6 +336,7 @@ struct Shared {
     reviewing: Arc<Reviewing>,
     handover: Arc<Handover>,
     logging: Arc<Logging>,
+    incidents: Incidents,
     identity: Arc<Identity>,
     replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,
@@ -427,6 +432,22 @@ fn task_election(
     let known = Arc::clone(&election);
     tasks.supervise("replicas", move || Arc::clone(&known).stay_known());
     election
+}
+
+/// What owners are to be told, if there is a cluster to write it to: the queue and its end.
+fn incidents(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> (Incidents, Option<mpsc::Receiver<Incident>>) {
+    if !settings
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.events)
+    {
+        return (Incidents::default(), None);
+    }
+    let (incidents, to_tell) = Incidents::new(metrics.events.dropped());
+    (incidents, Some(to_tell))
 }
 
 /// A client for the cluster. Where nothing but facts would be read there, doing without them is

@@ -12,12 +12,14 @@
 //! | [`leaders`] | keeps the records of agents' leader election in Leases |
 //! | [`logging`] | the ClusterLoggingConfigs that sidecars ask for |
 //! | [`tokens`] | asks whose a bearer token is |
+//! | [`events`] | tells owners of pods by Events |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels, LimitRanges and ResourceQuotas |
 
 pub mod args;
 pub mod certificates;
 pub mod connect;
+pub mod events;
 pub mod facts;
 pub mod leaders;
 pub mod lease;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub agent_leaders: bool,
     /// Whether ClusterLoggingConfigs are watched.
     pub logging_configs: bool,
+    /// Whether owners of pods are told by Events.
+    pub events: bool,
 }
 
 /// The name under which this program appears in the API server's records of who set what.

@@ -4,8 +4,10 @@
 //! Everything here is read without waiting. [`crate::http`] and [`crate::cluster`] don't know each
 //! other; they meet here.
 
+mod incidents;
 mod logging;
 
+pub use incidents::{Incident, Incidents, Object};
 pub use logging::{Knowledge, Logging, Source};
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod counts;
 pub mod election;
+pub mod events;
 pub mod histogram;
 pub mod line;
 pub mod logging;

@@ -13,6 +13,7 @@ mod certificates;
 mod chaos;
 mod chart;
 mod election;
+mod events;
 mod examples;
 mod fields;
 mod generate;

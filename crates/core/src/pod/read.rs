@@ -403,8 +403,10 @@ fn controller<'a>(reader: &mut Reader<'a>) -> Result<Option<Owner<'a>>> {
         let mut controls = false;
         reader.object(|reader, key| {
             match key {
+                "apiVersion" => owner.api_version = text(reader)?,
                 "kind" => owner.kind = text(reader)?,
                 "name" => owner.name = text(reader)?,
+                "uid" => owner.uid = text(reader)?,
                 "controller" => controls = flag(reader)?,
                 _ => ignore(reader)?,
             }

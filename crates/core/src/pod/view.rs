@@ -89,10 +89,14 @@ pub enum Annotations {
 /// A workload that made the pod.
 #[derive(Debug, Clone, Default)]
 pub struct Owner<'a> {
+    /// Such as `apps/v1`.
+    pub api_version: Str<'a>,
     /// Such as `ReplicaSet`.
     pub kind: Str<'a>,
     /// The workload's name.
     pub name: Str<'a>,
+    /// What tells it from others of that name, before and after.
+    pub uid: Str<'a>,
 }
 
 /// A container or init container.

@@ -6,7 +6,7 @@
 
 use crate::inject::{self, Engine, Injection, ReviewContext};
 
-use super::warnings::{About, Finding, findings};
+use super::warnings::{About, Finding, findings_about};
 use super::workload::{Kind, Workload};
 use super::{
     Disposition, Envelope, LONGEST_MESSAGE, Record, Response, Reviewed, Subject, guarded, unchanged,
@@ -66,7 +66,7 @@ fn validated<'a>(
     notes.extend(misplaced);
 
     let denies = |finding: &Finding| may_refuse && engine.validation().denies(finding.code);
-    let found = || findings(About::FuturePods, &decisions, &notes);
+    let found = || findings_about(About::FuturePods, &decisions, &notes);
     let mut refused = Vec::new();
     if may_refuse && !engine.validation().codes().is_empty() {
         refused.extend(found().filter(denies));

@@ -1,10 +1,10 @@
 //! The warnings of a response: the record of a review, in sentences for who creates the pod or the
 //! workload.
 
-use crate::inject::{Decision, Note};
+use crate::inject::{Decision, Note, Reason};
 use crate::json::write_string;
 
-use super::shortened;
+use super::{Record, shortened};
 
 /// The API server shortens longer warnings
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response>).
@@ -22,21 +22,42 @@ pub(super) enum About {
 }
 
 /// One thing that an author is told.
-pub(super) struct Finding {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
     /// Of a reason or a note.
-    pub(super) code: &'static str,
+    pub code: &'static str,
+    /// What it comes to.
+    pub weight: Weight,
     /// What it is, and what can be done.
-    pub(super) sentence: String,
+    pub sentence: String,
+}
+
+/// What a finding comes to for its author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// It was asked for and isn't there.
+    Skipped,
+    /// The same, since the pod would have become invalid.
+    Failed,
+    /// It is there, but not as one would expect.
+    Different,
+    /// An annotation is wrong by itself.
+    Mistake,
 }
 
 /// What to tell the author of the pod: one sentence for each thing that was asked for by annotation
 /// and didn't happen, or happened differently. `notes` are those that belong to no feature.
 pub fn warnings(decisions: &[Decision], notes: &[Note]) -> impl Iterator<Item = String> {
-    findings(About::Pod, decisions, notes).map(|finding| finding.sentence)
+    findings_about(About::Pod, decisions, notes).map(|finding| finding.sentence)
 }
 
-/// The same with the codes.
-pub(super) fn findings(
+/// What the author of a pod is told, with codes.
+pub fn findings(record: &Record<'_>) -> impl Iterator<Item = Finding> {
+    findings_about(About::Pod, &record.decisions, &record.notes)
+}
+
+/// The same about a pod or a workload.
+pub(super) fn findings_about(
     about: About,
     decisions: &[Decision],
     notes: &[Note],
@@ -52,6 +73,10 @@ pub(super) fn findings(
         let (subject, remedy) = (decision.subject(), reason.remedy());
         Some(Finding {
             code: reason.as_str(),
+            weight: match reason {
+                Reason::Unverified(_) => Weight::Failed,
+                _ => Weight::Skipped,
+            },
             sentence: format!("{subject} {verdict}: {reason}; {remedy}"),
         })
     });
@@ -59,12 +84,14 @@ pub(super) fn findings(
         let notes = decision.notes.iter();
         notes.map(|note| Finding {
             code: code(note),
+            weight: Weight::Different,
             sentence: format!("{}: {note}; {}", decision.subject(), note.remedy()),
         })
     });
     let general = notes.iter();
     let general = general.map(|note| Finding {
         code: code(note),
+        weight: Weight::Mistake,
         sentence: format!("{note}; {}", note.remedy()),
     });
     skipped.chain(different).chain(general)

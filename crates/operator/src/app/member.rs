@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use kube::Client;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::tasks::Tasks;
 use super::{Settings, Shared};
-use crate::cluster::{self, certificates, facts, lease, logging};
-use crate::state::Leadership;
+use crate::cluster::{self, certificates, events, facts, lease, logging};
+use crate::state::{Incident, Leadership};
 
 /// What the rest of the process needs to know of it.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Member {
     pub(super) fn start(
         client: Client,
         cluster: cluster::Settings,
+        to_tell: Option<mpsc::Receiver<Incident>>,
         settings: &Settings,
         shared: &Shared,
         tasks: &mut Tasks,
@@ -88,6 +89,18 @@ impl Member {
             let (client, reviewing, counters) = reading.clone();
             facts::namespaces(client, reviewing, counters)
         });
+        if let Some(to_tell) = to_tell {
+            let telling = events::Shared {
+                incidents: Arc::new(Mutex::new(to_tell)),
+                instance: lease::identity(std::env::var("POD_NAME").ok()),
+                metrics: counters.clone(),
+                counts: shared.metrics.events.clone(),
+            };
+            let client = client.clone();
+            tasks.supervise("events", move || {
+                events::run(client.clone(), telling.clone())
+            });
+        }
         if cluster.logging_configs {
             let watching = (
                 client.clone(),

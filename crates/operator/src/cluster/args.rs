@@ -54,6 +54,11 @@ pub struct Args {
     /// and watch them
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     pub logging_configs: Switch,
+
+    /// Whether to write Events on workloads whose pods aren't injected as asked, which takes the
+    /// rights to create and patch Events and to get ReplicaSets and Jobs
+    #[arg(long, value_name = "WHETHER", default_value = "on")]
+    pub events: Switch,
 }
 
 /// Whether something is done.
@@ -121,6 +126,8 @@ impl Args {
             certificates,
             agent_leaders: self.agent_leaders == Switch::On,
             logging_configs: self.logging_configs == Switch::On,
+            // Who only looks writes nothing.
+            events: takes_part && self.events == Switch::On,
         }
     }
 }

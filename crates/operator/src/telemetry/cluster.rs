@@ -13,6 +13,8 @@ use super::Labels;
 /// What was asked of the API server; the value of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Writing Events.
+    Events,
     /// Watching the Leases of agents' leaders.
     Leaders,
     /// Getting, taking and renewing the Lease.
@@ -23,6 +25,8 @@ pub enum Operation {
     LoggingConfigs,
     /// Watching namespaces.
     Namespaces,
+    /// Asking for the owners of ReplicaSets and Jobs.
+    Owners,
     /// Registering the `caBundle`.
     Register,
     /// Watching the webhook's registration.
@@ -42,12 +46,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
+        Self::Events,
         Self::Leaders,
         Self::Lease,
         Self::LimitRanges,
         Self::LoggingConfigs,
         Self::Namespaces,
+        Self::Owners,
         Self::Register,
         Self::Registration,
         Self::ResourceQuotas,
@@ -62,11 +68,13 @@ impl Operation {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Events => "write_events",
             Self::Leaders => "watch_leaders",
             Self::Lease => "lease",
             Self::LimitRanges => "watch_limit_ranges",
             Self::LoggingConfigs => "watch_logging_configs",
             Self::Namespaces => "watch_namespaces",
+            Self::Owners => "get_owners",
             Self::Register => "register_ca_bundle",
             Self::Registration => "watch_webhook_configuration",
             Self::ResourceQuotas => "watch_resource_quotas",

@@ -19,6 +19,7 @@ use super::Labels;
 use super::cluster::ClusterMetrics;
 use super::counts::{InjectionCounts, NoteCounts, ReviewCounts, SkipCounts};
 use super::election::ElectionMetrics;
+use super::events::EventCounts;
 use super::histogram::DurationHistogram;
 use super::logging::LoggingMetrics;
 use super::process::Process;
@@ -205,6 +206,8 @@ pub struct Metrics {
     pub notes: NoteCounts,
     /// Certificates, the Lease and the API server.
     pub cluster: ClusterMetrics,
+    /// Events on owners of pods.
+    pub events: EventCounts,
     /// ClusterLoggingConfigs.
     pub logging: LoggingMetrics,
     /// Task election.
@@ -265,6 +268,7 @@ impl Metrics {
             notes.clone(),
         );
         let cluster = ClusterMetrics::new(&mut registry);
+        let events = EventCounts::new(&mut registry);
         let logging = LoggingMetrics::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let reloads = ReloadCounts::new(&mut registry);
@@ -300,6 +304,7 @@ impl Metrics {
             injections,
             notes,
             cluster,
+            events,
             logging,
             election,
             reloads,
