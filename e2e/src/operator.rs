@@ -153,7 +153,7 @@ pub fn lasting_certificate() -> Result<(String, Pair)> {
 }
 
 /// The program: what the environment names, else what the build has left beside the tests.
-pub(crate) fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     let program = match std::env::var_os("E2E_OPERATOR") {
         Some(path) => PathBuf::from(path),
         None => target_directory()?.join("debug/datakit-operator"),

@@ -4,6 +4,8 @@
 //! themselves: they write to the [`Streams`] they are given, so tests run them in the same way as
 //! the shell does.
 
+#[cfg(feature = "server")]
+pub mod check;
 pub mod check_config;
 pub mod completions;
 pub mod config;
@@ -65,6 +67,9 @@ pub enum Command {
     Uninject(uninject::Args),
     /// Say for each pod template what would be injected, and if not, why not and what to change.
     Explain(explain::Args),
+    /// Ask the cluster whether an installation is well, or whether there can be one.
+    #[cfg(feature = "server")]
+    Check(check::Args),
     /// Print everything that is doubtful about a configuration.
     CheckConfig(check_config::Args),
     /// Print the configuration in effect.
@@ -147,6 +152,8 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::Inject(args) => inject::run(&args, streams),
         Command::Uninject(args) => uninject::run(&args, streams),
         Command::Explain(args) => explain::run(&args, streams),
+        #[cfg(feature = "server")]
+        Command::Check(args) => check::run(&args, streams),
         Command::CheckConfig(args) => check_config::run(&args, streams),
         Command::Config(args) => config::run(&args, streams),
         Command::ConvertConfig(args) => convert_config::run(&args, streams),

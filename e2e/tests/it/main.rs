@@ -12,6 +12,7 @@ mod cases;
 mod certificates;
 mod chaos;
 mod chart;
+mod check;
 mod election;
 mod events;
 mod examples;
