@@ -21,6 +21,7 @@ pub mod selector;
 
 pub mod logging;
 pub mod pod;
+pub mod pods;
 
 pub mod config;
 pub mod inject;
