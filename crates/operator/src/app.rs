@@ -22,6 +22,7 @@ pub use self::reloading::{ConfigFile, Configuration, ReadConfig, log_diagnostics
 use self::signals::Signals;
 pub use self::signals::Stop;
 use self::tasks::Tasks;
+use crate::access::tokens::{Reviewer, Tokens};
 use crate::clock;
 use crate::cluster::leaders::LeaseStore;
 use crate::cluster::tokens::TokenReviews;
@@ -29,7 +30,6 @@ use crate::cluster::{self, ConnectError, lease};
 use crate::election::forward::Forwarder;
 use crate::election::leaders::{InMemory, Leaders, Store};
 use crate::election::senders::{self, Senders};
-use crate::election::tokens::{Reviewer, Tokens};
 use crate::election::{Coordination, Coordinator};
 use crate::http::body;
 use crate::http::election::Election;

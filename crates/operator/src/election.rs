@@ -18,7 +18,6 @@ mod args;
 pub mod forward;
 pub mod leaders;
 pub mod senders;
-pub mod tokens;
 
 pub use self::args::Args;
 

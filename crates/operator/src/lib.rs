@@ -30,6 +30,9 @@ pub mod reload;
 pub mod state;
 
 #[cfg(feature = "server")]
+pub mod access;
+
+#[cfg(feature = "server")]
 pub mod election;
 
 #[cfg(feature = "server")]

@@ -2,29 +2,15 @@
 //!
 //! Tokens are never kept, only their SHA-256; and never logged.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::timeout;
+use http::HeaderValue;
 
-use super::leaders::Pending;
+use super::remembered::{Answer, Remembered};
+use super::{Pending, Trouble};
 use crate::tls::provider::sha256;
 
-/// How long an answer counts. A token that is withdrawn is good for so long.
-const GOOD: Duration = Duration::from_secs(60);
-/// The same for a token that is not known.
-const BAD: Duration = Duration::from_secs(10);
-/// The same for a question without an answer.
-const UNANSWERED: Duration = Duration::from_secs(1);
-/// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(3);
-/// Answers that are remembered.
-const REMEMBERED: usize = 8_192;
-/// Questions at once.
-const AT_ONCE: usize = 16;
 /// A token is no longer than this, in bytes.
 const LONGEST: usize = 16 << 10;
 
@@ -45,27 +31,17 @@ pub trait Reviewer: Debug + Send + Sync + 'static {
     fn review<'a>(&'a self, token: &'a str) -> Pending<'a, Result<Option<User>, String>>;
 }
 
-/// No answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// This sender asks too often for what isn't known.
-    TooMany,
-    /// It can't be told at the moment, for this reason.
-    Unavailable(String),
-}
-
 /// Asks, once for each token, and remembers.
 #[derive(Debug)]
 pub struct Tokens {
     reviewer: Arc<dyn Reviewer>,
-    known: Mutex<HashMap<[u8; 32], Arc<OnceCell<Verdict>>>>,
-    at_once: Semaphore,
+    known: Remembered<Option<User>>,
 }
 
-#[derive(Debug)]
-struct Verdict {
-    said: Result<Option<User>, String>,
-    until: Instant,
+impl Answer for Option<User> {
+    fn grants(&self) -> bool {
+        self.is_some()
+    }
 }
 
 impl Tokens {
@@ -74,8 +50,7 @@ impl Tokens {
     pub fn new(reviewer: Arc<dyn Reviewer>) -> Self {
         Self {
             reviewer,
-            known: Mutex::default(),
-            at_once: Semaphore::new(AT_ONCE),
+            known: Remembered::new(),
         }
     }
 
@@ -92,66 +67,25 @@ impl Tokens {
         if token.len() > LONGEST {
             return Ok(None);
         }
-        let cell = self.cell(sha256(token.as_bytes()), may_ask)?;
-        // Whoever comes first asks; the others wait for the same answer. If the first one is gone,
-        // the next one asks.
-        let verdict = cell.get_or_init(|| self.ask(token)).await;
-        verdict.said.clone().map_err(Trouble::Unavailable)
+        let ask = async { self.reviewer.review(token).await };
+        let hash = sha256(token.as_bytes());
+        self.known.answer(hash, may_ask, ask).await
     }
+}
 
-    fn cell(
-        &self,
-        hash: [u8; 32],
-        may_ask: impl Fn() -> bool,
-    ) -> Result<Arc<OnceCell<Verdict>>, Trouble> {
-        let now = Instant::now();
-        let lives = |cell: &Arc<OnceCell<Verdict>>| cell.get().is_none_or(|it| now < it.until);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cell) = known.get(&hash).filter(|cell| lives(cell)) {
-            return Ok(Arc::clone(cell));
-        }
-        if !may_ask() {
-            return Err(Trouble::TooMany);
-        }
-        if known.len() >= REMEMBERED {
-            // Of agents, which have good ones, there may be so many; the rest has to be asked
-            // again.
-            known.retain(|_, cell| {
-                lives(cell) && cell.get().is_none_or(|it| matches!(it.said, Ok(Some(_))))
-            });
-        }
-        let cell = Arc::new(OnceCell::new());
-        if known.len() < REMEMBERED || known.contains_key(&hash) {
-            known.insert(hash, Arc::clone(&cell));
-        }
-        Ok(cell)
-    }
-
-    async fn ask(&self, token: &str) -> Verdict {
-        let asked = async {
-            let Ok(_turn) = self.at_once.acquire().await else {
-                return Err("shutting down".to_owned());
-            };
-            self.reviewer.review(token).await
-        };
-        let late = |_| Err("the API server does not answer".to_owned());
-        let said = timeout(DEADLINE, asked).await.unwrap_or_else(late);
-        let lasts = match &said {
-            Ok(Some(_)) => GOOD,
-            Ok(None) => BAD,
-            Err(_) => UNANSWERED,
-        };
-        Verdict {
-            said,
-            until: Instant::now() + lasts,
-        }
-    }
+/// The token in the value of an `Authorization` header, if it is a bearer token.
+#[must_use]
+pub fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::remembered::REMEMBERED;
     use super::*;
 
     /// Knows tokens that begin with `good`, and counts.
@@ -214,6 +148,6 @@ mod tests {
         let asked = reviewer.0.load(Ordering::Relaxed);
         assert!(tokens.user("good", || false).await.is_ok());
         assert_eq!(reviewer.0.load(Ordering::Relaxed), asked);
-        assert!(tokens.known.lock().unwrap().len() <= REMEMBERED);
+        assert!(tokens.known.len() <= REMEMBERED);
     }
 }

@@ -5,8 +5,8 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::election::leaders::Pending;
-use crate::election::tokens::{Reviewer, User};
+use crate::access::Pending;
+use crate::access::tokens::{Reviewer, User};
 
 /// Where a service account's token that was made for a pod says which.
 const POD: &str = "authentication.kubernetes.io/pod-uid";

@@ -16,7 +16,8 @@ use datakit_operator_core::election::text::unprintable;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::tokens::{Tokens, Trouble, User};
+use crate::access::Trouble;
+use crate::access::tokens::{Tokens, User, bearer};
 use crate::listen::Peer;
 use crate::tls::clients::ClientName;
 
@@ -189,12 +190,7 @@ impl Senders {
     }
 
     async fn of_token(&self, value: &HeaderValue, anonymous: &Caller) -> Result<User, Denied> {
-        let token = value.to_str().ok().and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            let token = token.trim();
-            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-        });
-        let (Some(token), Some(tokens)) = (token, &self.tokens) else {
+        let (Some(token), Some(tokens)) = (bearer(value), &self.tokens) else {
             return Err(Denied::BadToken);
         };
         let may_ask = || self.may_try(anonymous);
