@@ -64,7 +64,7 @@ fn knowledge(known: Option<&BTreeMap<Key, Arc<LoggingConfig>>>, health: &Health)
                 .to_owned(),
         ),
         Health::NoKind => Source::NotInstalled,
-        Health::Failing(why) => Source::Failing(why.clone()),
+        Health::Failing(why) | Health::Refused(why) => Source::Failing(why.clone()),
     };
     let configs = known.map(|known| {
         let mut configs = LoggingConfigs::default();

@@ -37,17 +37,24 @@ pub(super) enum Health {
     NoKind,
     /// It doesn't work, and why. What is known may be old.
     Failing(String),
+    /// The API server doesn't let us watch, and says why.
+    Refused(String),
 }
 
 type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
 
-/// Watches objects of the kind `K` and keeps a `V` of each.
-pub(super) struct Watched<K, V> {
+/// Watches objects of the kind `K`, of which somebody else keeps what they need.
+pub(super) struct Watching<K> {
     events: Events<K>,
     trouble: Trouble,
+    health: Health,
+}
+
+/// Watches objects of the kind `K` and keeps a `V` of each.
+pub(super) struct Watched<K, V> {
+    watching: Watching<K>,
     keep: fn(&K) -> V,
     seen: Seen<V>,
-    health: Health,
 }
 
 /// What was seen. A list that is being read anew replaces the old one when it is complete.
@@ -55,6 +62,82 @@ pub(super) struct Watched<K, V> {
 struct Seen<V> {
     known: Option<BTreeMap<Key, V>>,
     reading: BTreeMap<Key, V>,
+}
+
+impl<K> Watching<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    pub(super) fn new(api: Api<K>, config: watcher::Config, trouble: Trouble) -> Self {
+        Self {
+            events: Box::pin(watcher(api, config).default_backoff()),
+            trouble,
+            health: Health::Starting,
+        }
+    }
+
+    /// Waits for an event, or until the watch begins or ceases to work, which it then tells, too.
+    /// `known`: all objects have been listed once. May be cancelled: nothing is lost.
+    pub(super) async fn next(&mut self, known: bool) -> (Option<Event<K>>, bool) {
+        loop {
+            let next = match timeout(TAKEN_UP, self.events.next()).await {
+                Ok(next) => next,
+                // A watch that breaks off is taken up where it was, without a word; another failure
+                // would have come by now.
+                Err(_) if known && self.health.is_failing() => {
+                    self.trouble.worked();
+                    self.turn(Health::Working);
+                    return (None, true);
+                }
+                Err(_) => continue,
+            };
+            match next {
+                Some(Ok(event)) => {
+                    self.trouble.worked();
+                    // A list that has begun isn't one that is known.
+                    let complete =
+                        matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_));
+                    let turned = complete && self.turn(Health::Working);
+                    return (Some(event), turned);
+                }
+                // The stream waits before it tries again.
+                Some(Err(error)) => {
+                    let health = if code(&error) == Some(404) {
+                        Health::NoKind
+                    } else {
+                        self.trouble.failed(&error);
+                        let why = Chain(&error).to_string();
+                        match code(&error) {
+                            Some(401 | 403) => Health::Refused(why),
+                            _ => Health::Failing(why),
+                        }
+                    };
+                    if self.turn(health) {
+                        return (None, true);
+                    }
+                }
+                // Watching never ends.
+                None => pending().await,
+            }
+        }
+    }
+
+    /// Takes note of how the watch stands now, and returns whether that is new.
+    fn turn(&mut self, health: Health) -> bool {
+        let before = std::mem::replace(&mut self.health, health);
+        before != self.health
+    }
+
+    /// How the watch stands.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+}
+
+impl Health {
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::Failing(_) | Self::Refused(_))
+    }
 }
 
 impl<K, V> Watched<K, V>
@@ -76,11 +159,9 @@ where
 
     fn with(api: Api<K>, config: watcher::Config, trouble: Trouble, keep: fn(&K) -> V) -> Self {
         Self {
-            events: Box::pin(watcher(api, config).default_backoff()),
-            trouble,
+            watching: Watching::new(api, config, trouble),
             keep,
             seen: Seen::default(),
-            health: Health::Starting,
         }
     }
 
@@ -88,56 +169,17 @@ where
     /// work. May be cancelled: nothing is lost.
     pub(super) async fn changed(&mut self) {
         loop {
-            let failing = matches!(self.health, Health::Failing(_)) && self.seen.known.is_some();
-            let next = match timeout(TAKEN_UP, self.events.next()).await {
-                Ok(next) => next,
-                // A watch that breaks off is taken up where it was, without a word; another failure
-                // would have come by now.
-                Err(_) if failing => {
-                    self.trouble.worked();
-                    self.turn(Health::Working);
-                    return;
-                }
-                Err(_) => continue,
-            };
-            match next {
-                Some(Ok(event)) => {
-                    self.trouble.worked();
-                    // A list that has begun isn't one that is known.
-                    let complete =
-                        matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_));
-                    let changed = self.seen.see(event, self.keep);
-                    if changed | (complete && self.turn(Health::Working)) {
-                        return;
-                    }
-                }
-                // The stream waits before it tries again.
-                Some(Err(error)) => {
-                    let health = if is_no_kind(&error) {
-                        Health::NoKind
-                    } else {
-                        self.trouble.failed(&error);
-                        Health::Failing(Chain(&error).to_string())
-                    };
-                    if self.turn(health) {
-                        return;
-                    }
-                }
-                // Watching never ends.
-                None => pending().await,
+            let (event, turned) = self.watching.next(self.seen.known.is_some()).await;
+            let changed = event.is_some_and(|event| self.seen.see(event, self.keep));
+            if changed || turned {
+                return;
             }
         }
     }
 
-    /// Takes note of how the watch stands now, and returns whether that is new.
-    fn turn(&mut self, health: Health) -> bool {
-        let before = std::mem::replace(&mut self.health, health);
-        before != self.health
-    }
-
     /// How the watch stands.
     pub(super) fn health(&self) -> &Health {
-        &self.health
+        self.watching.health()
     }
 
     /// What is kept, in the order of the keys. Nothing before all objects have been listed once.
@@ -191,15 +233,14 @@ impl<V> Default for Seen<V> {
     }
 }
 
-/// Whether the API server says that it has no such kind.
-fn is_no_kind(error: &watcher::Error) -> bool {
-    let status = match error {
+/// The status that the API server answered with, if it did.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        watcher::Error::WatchError(status) => status,
-        _ => return false,
-    };
-    status.code == 404
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
 }
 
 fn key<K: Resource>(object: &K) -> Key {
