@@ -39,7 +39,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 pub use self::budget::{Budget, Level, Memory, Share};
-pub use self::exchange::{Answer, AnswerBody, Piece, Received};
+pub use self::exchange::{Answer, AnswerBody, BrokenOff, Part, Piece, Received};
 pub use self::limits::{CONNECTION, Limits};
 use self::places::{Gave, Places};
 use crate::telemetry::metrics::{Limit, ListenerMetrics};
@@ -240,7 +240,7 @@ impl Leaving {
     }
 }
 
-/// A thread of its own for a listener that nothing else may hold up.
+/// A thread of its own for what nothing else may hold up, or what may hold up nothing else.
 #[derive(Debug)]
 pub struct Apart {
     runtime: Handle,
@@ -269,6 +269,12 @@ impl Apart {
             runtime: handle,
             _alive: alive,
         })
+    }
+
+    /// The thread's runtime, for tasks that it shall run.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Like [`Bound::bind`], for a listener that this thread is to serve.

@@ -265,6 +265,14 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    /// A part of its answer has been written.
+    pub(super) fn went_on(&self) {
+        let activity = &self.activity;
+        activity.written.store(activity.now(), Ordering::Relaxed);
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         let activity = &*self.activity;

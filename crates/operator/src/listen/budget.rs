@@ -158,6 +158,12 @@ impl Share {
         }
     }
 
+    /// One for something else, on the same account: nothing yet.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(&self.budget, &self.holder)
+    }
+
     /// The connection on whose account it is.
     pub(crate) fn holder(&self) -> Arc<Activity> {
         Arc::clone(&self.holder)

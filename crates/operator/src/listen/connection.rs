@@ -345,10 +345,10 @@ impl<H: Handler> Server<H> {
 /// to its user.
 fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
-    let length = body.bytes().len();
-    parts
-        .headers
-        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(length) = body.length() {
+        let length = HeaderValue::from(length);
+        parts.headers.insert(CONTENT_LENGTH, length);
+    }
     Answer::from_parts(parts, AnswerBody::default())
 }
 

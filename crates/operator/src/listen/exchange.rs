@@ -1,13 +1,14 @@
 //! Requests and answers as a listener hands them on: with the memory they take.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Response;
 use hyper::body::{Body, Buf, Bytes, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use super::activity::{Activity, InFlight};
@@ -59,82 +60,168 @@ impl Received {
     }
 }
 
-/// The body of an answer, complete in memory, with what it takes of it until it is written.
+/// The body of an answer, with what it takes of the memory until it is written: complete, or made
+/// piece by piece while it is taken.
 #[derive(Debug, Default)]
-pub struct AnswerBody(Option<Piece>);
+pub struct AnswerBody {
+    piece: Option<Piece>,
+    more: Option<More>,
+}
+
+/// What follows.
+#[derive(Debug)]
+struct More {
+    parts: Receiver<Part>,
+    in_flight: Option<Arc<InFlight>>,
+}
+
+/// A part of an answer that is made while it is taken.
+#[derive(Debug)]
+pub struct Part {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// What they take of the memory for answers.
+    pub share: Share,
+    /// Kept until they are written: so many parts may exist at once.
+    pub turn: OwnedSemaphorePermit,
+    /// Nothing follows. Without such a part an answer is broken off.
+    pub is_last: bool,
+}
+
+/// An answer that was begun can't be completed. The connection is cut off, so that its client
+/// doesn't take a part for the whole.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the answer can't be completed")]
+pub struct BrokenOff;
 
 impl AnswerBody {
     /// What `share` was taken for has become this body.
     #[must_use]
     pub fn counted(bytes: Bytes, mut share: Share) -> Self {
         share.set(bytes.len() + ANSWER);
-        let (share, in_flight) = (Some(share), None);
-        Self(Some(Piece {
-            bytes,
-            share,
-            in_flight,
-        }))
+        Self {
+            piece: Some(Piece {
+                bytes,
+                share: Some(share),
+                ..Piece::default()
+            }),
+            more: None,
+        }
     }
 
-    /// The bytes.
+    /// A body whose parts come while it is taken. Its headers are sent at once.
+    #[must_use]
+    pub fn of_parts(parts: Receiver<Part>) -> Self {
+        let in_flight = None;
+        Self {
+            piece: None,
+            more: Some(More { parts, in_flight }),
+        }
+    }
+
+    /// The bytes that are there.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], |piece| &piece.bytes)
+        self.piece.as_ref().map_or(&[], |piece| &piece.bytes)
+    }
+
+    /// How long it is, if that is known.
+    pub(super) fn length(&self) -> Option<usize> {
+        self.more.is_none().then(|| self.bytes().len())
     }
 
     /// Whether its memory has been counted.
     pub(super) fn is_counted(&self) -> bool {
-        self.0.as_ref().is_none_or(|piece| piece.share.is_some())
+        self.piece
+            .as_ref()
+            .is_none_or(|piece| piece.share.is_some())
     }
 
     /// Counts its memory, and ends the request when it has been written.
     pub(super) fn hold(&mut self, share: Option<Share>, in_flight: InFlight) {
-        if let Some(piece) = &mut self.0 {
+        if let Some(more) = &mut self.more {
+            more.in_flight = Some(Arc::new(in_flight));
+        } else if let Some(piece) = &mut self.piece {
             if share.is_some() {
                 piece.share = share;
             }
-            piece.in_flight = Some(in_flight);
+            piece._in_flight = Some(in_flight);
         }
     }
 }
 
 impl From<Bytes> for AnswerBody {
     fn from(bytes: Bytes) -> Self {
-        Self((!bytes.is_empty()).then_some(Piece {
+        let piece = (!bytes.is_empty()).then(|| Piece {
             bytes,
-            share: None,
-            in_flight: None,
-        }))
+            ..Piece::default()
+        });
+        Self { piece, more: None }
     }
 }
 
 impl Body for AnswerBody {
     type Data = Piece;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|piece| Ok(Frame::data(piece))))
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BrokenOff>>> {
+        if let Some(piece) = self.piece.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let Some(more) = &mut self.more else {
+            return Poll::Ready(None);
+        };
+        let Some(part) = ready!(more.parts.poll_recv(context)) else {
+            self.more = None;
+            return Poll::Ready(Some(Err(BrokenOff)));
+        };
+        let piece = Piece {
+            bytes: part.bytes,
+            share: Some(part.share),
+            _in_flight: None,
+            _part: more.in_flight.clone().map(InPart),
+            _turn: Some(part.turn),
+        };
+        if part.is_last {
+            self.more = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.piece.is_none() && self.more.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes().len() as u64)
+        match self.length() {
+            Some(length) => SizeHint::with_exact(length as u64),
+            None => SizeHint::default(),
+        }
     }
 }
 
 /// Bytes on their way to a client. HTTP writes them from where they lie and drops them when the
 /// last one is written, or when the client has gone; that is when their memory is given back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Piece {
     bytes: Bytes,
     share: Option<Share>,
-    in_flight: Option<InFlight>,
+    _in_flight: Option<InFlight>,
+    _part: Option<InPart>,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// A part of an answer that is being written.
+#[derive(Debug)]
+struct InPart(Arc<InFlight>);
+
+impl Drop for InPart {
+    fn drop(&mut self) {
+        self.0.went_on();
+    }
 }
 
 impl Buf for Piece {
