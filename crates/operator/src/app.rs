@@ -2,6 +2,7 @@
 
 mod member;
 pub mod memory;
+pub mod pods;
 mod reloading;
 mod signals;
 mod tasks;
@@ -40,6 +41,7 @@ use crate::http::routes::Routes;
 use crate::http::webhook::{Access, INJECT_PATH, Webhook};
 use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
+use crate::state::pods::Pods;
 use crate::state::{Handover, Incident, Incidents, Logging, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
@@ -85,6 +87,8 @@ pub struct Settings {
     pub senders: senders::Settings,
     /// For whom the tokens of agents must be made; empty: for the API server.
     pub audiences: Vec<String>,
+    /// The Pod API, if there is to be one.
+    pub pods: Option<pods::Settings>,
     /// What is known of the cluster.
     pub context: ReviewContext,
     /// The cluster, if there is one.
@@ -154,8 +158,8 @@ pub struct Operator {
     lease: Option<LeaseTask>,
     /// Ended by dropping them.
     _tasks: Tasks,
-    /// The same; serves the probes.
-    _apart: Apart,
+    /// The same; one serves the probes, the other watches pods.
+    _apart: (Apart, Option<Apart>),
 }
 
 impl Operator {
@@ -200,6 +204,7 @@ impl Operator {
             handover: Arc::default(),
             logging: Arc::default(),
             incidents,
+            pods: Arc::default(),
             identity,
             replicas,
             metrics: Arc::clone(&metrics),
@@ -220,6 +225,7 @@ impl Operator {
                 Member::start(client, cluster, to_tell, &settings, &shared, &mut tasks)
             });
         let election = task_election(member.as_ref(), &settings, &shared, &mut tasks);
+        let (pods, pods_apart) = pods::start(settings.pods, member.as_ref(), &shared, &mut tasks)?;
         let handler = Routes {
             webhook: Webhook::new(
                 Arc::clone(&shared.reviewing),
@@ -232,6 +238,7 @@ impl Operator {
             ),
             election,
             logging: LoggingRoute::new(Arc::clone(&shared.logging), Arc::clone(&metrics)),
+            pods,
         };
         let counters = metrics.webhook.clone();
         let transport = Transport::Tls {
@@ -282,7 +289,7 @@ impl Operator {
             signals,
             lease,
             _tasks: tasks,
-            _apart: apart,
+            _apart: (apart, pods_apart),
         })
     }
 
@@ -337,6 +344,7 @@ struct Shared {
     handover: Arc<Handover>,
     logging: Arc<Logging>,
     incidents: Incidents,
+    pods: Arc<Pods>,
     identity: Arc<Identity>,
     replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,

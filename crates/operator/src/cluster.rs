@@ -11,7 +11,9 @@
 //! | [`lease`] | keeps one replica elected |
 //! | [`leaders`] | keeps the records of agents' leader election in Leases |
 //! | [`logging`] | the ClusterLoggingConfigs that sidecars ask for |
+//! | [`pods`] | the pods that other programs ask for |
 //! | [`tokens`] | asks whose a bearer token is |
+//! | [`rights`] | asks what its owner may list |
 //! | [`events`] | tells owners of pods by Events |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels, LimitRanges and ResourceQuotas |
@@ -24,6 +26,8 @@ pub mod facts;
 pub mod leaders;
 pub mod lease;
 pub mod logging;
+pub mod pods;
+pub mod rights;
 pub mod tokens;
 mod trouble;
 mod watched;

@@ -6,6 +6,7 @@
 
 mod incidents;
 mod logging;
+pub mod pods;
 
 pub use incidents::{Incident, Incidents, Object};
 pub use logging::{Knowledge, Logging, Source};

@@ -40,6 +40,21 @@ pub struct Pod<'a> {
     pub trimmed: String,
 }
 
+impl Pod<'_> {
+    /// The same, on its own.
+    #[must_use]
+    pub fn into_owned(self) -> Pod<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Pod {
+            namespace: owned(self.namespace),
+            name: owned(self.name),
+            version: owned(self.version),
+            full: owned(self.full),
+            trimmed: self.trimmed,
+        }
+    }
+}
+
 /// What is kept of a value.
 enum Keep {
     All,

@@ -71,6 +71,17 @@ pub struct Shares {
     pub memory: MemoryLimits,
 }
 
+impl Shares {
+    /// All of them together, in bytes.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.connections * listen::CONNECTION
+            + self.review_threads * REVIEW
+            + self.memory.requests
+            + self.memory.answers
+    }
+}
+
 /// The memory limit of the container, in bytes.
 pub fn container_limit() -> Option<usize> {
     LIMIT_FILES
@@ -197,16 +208,9 @@ mod tests {
             let budget = limit.map_or(DEFAULT_BUDGET, |limit| limit / 8 * 5);
             let shares = shares(&[], limit).unwrap();
             let Shares {
-                connections,
-                review_threads,
-                body,
-                memory,
+                connections, body, ..
             } = shares;
-            let sum = connections * listen::CONNECTION
-                + review_threads * REVIEW
-                + memory.requests
-                + memory.answers;
-            assert!(sum <= budget, "{container:?}: {shares:?}");
+            assert!(shares.total() <= budget, "{container:?}: {shares:?}");
             assert!(
                 connections > 0 && body > 100 * KIB,
                 "{container:?}: {shares:?}"

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -25,14 +26,31 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.start(async move {
-            loop {
-                let mut one = JoinSet::new();
-                one.spawn(task());
-                one.join_next().await;
-                tracing::error!(task = name, "ended unexpectedly; starting it again");
-                sleep(RESTART_PAUSE).await;
-            }
-        });
+        self.start(supervised(name, task));
+    }
+
+    /// The same, on another runtime.
+    pub(super) fn supervise_on<F>(
+        &mut self,
+        runtime: &Handle,
+        name: &'static str,
+        task: impl Fn() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.spawn_on(supervised(name, task), runtime);
+    }
+}
+
+async fn supervised<F>(name: &'static str, task: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let mut one = JoinSet::new();
+        one.spawn(task());
+        one.join_next().await;
+        tracing::error!(task = name, "ended unexpectedly; starting it again");
+        sleep(RESTART_PAUSE).await;
     }
 }

@@ -95,6 +95,10 @@ pub struct Args {
     #[command(flatten)]
     pub clients: webhook::args::Args,
 
+    /// Options about the Pod API.
+    #[command(flatten)]
+    pub pods: app::pods::Args,
+
     /// Limits on memory. Times are like 250ms, 10s, 2m; sizes like 512, 16KiB, 6MiB.
     #[command(flatten)]
     pub memory: app::memory::Args,
@@ -213,11 +217,15 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usag
         let certificate = &args.certificate;
         args.cluster.settings(access, certificate, &tls, listen)
     });
+    let container = app::memory::container_limit();
     let shares = args.memory.share_out(
         args.connections.max_connections,
         args.bodies.max_body_size,
-        app::memory::container_limit(),
+        args.pods.beside(container),
     )?;
+    let pods = args
+        .pods
+        .settings(cluster.is_some(), container, shares.total())?;
     Ok(Settings {
         listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),
@@ -241,6 +249,7 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usag
         election: args.election.tasks(),
         senders: args.election.senders(),
         audiences: args.election.election_audience.clone(),
+        pods,
         cluster,
         build: Build {
             version: version::VERSION,

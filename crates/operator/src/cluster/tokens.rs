@@ -49,7 +49,7 @@ impl Reviewer for TokenReviews {
             let answer = self.api.create(&PostParams::default(), &review).await;
             let answer = answer.map_err(|error| match error {
                 kube::Error::Api(status) if status.code == 403 => {
-                    "the operator may not create tokenreviews.authentication.k8s.io (election.auth in the chart's values)".to_owned()
+                    "the operator may not create tokenreviews.authentication.k8s.io (election.auth and podApi.auth in the chart's values)".to_owned()
                 }
                 // Whatever a server says about a request must not bring its token into a log.
                 kube::Error::Api(status) => format!("the API server answered {}", status.code),

@@ -6,6 +6,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::election::Election;
 use super::logging::{LOGGING_PATH, LoggingRoute};
+use super::pods::{PODS_PATH, PodRoutes};
 use super::respond::{self, TEXT};
 use super::webhook::{INJECT_PATH, VALIDATE_PATH, Webhook};
 use crate::listen::{Answer, Handler, Received};
@@ -19,6 +20,8 @@ pub struct Routes {
     pub election: Arc<Election>,
     /// Sidecars that ask what to collect.
     pub logging: LoggingRoute,
+    /// Agents that ask for pods.
+    pub pods: PodRoutes,
 }
 
 impl Handler for Routes {
@@ -42,6 +45,7 @@ impl Handler for Routes {
             LOGGING_PATH => self.logging.handle(&request),
             // Apart, so that a review doesn't take the memory that this needs.
             path if Election::has(path) => Box::pin(self.election.handle(request)).await,
+            path if path.starts_with(PODS_PATH) => Box::pin(self.pods.handle(request)).await,
             _ => respond::not_found(),
         }
     }

@@ -27,6 +27,8 @@ pub enum Operation {
     Namespaces,
     /// Asking for the owners of ReplicaSets and Jobs.
     Owners,
+    /// Watching pods.
+    Pods,
     /// Registering the `caBundle`.
     Register,
     /// Watching the webhook's registration.
@@ -46,7 +48,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Events,
         Self::Leaders,
         Self::Lease,
@@ -54,6 +56,7 @@ impl Operation {
         Self::LoggingConfigs,
         Self::Namespaces,
         Self::Owners,
+        Self::Pods,
         Self::Register,
         Self::Registration,
         Self::ResourceQuotas,
@@ -75,6 +78,7 @@ impl Operation {
             Self::LoggingConfigs => "watch_logging_configs",
             Self::Namespaces => "watch_namespaces",
             Self::Owners => "get_owners",
+            Self::Pods => "watch_pods",
             Self::Register => "register_ca_bundle",
             Self::Registration => "watch_webhook_configuration",
             Self::ResourceQuotas => "watch_resource_quotas",

@@ -22,6 +22,7 @@ use super::election::ElectionMetrics;
 use super::events::EventCounts;
 use super::histogram::DurationHistogram;
 use super::logging::LoggingMetrics;
+use super::pods::PodMetrics;
 use super::process::Process;
 
 /// Panics anywhere in the process. Global because the panic hook is.
@@ -210,6 +211,8 @@ pub struct Metrics {
     pub events: EventCounts,
     /// ClusterLoggingConfigs.
     pub logging: LoggingMetrics,
+    /// Pods that other programs ask for.
+    pub pods: PodMetrics,
     /// Task election.
     pub election: Arc<ElectionMetrics>,
     /// Configurations that were read anew, by what became of them.
@@ -270,6 +273,7 @@ impl Metrics {
         let cluster = ClusterMetrics::new(&mut registry);
         let events = EventCounts::new(&mut registry);
         let logging = LoggingMetrics::new(&mut registry);
+        let pods = PodMetrics::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let reloads = ReloadCounts::new(&mut registry);
         let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
@@ -306,6 +310,7 @@ impl Metrics {
             cluster,
             events,
             logging,
+            pods,
             election,
             reloads,
             webhook,

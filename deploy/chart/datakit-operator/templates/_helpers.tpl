@@ -93,6 +93,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 - {{ $name }}.{{ .Release.Namespace }}.svc.cluster.local
 {{- end }}
 
+{{/* Who may see the cluster's pods; empty if nobody. Values of earlier charts don't say. */}}
+{{- define "datakit-operator.podApi" -}}
+{{- $api := .Values.podApi | default dict -}}
+{{- if $api.enabled }}{{ $api.auth | default "none" }}{{ end -}}
+{{- end -}}
+
 {{/*
 Whether agents of Datakit must prove who they are; empty if not. Values of earlier charts don't say.
 */}}

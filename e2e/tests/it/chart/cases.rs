@@ -313,6 +313,34 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "pods for whoever asks",
+            json!({"podApi": {"enabled": true}}),
+            vec![
+                ("--pod-api", "", json!("on")),
+                ("--pod-api-auth", "", json!("none")),
+                (
+                    "ClusterRole",
+                    "/rules/4",
+                    json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}),
+                ),
+                ("ClusterRole", "/rules/5", Value::Null),
+            ],
+        ),
+        case(
+            "pods for whoever may list them",
+            json!({"podApi": {"enabled": true, "auth": "token"}}),
+            vec![
+                ("--pod-api-auth", "", json!("token")),
+                ("ClusterRole", "/rules/3/resources", json!(["tokenreviews"])),
+                ("ClusterRole", "/rules/5/resources", json!(["pods"])),
+                (
+                    "ClusterRole",
+                    "/rules/6",
+                    json!({"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]}),
+                ),
+            ],
+        ),
+        case(
             "certificates of cert-manager's",
             json!({"certificates": {"source": "cert-manager"}}),
             vec![
