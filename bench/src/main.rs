@@ -9,6 +9,7 @@ mod election;
 mod load;
 mod memory;
 mod null;
+mod pods;
 mod server;
 mod soak;
 
@@ -35,6 +36,11 @@ enum Command {
     Soak(soak::Args),
     /// What agents that share out inputs cost: joining, and polling beside the null server
     Election(election::Args),
+    /// What it costs to keep the pods of a large cluster and to show them
+    Pods(pods::Args),
+    /// Pods as typed objects; started by `pods`
+    #[command(hide = true)]
+    TypedPods(pods::TypedArgs),
     /// The server to compare with; started by `load` and `election`
     #[command(hide = true)]
     NullServer(null::Args),
@@ -87,6 +93,9 @@ fn main() -> anyhow::Result<()> {
     if let Command::NullServer(args) = command {
         return null::run(&args);
     }
+    if let Command::TypedPods(args) = command {
+        return pods::typed(&args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -96,7 +105,8 @@ fn main() -> anyhow::Result<()> {
             Command::Election(args) => election::run(&args).await,
             Command::Memory(args) => memory::run(&args).await,
             Command::Soak(args) => soak::run(&args).await,
-            Command::NullServer(_) => Ok(()),
+            Command::Pods(args) => pods::run(&args).await,
+            Command::NullServer(_) | Command::TypedPods(_) => Ok(()),
         }
     })
 }

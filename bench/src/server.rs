@@ -138,6 +138,13 @@ impl Server {
         Ok((value("sum")?, value("count")?))
     }
 
+    /// A metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let page = get(self.probes.context("no metrics")?, "/metrics").await?;
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.lines().find_map(value).context("no such metric")
+    }
+
     /// The first lines of what the operator says about task election.
     pub(crate) async fn election(&self) -> anyhow::Result<String> {
         let page = get(self.probes.context("no metrics")?, "/metrics").await?;
