@@ -1,7 +1,7 @@
 //! An HTTPS client that takes any certificate and waits for answers as long as it takes, as agents
 //! do.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -204,7 +204,7 @@ impl Line {
         reader.read_line(&mut start)?;
         let status = start.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.with_context(|| format!("instead of a status: `{start}`"))?;
-        let (mut length, mut keep) = (0, true);
+        let (mut length, mut keep, mut chunked) = (0, true, false);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
@@ -213,14 +213,42 @@ impl Line {
             };
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.trim().parse()?,
+                "transfer-encoding" => chunked = value.trim() == "chunked",
                 "connection" => keep = value.trim() != "close",
                 _ => {}
             }
         }
-        let mut text = vec![0; if method == "HEAD" { 0 } else { length }];
-        reader.read_exact(&mut text)?;
+        let mut text = Vec::new();
+        if method != "HEAD" {
+            match chunked {
+                true => read_chunks(&mut reader, &mut text)?,
+                false => read_more(&mut reader, &mut text, length)?,
+            }
+        }
         Ok((status, String::from_utf8(text)?, keep))
     }
+}
+
+fn read_chunks(reader: &mut impl BufRead, text: &mut Vec<u8>) -> Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim_end(), 16);
+        let length = length.with_context(|| format!("instead of a chunk: `{line}`"))?;
+        read_more(reader, text, length)?;
+        let mut end = [0; 2];
+        reader.read_exact(&mut end)?;
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn read_more(reader: &mut impl BufRead, text: &mut Vec<u8>, length: usize) -> Result<()> {
+    let from = text.len();
+    text.resize(from + length, 0);
+    reader.read_exact(text.get_mut(from..).unwrap_or_default())?;
+    Ok(())
 }
 
 /// Verifies nothing about a server, except that it has the key of the certificate it shows.

@@ -26,6 +26,7 @@ mod operations;
 mod outage;
 mod permissions;
 mod pod_security;
+mod pods;
 mod reinvocation;
 mod replicas;
 mod reserved;
