@@ -180,10 +180,14 @@ impl Operator {
         let metrics = Arc::new(Metrics::new(settings.build.version, settings.build.commit));
         metrics.reloads.begin(clock::since_1970());
         let mut tasks = Tasks::default();
+        metrics
+            .parts
+            .well("configuration", "as it was at the start");
         let certificate = settings.tls.files().map(reloading::certificate_seen);
         let material = settings.tls.load()?;
         let clients = known_clients(&settings, &mut tasks)?;
         tell(&material, &settings, &metrics)?;
+        metrics.parts.well("certificate", source_of(&settings.tls));
         let client = connect(&settings).await?;
         let identity = Arc::new(Identity::new(material.key));
         let acceptor = tls::acceptor(Arc::clone(&identity))?;
@@ -512,13 +516,18 @@ fn probe_limits() -> listen::Limits {
     }
 }
 
-/// The one line that says that all is well, where, and how to try it.
-fn log_ready(settings: &Settings, (webhook, probes): (SocketAddr, SocketAddr), started: Instant) {
-    let certificate = match &settings.tls {
+/// Where the certificate comes from, for people.
+fn source_of(source: &tls::Source) -> String {
+    match source {
         tls::Source::Files(pair) => pair.cert.display().to_string(),
         tls::Source::Ephemeral(_) => "made at start".to_owned(),
         tls::Source::Cluster(..) => "of the installation's CA".to_owned(),
-    };
+    }
+}
+
+/// The one line that says that all is well, where, and how to try it.
+fn log_ready(settings: &Settings, (webhook, probes): (SocketAddr, SocketAddr), started: Instant) {
+    let certificate = source_of(&settings.tls);
     let trust = match &settings.write_ca {
         Some(path) => format!("--cacert {}", path.display()),
         None => "-k".to_owned(),

@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod line;
 pub mod logging;
 pub mod metrics;
+pub mod parts;
 pub mod pods;
 mod process;
 pub mod review_line;

@@ -8,7 +8,8 @@ use datakit_operator_e2e::account::credentials;
 use datakit_operator_e2e::cable::Cable;
 use datakit_operator_e2e::caller::{Caller, Response};
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace};
-use datakit_operator_e2e::replica::{Replica, WEBHOOK, listening};
+use datakit_operator_e2e::connection;
+use datakit_operator_e2e::replica::{PROBES, Replica, WEBHOOK, listening};
 use datakit_operator_e2e::service::address;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
@@ -112,6 +113,12 @@ async fn agents_see_pods_while_the_operator_may_and_can() -> Result<()> {
     let refused = until(&replica, &one(&b, "db"), 503).await?;
     ensure!(refused.contains("may not list and watch pods"), "{refused}");
     assert_eq!(ask(&replica, "GET", ALL, None).await?.status, 503);
+    let parts = self::parts(&replica).await?;
+    ensure!(
+        parts.contains("[-]watch_pods failing: pods is forbidden"),
+        "{parts}"
+    );
+    ensure!(parts.contains("(podApi.enabled)?"), "{parts}");
     b.create_pod(&pod("meanwhile"), Mode::Store).await?;
     stage.permit().await?;
     until(&replica, &one(&b, "meanwhile"), 200).await?;
@@ -119,6 +126,8 @@ async fn agents_see_pods_while_the_operator_may_and_can() -> Result<()> {
         json(&replica, &list(&b)).await?.as_array().map(Vec::len),
         Some(2)
     );
+    let parts = self::parts(&replica).await?;
+    ensure!(parts.contains("[+]watch_pods ok"), "{parts}");
     replica.ready().await.map_err(anyhow::Error::msg)
 }
 
@@ -336,6 +345,13 @@ async fn until(replica: &Replica, path: &str, status: u16) -> Result<String> {
         }
     })
     .await
+}
+
+/// What `/readyz` says of each part.
+async fn parts(replica: &Replica) -> Result<String> {
+    let probes = SocketAddr::from((replica.address(), PROBES));
+    let asked = move || connection::get(probes, "/readyz?verbose");
+    Ok(tokio::task::spawn_blocking(asked).await??.1)
 }
 
 async fn json(replica: &Replica, path: &str) -> Result<Value> {

@@ -11,6 +11,7 @@ use datakit_operator_core::inject::Engine;
 
 use super::Shared;
 use crate::clock;
+use crate::error::Chain;
 use crate::reload;
 use crate::telemetry::cluster::Certificate;
 use crate::tls;
@@ -68,6 +69,7 @@ pub(super) fn certificate(pair: tls::Pair, shared: &Shared) -> impl FnMut() -> b
             for warning in &material.warnings {
                 tracing::warn!("{warning}");
             }
+            metrics.parts.well("certificate", "of files");
             tracing::info!("presenting the certificate that has changed on disk");
             said.clear();
             true
@@ -76,6 +78,10 @@ pub(super) fn certificate(pair: tls::Pair, shared: &Shared) -> impl FnMut() -> b
             let text = error.to_string();
             if said != text {
                 let error: &(dyn std::error::Error + 'static) = &error;
+                let remedy = "mend the files; the certificate before is presented meanwhile";
+                metrics
+                    .parts
+                    .failing("certificate", Chain(error).to_string(), remedy);
                 tracing::error!(
                     error,
                     "the certificate has changed on disk but can't be used; presenting the one before"
@@ -121,6 +127,7 @@ pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool 
             log_diagnostics(&diagnostics);
             reviewing.replace_engine(Engine::new(&config));
             metrics.reloads.taken(clock::since_1970());
+            metrics.parts.well("configuration", "as it changed last");
             tracing::info!(
                 "took over the changed configuration; `log_level` and `server_listen` wait for the next start"
             );
@@ -130,6 +137,10 @@ pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool 
         Err(error) => {
             if said != error {
                 metrics.reloads.refused();
+                let remedy = "mend the file; the configuration before counts meanwhile";
+                metrics
+                    .parts
+                    .failing("configuration", error.as_str(), remedy);
                 tracing::error!(
                     cause = error,
                     "the configuration has changed but can't be used; going on with the one before"

@@ -239,13 +239,20 @@ impl Keeper {
 
     fn tell(&mut self, accepted: Result<(), Unaccepted>) {
         self.metrics.accepted.set(i64::from(accepted.is_ok()));
+        let parts = &self.metrics.parts;
         match accepted {
             Ok(()) => {
+                parts.well("registration", "");
                 if let Some(accepted) = self.accepted.take() {
                     accepted.notify_one();
                 }
             }
-            Err(why) => self.readiness.wait_for(why.to_string()),
+            Err(why) => {
+                let remedy =
+                    "docs/operations.md says what to do, under \"The operator isn't ready\"";
+                parts.failing("registration", why.to_string(), remedy);
+                self.readiness.wait_for(why.to_string());
+            }
         }
     }
 

@@ -232,6 +232,13 @@ impl Holder {
     fn publish(&self, leadership: Leadership) {
         let mine = leadership.is_mine();
         self.metrics.lease_held.set(i64::from(mine));
+        let remedy = "if it stays: the line `lease`, and the logs of the other replicas";
+        let parts = &self.metrics.parts;
+        match &leadership {
+            Leadership::Mine { .. } => parts.well("election", "this replica decides"),
+            Leadership::Other { holder, .. } => parts.well("election", format!("{holder} decides")),
+            Leadership::Nobody { why } => parts.failing("election", *why, remedy),
+        }
         let before = self.leadership.send_replace(leadership);
         match (&before, &*self.leadership.borrow()) {
             (Leadership::Mine { term: old, .. }, Leadership::Mine { term, .. }) if old == term => {}

@@ -16,15 +16,19 @@ pub(super) struct Trouble {
     metrics: ClusterMetrics,
     said: Option<Instant>,
     failures: u32,
+    /// What has been said of this part.
+    works: Option<bool>,
 }
 
 impl Trouble {
     pub(super) fn new(operation: Operation, metrics: &ClusterMetrics) -> Self {
+        metrics.parts.begun(operation.as_str());
         Self {
             operation,
             metrics: metrics.clone(),
             said: None,
             failures: 0,
+            works: None,
         }
     }
 
@@ -32,11 +36,15 @@ impl Trouble {
     pub(super) fn failed(&mut self, error: &(dyn Error + 'static)) -> Duration {
         self.metrics.failed(self.operation);
         self.failures += 1;
+        self.works = Some(false);
+        let why = refusal(error).unwrap_or_else(|| Chain(error).to_string());
+        let (part, remedy) = (self.operation.as_str(), self.operation.remedy());
+        self.metrics.parts.failing(part, why.as_str(), remedy);
         if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
             self.said = Some(Instant::now());
             tracing::warn!(
                 operation = self.operation.as_str(),
-                cause = refusal(error).unwrap_or_else(|| Chain(error).to_string()),
+                cause = why,
                 "failed to talk to the API server; trying again"
             );
         }
@@ -46,6 +54,9 @@ impl Trouble {
 
     /// It worked.
     pub(super) fn worked(&mut self) {
+        if self.works.replace(true) != Some(true) {
+            self.metrics.parts.well(self.operation.as_str(), "");
+        }
         if self.said.take().is_some() {
             tracing::info!(
                 operation = self.operation.as_str(),

@@ -103,6 +103,8 @@ where
                 // The stream waits before it tries again.
                 Some(Err(error)) => {
                     let health = if code(&error) == Some(404) {
+                        // An answer, too.
+                        self.trouble.worked();
                         Health::NoKind
                     } else {
                         self.trouble.failed(&error);

@@ -104,7 +104,7 @@ impl PodRoutes {
             }
         }
         let standing = self.pods.standing();
-        if let Standing::Unknown(why) = &**standing {
+        if let Standing::Unknown(why) = &*standing {
             return not_known(why);
         }
         let which = Which { view, sight };
@@ -117,7 +117,7 @@ impl PodRoutes {
         };
         match lists.one(view, namespace, name, received).await {
             Ok(Some(body)) => respond::with(StatusCode::OK, JSON, body),
-            Ok(None) => match &**standing {
+            Ok(None) => match &*standing {
                 Standing::Old(why) => not_known(why),
                 _ => respond::with_body(StatusCode::NOT_FOUND, JSON, r#"{"message":"not found"}"#),
             },

@@ -31,19 +31,26 @@ impl Probes {
         Self { readiness, metrics }
     }
 
-    fn ready(&self) -> Answer {
-        match self.readiness.phase() {
+    /// In one line; `verbose`, with a line for each part behind it.
+    fn ready(&self, verbose: bool) -> Answer {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, mut text) = match self.readiness.phase() {
             Phase::Starting => {
                 let waiting_for = self.readiness.waiting_for();
                 let line = match waiting_for.as_str() {
                     "" => "starting".to_owned(),
                     why => format!("starting: {why}"),
                 };
-                respond::text(StatusCode::SERVICE_UNAVAILABLE, &line)
+                (unavailable, line)
             }
-            Phase::Ready => respond::text(StatusCode::OK, "ok"),
-            Phase::Draining => respond::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
+            Phase::Ready => (StatusCode::OK, "ok".to_owned()),
+            Phase::Draining => (unavailable, "shutting down".to_owned()),
+        };
+        text.push('\n');
+        if verbose {
+            text += &self.metrics.parts.lines();
         }
+        respond::with_body(status, TEXT, text)
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Answer {
@@ -71,7 +78,13 @@ impl Handler for Probes {
             // Alive as long as it answers: what could be wrong besides would not get better by a
             // restart.
             "/healthz" => respond::readable(method, || respond::text(StatusCode::OK, "ok")),
-            "/readyz" => respond::readable(method, || self.ready()),
+            "/readyz" => {
+                let query = request.uri().query().unwrap_or_default();
+                let verbose = query
+                    .split('&')
+                    .any(|part| part == "verbose" || part.starts_with("verbose="));
+                respond::readable(method, || self.ready(verbose))
+            }
             "/metrics" => respond::readable(method, || self.metrics(request.headers())),
             "/" => respond::readable(method, || {
                 respond::with_body(StatusCode::OK, TEXT, "/healthz\n/readyz\n/metrics\n")

@@ -8,7 +8,7 @@ mod packing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use datakit_operator_core::pods::{Applied, Pod, Store, View};
 
 pub use packing::{Dictionary, PackError, Packed, Packer};
@@ -48,8 +48,9 @@ pub struct Pods {
 
 impl Pods {
     /// How far it can be relied on, at this moment.
-    pub fn standing(&self) -> Guard<Arc<Standing>> {
-        self.standing.load()
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
     }
 
     /// Says so.

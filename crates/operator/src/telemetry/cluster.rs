@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Labels;
+use super::parts::Parts;
 
 /// What was asked of the API server; the value of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,48 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// What to do if it fails and goes on failing.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Leaders => {
+                "may it list and watch leases (rbac.agentLeaders)? Agents elect no leaders meanwhile"
+            }
+            Self::Lease => {
+                "may it get and update its Lease? This replica decides nothing meanwhile"
+            }
+            Self::LimitRanges => {
+                "may it list and watch limitranges? Bounds of namespaces are unknown meanwhile"
+            }
+            Self::LoggingConfigs => {
+                "may it list and watch clusterloggingconfigs (loggingConfigs.enabled)? Sidecars keep what they have meanwhile"
+            }
+            Self::Namespaces => {
+                "may it list and watch namespaces? Their levels of Pod Security are unknown meanwhile"
+            }
+            Self::Pods => {
+                "may it list and watch pods (podApi.enabled)? docs/pod-api.md says what agents get meanwhile"
+            }
+            Self::Register => {
+                "may it patch its webhook configuration? A new CA isn't registered meanwhile"
+            }
+            Self::Registration => {
+                "may it list and watch its webhook configuration? Nothing is registered meanwhile"
+            }
+            Self::Secret => {
+                "may it list and watch the Secret with the CA? No certificate is renewed meanwhile"
+            }
+            Self::Store => {
+                "may it update the Secret with the CA? No CA is made or renewed meanwhile"
+            }
+            Self::Version => {
+                "can the API server be reached? Jobs get no native sidecars while its version is unknown"
+            }
+        }
+    }
+}
+
 /// A certificate; the value of the label `certificate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
@@ -117,6 +160,8 @@ pub struct ClusterMetrics {
     expiry: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     made: [Counter; Certificate::ALL.len()],
     failures: [Counter; Operation::ALL.len()],
+    /// How each part is doing.
+    pub parts: Parts,
     /// Whether this replica holds the Lease: 0 or 1.
     pub lease_held: Gauge,
     /// Whether the registration accepts what this replica presents: 0 or 1.
@@ -124,7 +169,7 @@ pub struct ClusterMetrics {
 }
 
 impl ClusterMetrics {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(super) fn new(registry: &mut Registry, parts: Parts) -> Self {
         let expiry = Family::<Labels<1>, Gauge<f64, AtomicU64>>::default();
         registry.register(
             "certificate_expiry_timestamp_seconds",
@@ -163,6 +208,7 @@ impl ClusterMetrics {
             failures: Operation::ALL.map(|operation| {
                 failures.get_or_create_owned(&[("operation", operation.as_str())])
             }),
+            parts,
             lease_held,
             accepted,
         }

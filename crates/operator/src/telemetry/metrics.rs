@@ -22,6 +22,7 @@ use super::election::ElectionMetrics;
 use super::events::EventCounts;
 use super::histogram::DurationHistogram;
 use super::logging::LoggingMetrics;
+use super::parts::Parts;
 use super::pods::PodMetrics;
 use super::process::Process;
 
@@ -213,6 +214,8 @@ pub struct Metrics {
     pub logging: LoggingMetrics,
     /// Pods that other programs ask for.
     pub pods: PodMetrics,
+    /// How each part is doing.
+    pub parts: Parts,
     /// Task election.
     pub election: Arc<ElectionMetrics>,
     /// Configurations that were read anew, by what became of them.
@@ -270,7 +273,8 @@ impl Metrics {
             "What was done differently than asked, or asked in vain",
             notes.clone(),
         );
-        let cluster = ClusterMetrics::new(&mut registry);
+        let parts = Parts::default();
+        let cluster = ClusterMetrics::new(&mut registry, parts.clone());
         let events = EventCounts::new(&mut registry);
         let logging = LoggingMetrics::new(&mut registry);
         let pods = PodMetrics::new(&mut registry);
@@ -311,6 +315,7 @@ impl Metrics {
             events,
             logging,
             pods,
+            parts,
             election,
             reloads,
             webhook,

@@ -220,6 +220,7 @@ async fn probes() {
         expect![[r#"200 | content-type: text/plain; charset=utf-8 | content-length: 3 | """#]],
     )
     .await;
+    check(Method::GET, "/readyz?verbose", expect![[r#"200 | content-type: text/plain; charset=utf-8 | content-length: 80 | "ok\n[+]certificate ok: made at start\n[+]configuration ok: as it was at the start\n""#]]).await;
     check(Method::POST, "/metrics", expect![[r#"405 | allow: GET, HEAD | content-type: text/plain; charset=utf-8 | content-length: 40 | "POST is not allowed here; use GET, HEAD\n""#]]).await;
     check(Method::GET, INJECT, expect![[r#"404 | content-type: text/plain; charset=utf-8 | content-length: 18 | "404 page not found""#]]).await;
 }

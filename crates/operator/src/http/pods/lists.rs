@@ -161,7 +161,7 @@ impl Making {
             let pods = {
                 let kept = self.pods.kept();
                 // Pods that were forgotten as a whole must not look like none.
-                if matches!(**self.pods.standing(), Standing::Off | Standing::Unknown(_)) {
+                if matches!(*self.pods.standing(), Standing::Off | Standing::Unknown(_)) {
                     return Err(BrokenOff);
                 }
                 kept.some_after(namespace, behind.as_deref(), view, PIECE)
