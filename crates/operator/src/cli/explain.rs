@@ -1,5 +1,7 @@
 //! `datakit-operator explain`: what injection would do with each pod template, and why.
 
+mod logging;
+
 use datakit_operator_core::config::Language;
 use datakit_operator_core::inject::{
     AskedBy, Decision, Injection, Miss, Missed, Note, Origin, Outcome, inject_pod, missed,
@@ -13,7 +15,9 @@ use super::{EXIT_FAILURE, EXIT_OK, Streams};
 use crate::error::Chain;
 use crate::visible::visible;
 use datakit_operator_manifest::template::{self, PodTemplate};
-use datakit_operator_manifest::{Content, Document, Source};
+use datakit_operator_manifest::{Content, Document, Input, Source};
+
+use self::logging::{Chosen, Objects};
 
 /// Options of `explain`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +25,11 @@ use datakit_operator_manifest::{Content, Document, Source};
 pub struct Args {
     #[command(flatten)]
     manifests: manifests::ManifestArgs,
+
+    /// ClusterLoggingConfigs: says which of them each pod's sidecar would get. Files or directories
+    /// as for -f, or `-`. May be given several times.
+    #[arg(long, value_name = "FILE|DIR|-")]
+    logging_configs: Vec<Input>,
 
     /// How to print it.
     #[arg(
@@ -50,6 +59,8 @@ With `-o json`, the object has these keys:
                  apiVersion, kind, namespace, name: of the object; path: JSON pointer to the template in the document
                  decisions[]; notes[]: as in decisions, about the annotations themselves
                  remarks[]: texts about the template as a whole, those of notes[] among them
+                 loggingConfig: null without --logging-configs; else name, of the object (or null), and pod, the name
+                 that such a pod may have and that was asked for
   decisions[]    feature: ddtrace, otel, logfwd, flameshot, profiler or logging; language: or null
                  outcome: injected, repaired, already_injected, skipped or not_requested
                  askedBy: null, or kind (annotation, label_selector, namespace_pattern) and value
@@ -65,6 +76,7 @@ Codes and keys are kept from version to version; new ones may be added.
 Examples:
   datakit-operator explain -f app.yaml
   kubectl get deployments -A -o yaml | datakit-operator explain -f - -o json | jq '.templates[].decisions'
+  kubectl get clusterloggingconfigs -o yaml | datakit-operator explain -f app.yaml --logging-configs -
 
 Exit codes:
   0  all templates are explained, whatever would become of them
@@ -80,18 +92,20 @@ const DEFAULT_WIDTH: usize = 100;
 ///
 /// For a configuration that can't be used, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    logging::read_once(&args.manifests.inputs, &args.logging_configs)?;
     let prepared = args.manifests.prepare(streams)?;
     let mut report = Report::default();
+    if !args.logging_configs.is_empty() {
+        let (objects, errors, notes) = Objects::read(&args.logging_configs, streams.stdin);
+        report.objects = Some(objects);
+        report.notes = notes;
+        report.errors.extend(errors.into_iter().map(Error::of));
+    }
     for source in &prepared.sources {
         match source {
             Ok(source) => report.source(source, &args.manifests, &prepared),
             Err(error) => {
-                report.errors.push(Error {
-                    source: String::new(),
-                    document: 0,
-                    line: 0,
-                    message: Chain(error).to_string(),
-                });
+                report.errors.push(Error::of(Chain(error).to_string()));
             }
         }
     }
@@ -114,6 +128,8 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 
 #[derive(Default)]
 struct Report {
+    /// ClusterLoggingConfigs, if they are to be looked at.
+    objects: Option<Objects>,
     /// What is said beside the report.
     notes: Vec<String>,
     templates: Vec<Explained>,
@@ -129,6 +145,7 @@ struct Explained {
     decisions: Vec<(Decision, Option<Missed>)>,
     notes: Vec<Note>,
     remarks: Vec<String>,
+    logging: Option<Chosen>,
 }
 
 struct Error {
@@ -170,11 +187,11 @@ impl Report {
         args: &manifests::ManifestArgs,
         prepared: &Prepared,
     ) {
-        let text = value
-            .pointer(&template.pointer())
-            .unwrap_or(&Value::Null)
-            .to_string();
+        let pod = value.pointer(&template.pointer()).unwrap_or(&Value::Null);
+        let text = pod.to_string();
         let namespace = args.namespace_of(&template).to_owned();
+        let objects = self.objects.as_ref();
+        let logging = objects.map(|objects| objects.choose(&template, pod, &namespace));
         match inject_pod(&text, Some(&namespace), &prepared.engine, &prepared.context) {
             Ok(injection) => {
                 let remarks = general_remarks(&template, &injection);
@@ -198,6 +215,7 @@ impl Report {
                     decisions,
                     notes,
                     remarks,
+                    logging,
                 });
             }
             Err(error) => {
@@ -303,6 +321,9 @@ impl Explained {
         for remark in &self.remarks {
             writeln!(streams.stdout, "\n{}", visible(remark))?;
         }
+        if let Some(chosen) = &self.logging {
+            writeln!(streams.stdout, "\n{}", visible(&chosen.to_string()))?;
+        }
         if self
             .decisions
             .iter()
@@ -333,11 +354,22 @@ impl Explained {
             "decisions": decisions,
             "notes": notes,
             "remarks": self.remarks,
+            "loggingConfig": self.logging.as_ref().map(Chosen::to_json),
         })
     }
 }
 
 impl Error {
+    /// Of a text that isn't there.
+    fn of(message: String) -> Self {
+        Self {
+            source: String::new(),
+            document: 0,
+            line: 0,
+            message,
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "source": self.source,

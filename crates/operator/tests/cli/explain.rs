@@ -229,7 +229,8 @@ fn json_for_machines() {
                 }
               ],
               "notes": [],
-              "remarks": []
+              "remarks": [],
+              "loggingConfig": null
             }
           ],
           "errors": [

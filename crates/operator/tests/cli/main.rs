@@ -11,6 +11,7 @@
 mod config;
 mod convert_config;
 mod explain;
+mod explain_logging;
 mod golden;
 mod inject;
 mod run;
