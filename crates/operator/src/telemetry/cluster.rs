@@ -112,6 +112,21 @@ impl Operation {
             Self::Namespaces => {
                 "may it list and watch namespaces? Their levels of Pod Security are unknown meanwhile"
             }
+            Self::Events => {
+                "may it create and patch events (events.enabled)? Owners of pods aren't told meanwhile"
+            }
+            Self::Owners => {
+                "may it get replicasets and jobs (events.enabled)? Events are on these themselves meanwhile"
+            }
+            Self::ResourceQuotas => {
+                "may it list and watch resourcequotas? What they leave is unknown meanwhile"
+            }
+            Self::Validation => {
+                "may it list and watch its validating webhook configuration (validation.enabled)? Workloads are applied without warnings meanwhile"
+            }
+            Self::RegisterValidation => {
+                "may it patch its validating webhook configuration (validation.enabled)? Workloads are applied without warnings after the next CA"
+            }
             Self::Pods => {
                 "may it list and watch pods (podApi.enabled)? docs/pod-api.md says what agents get meanwhile"
             }
