@@ -22,7 +22,7 @@ const TOO_DEEP: usize = 128;
 
 /// Entries whose path or key is longer go by what they are in: nobody's settings are there, and a
 /// copy of the path for each of them would take memory without bound.
-const LONGEST_PATH: usize = 1000;
+const LONGEST_PATH: usize = 200;
 
 /// Most characters shown of what was found.
 const MOST_SHOWN: usize = 24;

@@ -146,7 +146,8 @@ impl NamespacePattern {
     /// or a glob.
     pub fn narrower(&self) -> Option<String> {
         let text = self.text.as_str();
-        if self.fits_all() || text.contains(['(', '[', '\\', '{', '+', '?']) {
+        // Nobody reads a longer suggestion.
+        if self.fits_all() || text.len() > 200 || text.contains(['(', '[', '\\', '{', '+', '?']) {
             return None;
         }
         let bare = text.trim_start_matches('^').trim_end_matches('$');

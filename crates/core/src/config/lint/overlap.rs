@@ -5,12 +5,13 @@ use crate::config::rule::{Feature, Rule, When};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::selector::{LabelSelector, NamespacePattern};
 
-/// So many rules of a feature are compared with each other.
-const MOST_COMPARED: usize = 1000;
+/// Rules of a feature are compared with each other as long as they have no more selectors than this
+/// together: each is compared with each.
+const MOST_COMPARED: usize = 2000;
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     for feature in Feature::ALL {
-        let rules: Vec<&Rule> = config.rules_of(feature).take(MOST_COMPARED).collect();
+        let rules = compared(config, feature);
         shadowed(&rules, found);
         let Some(first) = feature.gives_way_to() else {
             continue;
@@ -19,11 +20,23 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
         if !config.policy.of(first).namespaces.is_any() {
             continue;
         }
-        let firsts: Vec<&Rule> = config.rules_of(first).take(MOST_COMPARED).collect();
+        let firsts = compared(config, first);
         for entry in entries(&rules) {
             two_libraries(entry, &firsts, found);
         }
     }
+}
+
+/// The rules of a feature that are compared.
+fn compared(config: &Config, feature: Feature) -> Vec<&Rule> {
+    let mut selectors = 0;
+    config
+        .rules_of(feature)
+        .take_while(|rule| {
+            selectors += 1 + rule.when.namespaces.len() + rule.when.labels.len();
+            selectors <= MOST_COMPARED
+        })
+        .collect()
 }
 
 /// The rules that come from one entry of the document, for each entry.
