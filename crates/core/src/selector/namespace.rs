@@ -330,6 +330,10 @@ mod tests {
             "*-prod",
             "the namespace pattern isn't a regular expression: repetition operator missing expression",
         );
+        check(
+            r"\Qa.b\E",
+            "the namespace pattern isn't a regular expression: unrecognized escape sequence",
+        );
         assert!(matches!(
             NamespacePattern::parse("(((a{100}){100}){100}){100}"),
             Err(NamespacePatternError::Regex(_))

@@ -48,6 +48,17 @@ fn what_is_read_without_a_word_is_valid() {
     assert!(valid > 50, "{valid}");
 }
 
+/// Nothing that the page shows is something that `check-config` warns of.
+#[test]
+fn samples_are_as_they_should_be() {
+    for (name, text) in samples() {
+        let (config, diagnostics) = Config::load(&text, &EnvOverrides::default()).unwrap();
+        assert_eq!(diagnostics, [], "{name}");
+        let found: Vec<String> = config.lint().iter().map(ToString::to_string).collect();
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
 #[test]
 fn mistakes_are_refused() {
     for (document, place) in [
@@ -222,7 +233,10 @@ fn samples() -> Vec<(String, String)> {
     let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let blocks = page.split("```json\n").skip(1);
     let found: Vec<(String, String)> = blocks
-        .filter_map(|block| Some(block.split_once("```")?.0.replace('…', "a")))
+        .filter_map(|block| {
+            let text = block.split_once("```")?.0;
+            Some(text.replace("\"…\"", "\"a:1\"").replace('…', "a"))
+        })
         .enumerate()
         .map(|(index, text)| (format!("sample {index}"), text))
         .collect();
