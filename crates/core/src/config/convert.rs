@@ -245,28 +245,12 @@ impl Conversion<'_> {
             image.and_then(|(_, written)| written.as_ref())
         };
         let mut rules = Rules::new();
-        let mut missing: Option<Language> = None;
+        let mut missing: Vec<Language> = Vec::new();
         for language in section.form.precedence {
             let Some(image) = image_of(*language) else {
-                missing = missing.or(*language);
+                missing.extend(*language);
                 continue;
             };
-            if let (Some(missing), Some(language)) = (missing, language)
-                && !self.has_rules(section.form.feature)
-            {
-                self.remarks.push(
-                    Diagnostic::error(
-                        child(&section.path, "images"),
-                        format!(
-                            "a pod that asks for {} and {} at once got nothing, since there is no image for the first; it gets {} now",
-                            missing.as_str(),
-                            language.as_str(),
-                            language.as_str()
-                        ),
-                    )
-                    .code(Code::Differs),
-                );
-            }
             let everywhere = Node::Array(vec![text("*")]);
             let mut rule = named(*language, "by annotation");
             rule.push(("namespace_selectors".to_owned(), everywhere));
@@ -318,7 +302,47 @@ impl Conversion<'_> {
                 rules.push(finished(rule, Some(language), image, &section.settings));
             }
         }
+        if !self.has_rules(section.form.feature) {
+            self.unanswered(section, &missing, &rules);
+        }
         rules
+    }
+
+    /// Annotations that ask for what has no image. They kept pods from getting anything else.
+    fn unanswered(&mut self, section: &Section<'_>, missing: &[Language], rules: &Rules) {
+        let order = |language: Option<Language>| {
+            let mut order = section.form.precedence.iter();
+            order.position(|one| *one == language)
+        };
+        for language in missing {
+            let is_later = |image: &ImageKey| order(image.language) > order(Some(*language));
+            let others = section.form.images.iter().filter(|image| is_later(image));
+            let others = others.filter_map(|image| image.language);
+            let others: Vec<&str> = others
+                .filter(|other| !missing.contains(other))
+                .map(Language::as_str)
+                .collect();
+            let by_selector = |(rule, has_image): &(Node, bool)| match rule {
+                Node::Object(rule) => *has_image && position(rule, "check_annotation").is_none(),
+                _ => false,
+            };
+            let instead = match (others.is_empty(), rules.iter().any(by_selector)) {
+                (true, false) => continue,
+                (true, true) => "what a selector chooses".to_owned(),
+                (false, false) => others.join(" or "),
+                (false, true) => format!("{} or what a selector chooses", others.join(", ")),
+            };
+            self.remarks.push(
+                Diagnostic::error(
+                    child(&section.path, "images"),
+                    format!(
+                        "a pod whose annotation asks for {} got nothing, since there is no image; it gets {instead} now, if that fits it as well",
+                        language.as_str(),
+                    ),
+                )
+                .code(Code::Differs),
+            );
+        }
     }
 
     /// The entries of a list of selectors, those that follow each other and are for one language

@@ -1,7 +1,10 @@
+mod law;
+
 use expect_test::{Expect, expect};
 
 use super::*;
 use crate::config::DEFAULT_CONFIG;
+use crate::diagnostic::Severity;
 
 fn converted(text: &str) -> Converted {
     convert(text, &EnvOverrides::default()).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -173,7 +176,9 @@ fn sections_become_rules() {
                 }
             }
         "#]],
-        &expect![""],
+        &expect![[r#"
+            differs error: admission_inject.ddtrace.images: a pod whose annotation asks for python got nothing, since there is no image; it gets what a selector chooses now, if that fits it as well
+        "#]],
     );
 }
 
@@ -248,12 +253,12 @@ fn nothing_is_dropped_without_a_word() {
             }
         "#]],
         &expect![[r#"
-            differs error: admission_inject.ddtrace.images: a pod that asks for nodejs and python at once got nothing, since there is no image for the first; it gets python now
             left_out warning: admission_inject.ddtrace.enabled_labelselectors: left out: {} isn't a list, and nobody read it
             left_out warning: admission_inject.ddtrace.enabled_namespaces[0]: left out: {"namespace":"(","language":"java"} wasn't used
             left_out warning: admission_inject.ddtrace.enabled_namespaces[1]: left out: {"namespace":"a","language":"ruby"} wasn't used
             left_out warning: admission_inject.ddtrace.enabled_namespaces[2]: left out: "b" wasn't used
             left_out warning: admission_inject.ddtrace.enabled_namespaces[3].x: left out: nobody read it
+            differs error: admission_inject.ddtrace.images: a pod whose annotation asks for nodejs got nothing, since there is no image; it gets python now, if that fits it as well
             left_out warning: admission_inject.logfwd.images: left out: the key appeared more than once, and only the last one counted
             left_out warning: admission_inject.logfwd.image_pull_policy: left out: "never" wasn't used
             left_out warning: admission_inject.logfwd.enabled_namespaces: left out: it was without effect
@@ -322,7 +327,8 @@ fn rules_that_are_there_stay_behind() {
             }
         "#]],
         &expect![[r#"
-            differs error: admission_inject.ddtrace.images: a pod that asks for java and python at once got nothing, since there is no image for the first; it gets python now
+            differs error: admission_inject.ddtrace.images: a pod whose annotation asks for java got nothing, since there is no image; it gets python now, if that fits it as well
+            differs error: admission_inject.ddtrace.images: a pod whose annotation asks for nodejs got nothing, since there is no image; it gets python now, if that fits it as well
             left_out warning: admission_inject_v2: left out: 7 isn't an object, and nobody read it
         "#]],
     );
@@ -355,7 +361,7 @@ fn a_deprecated_variable_reaches_no_rule() {
     let errors = converted
         .remarks
         .iter()
-        .filter(|remark| remark.severity == crate::diagnostic::Severity::Error);
+        .filter(|remark| remark.severity == Severity::Error);
     let paths: Vec<&str> = errors.map(|remark| remark.path.as_str()).collect();
     assert_eq!(paths, ["ENV_LOGFWD_IMAGE"]);
 }
