@@ -47,7 +47,7 @@ pub(super) static ROOT: [Key; 8] = [
     Key::new(
         validation::KEY,
         Kind::Object(&validation::KEYS),
-        "what is refused when workloads are [validated](operations.md#validation)",
+        "what is refused when workloads are applied",
     ),
     Key::new(
         "admission_limits",
