@@ -16,6 +16,7 @@ use crate::cluster::tokens::TokenReviews;
 use crate::http::pods::PodRoutes;
 use crate::http::pods::access::{Access, Auth, Gate};
 use crate::listen::Apart;
+use crate::state::pods::Standing;
 use crate::values::bytes;
 
 /// With the Pod API, a container larger than this (in bytes) has more memory for pods, not for
@@ -99,7 +100,11 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> Result<(PodRoutes, Option<Apart>), StartError> {
     let (known, metrics) = (Arc::clone(&shared.pods), Arc::clone(&shared.metrics));
-    let Some((settings, member)) = settings.zip(member) else {
+    let Some((wanted, member)) = settings.zip(member) else {
+        if settings.is_some() {
+            let why = "the operator doesn't know how to reach the cluster; its log says why";
+            known.stand(Standing::Unknown(why.to_owned()));
+        }
         return Ok((PodRoutes::new(known, None, Access::Open, metrics), None));
     };
     let apart = Apart::start("pods").map_err(StartError::Threads)?;
@@ -112,9 +117,9 @@ pub(super) fn start(
     );
     tasks.supervise_on(apart.runtime(), "pods", move || {
         let (client, known, metrics, counts) = watching.clone();
-        pods::run(client, known, settings.memory, metrics, counts)
+        pods::run(client, known, wanted.memory, metrics, counts)
     });
-    let access = match settings.auth {
+    let access = match wanted.auth {
         Auth::None => Access::Open,
         Auth::Token => {
             let reviews = Arc::new(TokenReviews::new(client(), Vec::new()));
@@ -125,8 +130,8 @@ pub(super) fn start(
         }
     };
     tracing::info!(
-        auth = %settings.auth,
-        memory = settings.memory,
+        auth = %wanted.auth,
+        memory = wanted.memory,
         "shows the cluster's pods to other programs"
     );
     let runtime = apart.runtime().clone();

@@ -69,8 +69,14 @@ impl PodRoutes {
     /// Answers a request for a path that begins with [`PODS_PATH`].
     pub async fn handle(&self, request: Request<Received>) -> Answer {
         let (parts, received) = request.into_parts();
-        let (Some(target), Some(lists)) = (Target::of(parts.uri.path()), &self.lists) else {
+        let Some(target) = Target::of(parts.uri.path()) else {
             return respond::not_found();
+        };
+        let Some(lists) = &self.lists else {
+            return match &*self.pods.standing() {
+                Standing::Unknown(why) => not_known(why),
+                _ => respond::not_found(),
+            };
         };
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return respond::method_not_allowed(&parts.method, "GET, HEAD");

@@ -79,6 +79,7 @@ async fn unknown_paths() {
         "//ping",
         "/v1/webhooks/inject/",
         "/v1/webhooks",
+        "/v1/cluster/api/v1/pods",
         "/healthz",
         "/metrics",
     ] {
@@ -86,6 +87,25 @@ async fn unknown_paths() {
             check(&operator, method, path, expect![[r#"404 | content-type: text/plain; charset=utf-8 | content-length: 18 | "404 page not found""#]]).await;
         }
     }
+}
+
+/// Whoever asks for pods must not take an operator without a cluster for an empty cluster.
+#[tokio::test]
+async fn pods_without_a_cluster() {
+    let args = ["--kubeconfig", "/nowhere/kubeconfig", "--pod-api=on"];
+    let operator = Operator::start(&args);
+    for path in ["pods", "namespaces/shop/pods", "namespaces/shop/pods/web"] {
+        let path = format!("/v1/cluster/api/v1/{path}");
+        check(&operator, Method::GET, &path, expect![[r#"503 | content-type: application/json | content-length: 80 | "{\"error\":\"the operator doesn't know how to reach the cluster; its log says why\"}""#]]).await;
+    }
+    check(
+        &operator,
+        Method::GET,
+        "/v1/cluster/api/v1/services",
+        expect![[r#"404 | content-type: text/plain; charset=utf-8 | content-length: 18 | "404 page not found""#]],
+    )
+    .await;
+    assert_eq!(operator.probe(get("/readyz")).await.status(), 200);
 }
 
 #[tokio::test]
