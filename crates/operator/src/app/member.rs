@@ -53,6 +53,7 @@ impl Member {
         tracing::info!(cluster = %cluster.access, "working with a cluster");
         let counters = &shared.metrics.cluster;
         let (holder, leadership) = lease::channel();
+        let identity = cluster.lease.as_ref().map(|lease| lease.identity.clone());
         let lease = cluster.lease.map(|settings| {
             let (stop, stopped) = oneshot::channel();
             let stopped = async {
@@ -89,10 +90,10 @@ impl Member {
             let (client, reviewing, counters) = reading.clone();
             facts::namespaces(client, reviewing, counters)
         });
-        if let Some(to_tell) = to_tell {
+        if let Some((to_tell, instance)) = to_tell.zip(identity) {
             let telling = events::Shared {
                 incidents: Arc::new(Mutex::new(to_tell)),
-                instance: lease::identity(std::env::var("POD_NAME").ok()),
+                instance,
                 metrics: counters.clone(),
                 counts: shared.metrics.events.clone(),
             };

@@ -30,6 +30,7 @@ use self::owners::Owners;
 use super::MANAGER;
 use super::trouble::Trouble;
 use crate::clock;
+use crate::error::Chain;
 use crate::state::Incident;
 use crate::telemetry::cluster::{ClusterMetrics, Operation};
 use crate::telemetry::events::{EventCounts, Fate};
@@ -38,6 +39,8 @@ use crate::telemetry::events::{EventCounts, Fate};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long nothing is written after the API server has refused for want of a right.
 const FORBIDDEN: Duration = Duration::from_secs(600);
+/// The longest name of a reporting instance.
+const LONGEST_INSTANCE: usize = 128;
 /// The longest name of the owner in an Event's name, which may have 253 characters.
 const LONGEST_OWNER: usize = 220;
 
@@ -58,10 +61,11 @@ pub struct Shared {
 pub async fn run(client: Client, shared: Shared) {
     let Shared {
         incidents,
-        instance,
+        mut instance,
         metrics,
         counts,
     } = shared;
+    instance.truncate(instance.floor_char_boundary(LONGEST_INSTANCE));
     let mut incidents = incidents.lock().await;
     let mut owners = Owners::new(client.clone(), Trouble::new(Operation::Owners, &metrics));
     let mut writer = Writer {
@@ -69,6 +73,7 @@ pub async fn run(client: Client, shared: Shared) {
         instance,
         trouble: Trouble::new(Operation::Events, &metrics),
         not_before: Instant::now(),
+        forbidden: false,
     };
     let mut book = Book::new(Instant::now());
     // Looking up owners is bounded like writing.
@@ -104,13 +109,15 @@ pub async fn run(client: Client, shared: Shared) {
             match written {
                 Ok(count) => {
                     writer.trouble.worked();
+                    writer.forbidden = false;
                     counts.count(Fate::Written);
                     book.wrote(id, &series, count, now);
                 }
                 Err(Unwritten::Gone) => book.drop(id),
                 Err(Unwritten::Forbidden(error)) => {
-                    let _ = writer.trouble.failed(&error);
+                    metrics.failed(Operation::Events);
                     counts.count(Fate::Refused);
+                    writer.tell_forbidden(&error);
                     writer.not_before = now + FORBIDDEN;
                     book.drop_all();
                 }
@@ -135,6 +142,8 @@ struct Writer {
     trouble: Trouble,
     /// Until then nothing is written.
     not_before: Instant,
+    /// Whether it was said that a right is missing.
+    forbidden: bool,
 }
 
 enum Unwritten {
@@ -147,6 +156,17 @@ enum Unwritten {
 }
 
 impl Writer {
+    /// Says once that a right is missing: it is looked for again, and may never come.
+    fn tell_forbidden(&mut self, error: &kube::Error) {
+        if !std::mem::replace(&mut self.forbidden, true) {
+            tracing::warn!(
+                operation = Operation::Events.as_str(),
+                cause = %Chain(error),
+                "owners of pods are not told by Events: the operator may not write them"
+            );
+        }
+    }
+
     /// Writes a series as it stands. Returns how often it happened all in all, as far as that is
     /// known.
     async fn write(&self, id: Id, series: &Series) -> Result<u32, Unwritten> {

@@ -28,6 +28,8 @@ pub(super) struct Owners {
     /// By the uid of the object in between.
     known: HashMap<String, Object>,
     not_before: Instant,
+    /// Whether the API server has refused, and that was said.
+    refused: bool,
 }
 
 impl Owners {
@@ -37,6 +39,7 @@ impl Owners {
             trouble,
             known: HashMap::new(),
             not_before: Instant::now(),
+            refused: false,
         }
     }
 
@@ -61,11 +64,15 @@ impl Owners {
         let owner = match asked {
             Ok(owner) => {
                 self.trouble.worked();
+                self.refused = false;
                 owner.unwrap_or_else(|| object.clone())
             }
             Err(Unknown::Gone) => object.clone(),
             Err(Unknown::Refused(error)) => {
-                let _ = self.trouble.failed(&error);
+                // Without the right it is said once; Events are then on what is known.
+                if !std::mem::replace(&mut self.refused, true) {
+                    let _ = self.trouble.failed(&error);
+                }
                 self.not_before = Instant::now() + REFUSED;
                 return object;
             }
