@@ -17,6 +17,8 @@ pub mod inject;
 pub mod man;
 mod manifests;
 #[cfg(feature = "server")]
+mod remote;
+#[cfg(feature = "server")]
 pub mod serve;
 pub mod source;
 mod table;

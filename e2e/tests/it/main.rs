@@ -16,6 +16,7 @@ mod check;
 mod election;
 mod events;
 mod examples;
+mod explain;
 mod fields;
 mod generate;
 mod generated;

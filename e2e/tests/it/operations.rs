@@ -182,7 +182,14 @@ async fn names_flags_that_exist() -> Result<()> {
         // Of cargo, gcloud and curl.
         "--path --network --allow --source-ranges --target-tags --insecure ",
     );
-    for command in ["serve", "election", "explain", "check", "check-config"] {
+    for command in [
+        "serve",
+        "election",
+        "explain",
+        "check",
+       
+        "check-config",
+    ] {
         known += &operator_prints(&[command, "--help"])?;
     }
     let plane = Plane::get().await?;

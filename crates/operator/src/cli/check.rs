@@ -11,20 +11,15 @@ mod report;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use datakit_operator_core::version::KubernetesVersion;
 use kube::Client;
-use tokio::time::timeout;
 
 use self::report::{Found, Report, Style};
+use super::remote::{Unanswered, access, ask};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage};
-use crate::cluster::{self, Access};
-use crate::error::Chain;
+use crate::cluster;
 
-/// How long one question to the API server may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// The oldest Kubernetes that is supported.
 const OLDEST: &str = "1.24";
 
@@ -130,9 +125,11 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 }
 
 async fn check(args: &Args) -> anyhow::Result<Report> {
-    let client = cluster::connect(&access(args)?).await.map_err(|error| {
-        Usage(anyhow::Error::from(error).context("failed to find the cluster to check"))
-    })?;
+    let client = cluster::connect(&access(args.kubeconfig.as_ref())?)
+        .await
+        .map_err(|error| {
+            Usage(anyhow::Error::from(error).context("failed to find the cluster to check"))
+        })?;
     let subject = Subject {
         client,
         namespace: &args.namespace,
@@ -150,23 +147,6 @@ async fn check(args: &Args) -> anyhow::Result<Report> {
         installation::check(&subject, &mut report).await;
     }
     Ok(report)
-}
-
-/// The cluster that `kubectl` would ask.
-fn access(args: &Args) -> anyhow::Result<Access> {
-    match &args.kubeconfig {
-        Some(path) if !path.is_empty() => {
-            let files = std::env::split_paths(path).collect();
-            Ok(Access::Kubeconfig(files))
-        }
-        _ if cluster::args::in_pod() => Ok(Access::InPod),
-        _ => {
-            let home = std::env::var_os("HOME").context("HOME is not set; name a --kubeconfig");
-            let home = home.map_err(Usage)?;
-            let file = std::path::Path::new(&home).join(".kube/config");
-            Ok(Access::Kubeconfig(vec![file]))
-        }
-    }
 }
 
 async fn api_server(subject: &Subject<'_>) -> Found {
@@ -197,52 +177,13 @@ async fn api_server(subject: &Subject<'_>) -> Found {
     }
 }
 
-/// An answer of the API server in time, or why there is none.
-async fn ask<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T, Unanswered> {
-    match timeout(TIMEOUT, question).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => Err(Unanswered {
-            code: status.code,
-            why: status.message.clone(),
-        }),
-        Ok(Err(error)) => Err(Unanswered {
-            code: 0,
-            why: Chain(&error).to_string(),
-        }),
-        Err(_) => Err(Unanswered {
-            code: 0,
-            why: format!("no answer within {} seconds", TIMEOUT.as_secs()),
-        }),
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-struct Unanswered {
-    /// The HTTP status; 0 if there is none.
-    code: u16,
-    why: String,
-}
-
-impl Unanswered {
-    fn is_missing(&self) -> bool {
-        self.code == 404
-    }
-
-    /// What couldn't be looked at, if the reason isn't that it isn't there.
-    fn found(self, what: &str) -> Found {
-        match self.code {
-            403 => Found::Skipped(format!("{what} may not be read by you: {}", self.why)),
-            _ => Found::failed(
-                format!("{what} can't be read: {}", self.why),
-                "run the check again; if it stays, look at the API server",
-            ),
-        }
-    }
-}
-
-impl std::fmt::Display for Unanswered {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.why)
+/// What couldn't be looked at, if the reason isn't that it isn't there.
+fn unread(error: &Unanswered, what: &str) -> Found {
+    match error.code {
+        403 => Found::Skipped(format!("{what} may not be read by you: {}", error.why)),
+        _ => Found::failed(
+            format!("{what} can't be read: {}", error.why),
+            "run the check again; if it stays, look at the API server",
+        ),
     }
 }

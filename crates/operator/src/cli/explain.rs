@@ -1,13 +1,16 @@
 //! `datakit-operator explain`: what injection would do with each pod template, and why.
 
+#[cfg(feature = "server")]
+mod cluster;
+mod json;
 mod logging;
 
-use datakit_operator_core::config::Language;
 use datakit_operator_core::inject::{
-    AskedBy, Decision, Injection, Miss, Missed, Note, Origin, Outcome, inject_pod, missed,
+    Decision, Injection, Miss, Missed, Note, Outcome, Reason, inject_pod, missed,
 };
 use serde_json::{Value, json};
 
+use self::json::{decision_to_json, note_to_json};
 use super::inject::{general_remarks, unhandled_remark, words};
 use super::manifests::{self, Prepared};
 use super::table::Table;
@@ -31,6 +34,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE|DIR|-")]
     logging_configs: Vec<Input>,
 
+    #[cfg(feature = "server")]
+    #[command(flatten)]
+    cluster: cluster::Args,
+
+    /// End with exit code 3 if there is one: a feature that is skipped although it is asked for, or
+    /// a note (can be repeated, or separated by commas)
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    fail_on: Vec<FailOn>,
+
     /// How to print it.
     #[arg(
         short,
@@ -42,6 +54,18 @@ pub struct Args {
     output: Output,
 }
 
+/// What makes `explain` fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// A feature that is asked for and skipped, unless it is switched off.
+    Skipped,
+    /// A note about a feature or the annotations.
+    Note,
+}
+
+/// The exit code for [`FailOn`].
+const EXIT_FOUND: u8 = 3;
+
 /// What `explain` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -52,7 +76,8 @@ pub enum Output {
 }
 
 const AFTER_HELP: &str = "\
-Nothing is changed or sent anywhere. Manifests that are injected already are fine: their features are reported as such.
+Nothing is changed or sent anywhere; of workloads in a cluster, their namespace and the operator's configuration are read. Which \
+configuration is used is said on standard error. Manifests that are injected already are fine: their features are reported as such.
 
 With `-o json`, the object has these keys:
   templates[]    source, document, line: where it is
@@ -70,6 +95,7 @@ With `-o json`, the object has these keys:
                  missed: null, or for a feature that nobody asked for why its rules don't apply: rules[], and
                  more, the number of those that are left out
   rules[]        rule, language: or null; failed[]: condition (namespace, labels, annotation, language, none), message
+  configuration  text: where the configuration comes from
   errors[]       source, document, line, message: what could not be read
 Codes and keys are kept from version to version; new ones may be added.
 
@@ -77,11 +103,14 @@ Examples:
   datakit-operator explain -f app.yaml
   kubectl get deployments -A -o yaml | datakit-operator explain -f - -o json | jq '.templates[].decisions'
   kubectl get clusterloggingconfigs -o yaml | datakit-operator explain -f app.yaml --logging-configs -
+  datakit-operator explain deployment/shop -n shop
+  datakit-operator explain -f app.yaml --fail-on skipped,note
 
 Exit codes:
   0  all templates are explained, whatever would become of them
   1  some manifests could not be read or parsed; the others are explained
-  2  wrong command line or configuration";
+  2  wrong command line or configuration
+  3  what --fail-on names was found";
 
 /// The width of tables where there is no terminal.
 const DEFAULT_WIDTH: usize = 100;
@@ -93,8 +122,18 @@ const DEFAULT_WIDTH: usize = 100;
 /// For a configuration that can't be used, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     logging::read_once(&args.manifests.inputs, &args.logging_configs)?;
+    #[cfg(feature = "server")]
+    let prepared = match args.cluster.objects.is_empty() {
+        true => args.manifests.prepare(streams)?,
+        false => cluster::prepare(&args.cluster, &args.manifests, streams)?,
+    };
+    #[cfg(not(feature = "server"))]
     let prepared = args.manifests.prepare(streams)?;
-    let mut report = Report::default();
+    writeln!(streams.stderr, "configuration: {}", prepared.origin)?;
+    let mut report = Report {
+        configuration: prepared.origin.clone(),
+        ..Report::default()
+    };
     if !args.logging_configs.is_empty() {
         let (objects, errors, notes) = Objects::read(&args.logging_configs, streams.stdin);
         report.objects = Some(objects);
@@ -119,10 +158,11 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         Output::Json => writeln!(streams.stdout, "{:#}", report.to_json())?,
         Output::Table => report.print(streams, width())?,
     }
-    Ok(if report.errors.is_empty() {
-        EXIT_OK
-    } else {
-        EXIT_FAILURE
+    let found = args.fail_on.iter().any(|what| report.has(*what));
+    Ok(match (report.errors.is_empty(), found) {
+        (false, _) => EXIT_FAILURE,
+        (true, true) => EXIT_FOUND,
+        (true, false) => EXIT_OK,
     })
 }
 
@@ -130,6 +170,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 struct Report {
     /// ClusterLoggingConfigs, if they are to be looked at.
     objects: Option<Objects>,
+    configuration: String,
     /// What is said beside the report.
     notes: Vec<String>,
     templates: Vec<Explained>,
@@ -258,7 +299,24 @@ impl Report {
     fn to_json(&self) -> Value {
         let templates: Vec<Value> = self.templates.iter().map(Explained::to_json).collect();
         let errors: Vec<Value> = self.errors.iter().map(Error::to_json).collect();
-        json!({ "templates": templates, "errors": errors })
+        json!({ "configuration": self.configuration, "templates": templates, "errors": errors })
+    }
+
+    fn has(&self, what: FailOn) -> bool {
+        let mut templates = self.templates.iter();
+        templates.any(|template| {
+            let mut decisions = template.decisions.iter().map(|(decision, _)| decision);
+            match what {
+                FailOn::Skipped => decisions.any(|decision| {
+                    let reason = decision.reason.as_ref();
+                    reason.is_some_and(|reason| !matches!(reason, Reason::SwitchedOff { .. }))
+                }),
+                FailOn::Note => {
+                    !template.remarks.is_empty()
+                        || decisions.any(|decision| !decision.notes.is_empty())
+                }
+            }
+        })
     }
 }
 
@@ -411,67 +469,6 @@ fn problem(miss: &Miss) -> String {
         Some(language) => format!("{}: {failed}", language.as_str()),
         None => failed,
     }
-}
-
-fn missed_to_json(missed: &Missed) -> Value {
-    let rules: Vec<Value> = missed
-        .rules
-        .iter()
-        .map(|miss| {
-            let failed: Vec<Value> = miss
-                .failed
-                .iter()
-                .map(|condition| {
-                    json!({ "condition": condition.as_str(), "message": condition.to_string() })
-                })
-                .collect();
-            json!({
-                "rule": miss.rule.as_str(),
-                "language": miss.language.map(Language::as_str),
-                "failed": failed,
-            })
-        })
-        .collect();
-    json!({ "rules": rules, "more": missed.more })
-}
-
-fn decision_to_json((decision, missed): &(Decision, Option<Missed>)) -> Value {
-    let asked_by = decision.asked_by.as_ref().map(|asked_by| {
-        let (kind, value) = match asked_by {
-            AskedBy::Annotation(key) => ("annotation", *key),
-            AskedBy::LabelSelector(text) => ("label_selector", text.as_str()),
-            AskedBy::NamespacePattern(text) => ("namespace_pattern", text.as_str()),
-        };
-        json!({ "kind": kind, "value": value })
-    });
-    let reason = decision.reason.as_ref().map(|reason| {
-        json!({
-            "code": reason.as_str(),
-            "container": reason.container(),
-            "message": reason.to_string(),
-            "remedy": reason.remedy(),
-        })
-    });
-    let notes: Vec<Value> = decision.notes.iter().map(note_to_json).collect();
-    json!({
-        "feature": decision.feature.as_str(),
-        "language": decision.language,
-        "outcome": decision.outcome.as_str(),
-        "askedBy": asked_by,
-        "rule": decision.rule.as_ref().map(Origin::as_str),
-        "reason": reason,
-        "notes": notes,
-        "missed": missed.as_ref().map(missed_to_json),
-    })
-}
-
-fn note_to_json(note: &Note) -> Value {
-    json!({
-        "code": note.as_str(),
-        "container": note.container(),
-        "message": note.to_string(),
-        "remedy": note.remedy(),
-    })
 }
 
 /// The width to write tables in: what COLUMNS says, else the terminal's.

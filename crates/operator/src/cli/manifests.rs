@@ -20,12 +20,7 @@ use datakit_operator_manifest::{Document, Format, Input, ReadError, Source, Synt
 pub(super) struct ManifestArgs {
     /// A manifest, a directory of them (searched for *.yaml, *.yml and *.json, in the order of
     /// their paths), or `-` for standard input. May be given several times.
-    #[arg(
-        short = 'f',
-        long = "filename",
-        value_name = "FILE|DIR|-",
-        required = true
-    )]
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
     pub(super) inputs: Vec<Input>,
 
     /// The operator's configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the
@@ -52,6 +47,8 @@ pub(super) struct ManifestArgs {
 pub(super) struct Prepared {
     /// The configuration.
     pub(super) config: Config,
+    /// Where it comes from.
+    pub(super) origin: String,
     /// The same, ready for injection.
     pub(super) engine: Engine,
     /// What is known of the cluster.
@@ -63,6 +60,12 @@ pub(super) struct Prepared {
 impl ManifestArgs {
     /// Loads the configuration, reporting what is doubtful about it, and reads the manifests.
     pub(super) fn prepare(&self, streams: &mut Streams<'_>) -> anyhow::Result<Prepared> {
+        if self.inputs.is_empty() {
+            return Err(Usage(anyhow!(
+                "nothing to read: name a manifest, a directory of them or `-` with --filename"
+            ))
+            .into());
+        }
         if self
             .inputs
             .iter()
@@ -83,6 +86,7 @@ impl ManifestArgs {
         Ok(Prepared {
             engine: Engine::new(&loaded.config),
             config: loaded.config,
+            origin: source.to_string(),
             context: ReviewContext {
                 kubernetes_version: self.kubernetes_version,
                 namespaces: Arc::new(Namespaces::all_alike(Namespace {

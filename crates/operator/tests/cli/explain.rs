@@ -2,6 +2,10 @@ use expect_test::{Expect, expect};
 
 use crate::run::{run, run_with};
 
+/// What is said beside the report.
+const DEFAULT: &str = "configuration: the embedded default\n";
+const CONFIGURED: &str = "configuration: ENV_JSON_CONFIG\n";
+
 const DEPLOYMENT: &str = r#"
 kind: Deployment
 metadata: {name: shop, namespace: prod}
@@ -18,7 +22,7 @@ spec:
 
 fn check(columns: &str, expected: Expect) {
     let ran = run_with(&[("COLUMNS", columns)], &["explain", "-f", "-"], DEPLOYMENT);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, DEFAULT));
     expected.assert_eq(&ran.stdout);
 }
 
@@ -100,7 +104,9 @@ fn nothing_asked_for() {
     let ran = run(&["explain", "-f", "-"], "kind: Service\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     assert!(
-        ran.stderr.starts_with("no pod templates found"),
+        ran.stderr
+            .strip_prefix(DEFAULT)
+            .is_some_and(|rest| rest.starts_with("no pod templates found")),
         "{}",
         ran.stderr
     );
@@ -115,6 +121,7 @@ fn json_for_machines() {
     assert_eq!(ran.code, 1);
     expect![[r#"
         {
+          "configuration": "the embedded default",
           "templates": [
             {
               "source": "-",
@@ -264,7 +271,7 @@ fn the_rules_that_do_not_apply_are_told() {
         let variables = [("COLUMNS", "150"), ("ENV_JSON_CONFIG", config)];
         let pod = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
         let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, CONFIGURED));
         ran.stdout
     };
     expect![[r#"
@@ -364,7 +371,7 @@ fn the_pod_security_level_is_a_reason() {
     let reason = |level: &str| {
         let args = ["explain", "-f", "-", "-o", "json", "--pod-security", level];
         let ran = run(&args, pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, DEFAULT));
         let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
         let profiler = decision(&explained["templates"][0], "profiler");
         assert_eq!(profiler["feature"], "profiler");
@@ -393,7 +400,7 @@ fn a_policy_is_told_with_whom_to_ask() {
     let explained = |args: &[&str]| {
         let variables = [("COLUMNS", "110"), ("ENV_JSON_CONFIG", config)];
         let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, CONFIGURED));
         ran.stdout
     };
     expect![[r#"
@@ -455,4 +462,42 @@ fn decision<'t>(template: &'t serde_json::Value, feature: &str) -> &'t serde_jso
     let mut decisions = template["decisions"].as_array().expect("a list").iter();
     let found = decisions.find(|decision| decision["feature"] == feature);
     found.expect("a decision")
+}
+
+#[test]
+fn what_fails_is_chosen() {
+    let fine = "kind: Pod\nmetadata: {annotations: {admission.datakit/java-lib.version: ''}}\nspec: {containers: [{name: a}]}\n";
+    let off = fine.replace(
+        "{admission",
+        "{admission.datakit/java-lib.enabled: 'false', admission",
+    );
+    let skipped = fine.replace("java-lib", "java-profiler") + "---\n" + fine;
+    let skipped = skipped.replace("spec: {containers", "spec: {hostPID: true, containers");
+    let noted = fine.replace("''", "'not a tag'");
+    let typo = fine.replace("java-lib", "jav-lib");
+    for (manifest, args, code) in [
+        (fine, &["--fail-on", "skipped,note"][..], 0),
+        (&off, &["--fail-on", "skipped"], 0),
+        (&skipped, &[], 0),
+        (&skipped, &["--fail-on", "skipped"], 3),
+        (&skipped, &["--fail-on", "note"], 0),
+        (&noted, &["--fail-on=skipped", "--fail-on=note"], 3),
+        (&noted, &["--fail-on", "skipped"], 0),
+        (&typo, &["--fail-on", "note"], 3),
+        (&typo, &["--fail-on", "notes"], 2),
+        ("a: [", &["--fail-on", "note"], 1),
+    ] {
+        let args = [&["explain", "-f", "-"], args].concat();
+        let ran = run(&args, manifest);
+        assert_eq!(ran.code, code, "{args:?} {manifest} {}", ran.stderr);
+    }
+}
+
+#[test]
+fn something_has_to_be_named() {
+    let ran = run(&["explain"], "");
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("--filename"), "{}", ran.stderr);
+    let ran = run(&["explain", "deployment/a", "-f", "-"], "");
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
 }

@@ -15,7 +15,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, PostParams};
 
 use super::report::{Found, Report};
-use super::{Subject, ask, registration};
+use super::{Subject, registration, unread};
+use crate::cli::remote::ask;
 use crate::clock;
 
 const LOG: &str = "look at `kubectl describe` of the pods, and at their log";
@@ -165,7 +166,7 @@ async fn rights(subject: &Subject<'_>, account: &str) -> Found {
         match ask(api.create(&PostParams::default(), &review)).await {
             Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {}
             Ok(_) => missing.push(format!("{} {}", right.verb, right.resource)),
-            Err(error) => return error.found("what the operator may do"),
+            Err(error) => return unread(&error, "what the operator may do"),
         }
     }
     if missing.is_empty() {
@@ -186,7 +187,7 @@ async fn lease(subject: &Subject<'_>, pods: &[Pod]) -> Found {
         Err(error) if error.is_missing() => {
             return Found::failed(format!("Lease `{}` does not exist", subject.name), LOG);
         }
-        Err(error) => return error.found("the Lease"),
+        Err(error) => return unread(&error, "the Lease"),
     };
     let spec = lease.spec.unwrap_or_default();
     let holder = spec.holder_identity.unwrap_or_default();
@@ -223,7 +224,7 @@ async fn endpoints(subject: &Subject<'_>) -> Found {
     let params = ListParams::default().labels(&selector).limit(500);
     let slices = match ask(api.list(&params)).await {
         Ok(slices) => slices.items,
-        Err(error) => return error.found("the endpoints of the Service"),
+        Err(error) => return unread(&error, "the endpoints of the Service"),
     };
     let endpoints = slices
         .iter()
@@ -249,7 +250,7 @@ async fn configuration(subject: &Subject<'_>) -> Found {
         Err(error) if error.is_missing() => {
             return Found::Skipped(format!("ConfigMap `{name}` does not exist"));
         }
-        Err(error) => return error.found("the ConfigMap"),
+        Err(error) => return unread(&error, "the ConfigMap"),
     };
     let text = config.data.unwrap_or_default().remove("jsonconfig");
     let Some(text) = text else {

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
 
 use super::report::{Found, Report};
-use super::{Subject, Unanswered, ask, registration};
+use super::{Subject, registration, unread};
+use crate::cli::remote::{Unanswered, ask};
 
 /// What whoever installs creates, and whether it is in the operator's namespace.
 const CREATED: [(&str, &str, bool); 11] = [
@@ -47,7 +48,7 @@ async fn namespace(subject: &Subject<'_>) -> Found {
             format!("`{name}` does not exist"),
             format!("run `kubectl create namespace {name}`, or `helm install --create-namespace`"),
         ),
-        Err(error) => error.found("the namespace"),
+        Err(error) => unread(&error, "the namespace"),
     }
 }
 
@@ -57,7 +58,7 @@ async fn rights(subject: &Subject<'_>) -> Found {
         match may_create(subject, group, resource, namespaced).await {
             Ok(true) => {}
             Ok(false) => missing.push(resource),
-            Err(error) => return error.found("what you may do"),
+            Err(error) => return unread(&error, "what you may do"),
         }
     }
     if missing.is_empty() {
@@ -100,7 +101,7 @@ async fn names(subject: &Subject<'_>) -> Found {
         Err(error) if error.is_missing() => {
             return Found::Ok(format!("no other `{}` is registered", subject.name));
         }
-        Err(error) => return error.found("the webhook configuration"),
+        Err(error) => return unread(&error, "the webhook configuration"),
     };
     match registered.elsewhere(subject, registration::INJECT) {
         None => Found::warning(

@@ -12,7 +12,8 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::report::{Found, Report};
-use super::{Subject, Unanswered, ask};
+use super::{Subject, unread};
+use crate::cli::remote::{Unanswered, ask};
 use crate::clock;
 use crate::http::webhook::{INJECT_PATH, VALIDATE_PATH};
 use crate::tls::authority::{Authority, read_bundle, to_pem};
@@ -131,7 +132,7 @@ fn validating_webhook(
                 "{name} does not exist: workloads are applied without warnings"
             ));
         }
-        Err(error) => return error.found(&name),
+        Err(error) => return unread(&error, &name),
     };
     if let Some(place) = registered.elsewhere(subject, VALIDATE_PATH) {
         return Found::failed(
@@ -249,7 +250,7 @@ async fn dry_run(subject: &Subject<'_>) -> Found {
     };
     let response = match ask(subject.client.send(request)).await {
         Ok(response) => response,
-        Err(error) => return error.found("a pod's dry run"),
+        Err(error) => return unread(&error, "a pod's dry run"),
     };
     let warnings = response.headers().get_all(WARNING).iter();
     let mut warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

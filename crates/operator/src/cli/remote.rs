@@ -1,0 +1,147 @@
+//! A cluster as its users see it: asked with the rights of a kubeconfig, by commands that end.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use datakit_operator_core::config::{Config, EnvOverrides};
+use http::Request;
+use kube::Client;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Usage;
+use super::source::{Loaded, Source as ConfigSource};
+use crate::cluster::{self, Access};
+use crate::error::Chain;
+
+/// How long one question to the API server may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which cluster, and which operator there.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Operator {
+    /// Cluster to ask [default: that of ~/.kube/config; in a pod its own]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<OsString>,
+
+    /// Namespace of the operator whose configuration counts
+    #[arg(long, value_name = "NAME", default_value = "datakit")]
+    operator_namespace: String,
+
+    /// Name of its installation
+    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
+    service_name: String,
+}
+
+impl Operator {
+    /// A client of the cluster.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let access = access(self.kubeconfig.as_ref())?;
+        let client = cluster::connect(&access).await;
+        Ok(client.map_err(|error| Usage(error.into()))?)
+    }
+}
+
+/// The cluster that `kubectl` would ask.
+pub(super) fn access(kubeconfig: Option<&OsString>) -> anyhow::Result<Access> {
+    match kubeconfig {
+        Some(path) if !path.is_empty() => {
+            let files = std::env::split_paths(path).collect();
+            Ok(Access::Kubeconfig(files))
+        }
+        _ if cluster::args::in_pod() => Ok(Access::InPod),
+        _ => {
+            let home = std::env::var_os("HOME").context("HOME is not set; name a --kubeconfig");
+            let home = home.map_err(Usage)?;
+            let file = std::path::Path::new(&home).join(".kube/config");
+            Ok(Access::Kubeconfig(vec![file]))
+        }
+    }
+}
+
+/// An answer of the API server in time, or why there is none.
+pub(super) async fn ask<T>(
+    question: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Unanswered> {
+    match timeout(TIMEOUT, question).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Err(Unanswered {
+            code: status.code,
+            why: status.message.clone(),
+        }),
+        Ok(Err(error)) => Err(Unanswered {
+            code: 0,
+            why: Chain(&error).to_string(),
+        }),
+        Err(_) => Err(Unanswered {
+            code: 0,
+            why: format!("no answer within {} seconds", TIMEOUT.as_secs()),
+        }),
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// The HTTP status; 0 if there is none.
+    pub(super) code: u16,
+    pub(super) why: String,
+}
+
+impl Unanswered {
+    pub(super) fn is_missing(&self) -> bool {
+        self.code == 404
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.why)
+    }
+}
+
+/// The configuration of the operator there, unless another one is named.
+pub(super) async fn configuration(
+    client: &Client,
+    operator: &Operator,
+    file: Option<&Path>,
+) -> anyhow::Result<(String, Loaded)> {
+    if let Some(file) = file {
+        let source = ConfigSource::choose(Some(file))?;
+        let loaded = source.load()?;
+        return Ok((source.to_string(), loaded));
+    }
+    let (namespace, name) = (&operator.operator_namespace, &operator.service_name);
+    let origin = format!("ConfigMap {namespace}/{name}-config");
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}-config");
+    let map = get(client, &path).await.map_err(|error| {
+        anyhow!(
+            "{origin} can't be read: {error}; name the installation with --operator-namespace and --service-name, \
+             or a file with --config"
+        )
+    })?;
+    let text = map["data"]["jsonconfig"].as_str();
+    let text = text.with_context(|| format!("{origin} has no key `jsonconfig`"))?;
+    let (config, diagnostics) =
+        Config::load(text, &EnvOverrides::default()).map_err(|error| Usage(error.into()))?;
+    Ok((
+        origin,
+        Loaded {
+            config,
+            diagnostics,
+        },
+    ))
+}
+
+pub(super) async fn get(client: &Client, path: &str) -> Result<Value, Unanswered> {
+    let request = Request::get(path).body(Vec::new());
+    ask(async {
+        client
+            .request(request.map_err(kube::Error::HttpError)?)
+            .await
+    })
+    .await
+}
