@@ -17,6 +17,8 @@ pub mod inject;
 pub mod man;
 mod manifests;
 #[cfg(feature = "server")]
+pub mod missed;
+#[cfg(feature = "server")]
 mod remote;
 #[cfg(feature = "server")]
 pub mod serve;
@@ -81,6 +83,9 @@ pub enum Command {
     /// Print which agent runs which input, as a running operator knows it.
     #[cfg(feature = "server")]
     Election(election::Args),
+    /// List pods that would be injected if they were made now, and aren't.
+    #[cfg(feature = "server")]
+    Missed(missed::Args),
     /// Print the script that teaches a shell the commands and options.
     Completions(completions::Args),
     /// Print a manual page, or write all of them into a directory.
@@ -161,6 +166,8 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::ConvertConfig(args) => convert_config::run(&args, streams),
         #[cfg(feature = "server")]
         Command::Election(args) => election::run(&args, streams),
+        #[cfg(feature = "server")]
+        Command::Missed(args) => missed::run(&args, streams),
         Command::Completions(args) => completions::run(&args, streams),
         Command::Man(args) => man::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),

@@ -21,6 +21,7 @@ mod fields;
 mod generate;
 mod generated;
 mod logging;
+mod missed;
 mod namespaces;
 mod node;
 mod operations;

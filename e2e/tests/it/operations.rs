@@ -187,7 +187,7 @@ async fn names_flags_that_exist() -> Result<()> {
         "election",
         "explain",
         "check",
-       
+        "missed",
         "check-config",
     ] {
         known += &operator_prints(&[command, "--help"])?;

@@ -37,6 +37,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// The namespace of the operator.
+    pub(super) fn namespace(&self) -> &str {
+        &self.operator_namespace
+    }
+
     /// A client of the cluster.
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
         let access = access(self.kubeconfig.as_ref())?;
