@@ -70,7 +70,11 @@ async fn it_knows_the_clusters_rules() -> Result<()> {
     let (code, printed, said) = explain(&json)?;
     ensure!(code == Some(3), "{code:?} {printed} {said}");
     let origin = "ConfigMap explain-operator/mine-config";
-    ensure!(said.trim() == format!("configuration: {origin}"), "{said}");
+    ensure!(
+        said.contains(&format!("configuration: {origin}\n")),
+        "{said}"
+    );
+    ensure!(said.contains("`mine-mutation` does not exist"), "{said}");
     let report: Value = serde_json::from_str(&printed)?;
     ensure!(report["configuration"] == origin, "{report}");
     let decisions = report["templates"][0]["decisions"].as_array();
@@ -87,6 +91,34 @@ async fn it_knows_the_clusters_rules() -> Result<()> {
         decision("profiler")?["reason"]["code"] == "pod_security",
         "{report}"
     );
+
+    // Whether the operator is asked at all. No request fits this registration.
+    let selector = json!({"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [name]}]});
+    let registration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "mine-mutation"},
+        "webhooks": [{
+            "name": "inject.datakit.example", "clientConfig": {"url": "https://localhost:1/"},
+            "rules": [{"operations": ["CREATE"], "apiGroups": ["none.example"], "apiVersions": ["v1"], "resources": ["none"]}],
+            "namespaceSelector": selector, "failurePolicy": "Ignore", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }],
+    });
+    let registrations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    cluster.create(registrations, &registration).await?;
+    let (code, _, said) = explain(&json)?;
+    ensure!(code == Some(3), "{code:?} {said}");
+    ensure!(said.contains("leaves namespace `explain` out"), "{said}");
+    cluster
+        .merge(
+            &format!("{registrations}/mine-mutation"),
+            &json!({"webhooks": [{"name": "inject.datakit.example", "clientConfig": {"url": "https://localhost:1/"},
+                "rules": registration["webhooks"][0]["rules"], "sideEffects": "None", "admissionReviewVersions": ["v1"]}]}),
+        )
+        .await?;
+    let (_, _, said) = explain(&json)?;
+    ensure!(said.trim() == format!("configuration: {origin}"), "{said}");
 
     // What isn't there is said, and no other configuration is guessed.
     let missing = [&there[..], &["sts/none"]].concat();

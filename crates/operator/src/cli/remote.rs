@@ -108,6 +108,63 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
+/// What is to be said of the webhook about pods of a namespace with these labels: nothing where the
+/// API server asks it, or where that can't be read.
+pub(super) async fn unasked(
+    client: &Client,
+    operator: &Operator,
+    namespace: &str,
+    labels: &Value,
+) -> Option<String> {
+    let name = format!("{}-mutation", operator.service_name);
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let registered = get(
+        client,
+        &format!("{group}/mutatingwebhookconfigurations/{name}"),
+    )
+    .await;
+    match registered {
+        Ok(registered) => {
+            let mut webhooks = registered["webhooks"].as_array().into_iter().flatten();
+            let asks = webhooks.any(|webhook| selects(&webhook["namespaceSelector"], labels));
+            (!asks).then(|| {
+                format!(
+                    "MutatingWebhookConfiguration `{name}` leaves namespace `{namespace}` out: the operator isn't asked \
+                     about its pods, and nothing of this happens there"
+                )
+            })
+        }
+        Err(error) if error.is_missing() => Some(format!(
+            "MutatingWebhookConfiguration `{name}` does not exist: nothing of this happens until it does"
+        )),
+        Err(_) => None,
+    }
+}
+
+/// Whether a label selector fits, as API servers read it
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#resources-that-support-set-based-requirements>).
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let label = |key: &str| labels.get(key).and_then(Value::as_str);
+    let mut pairs = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut expressions = selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    pairs.all(|(key, value)| label(key) == value.as_str())
+        && expressions.all(|expression| {
+            let label = label(expression["key"].as_str().unwrap_or_default());
+            let values = expression["values"].as_array();
+            let has = |label: &str| values.is_some_and(|values| values.iter().any(|v| v == label));
+            match expression["operator"].as_str() {
+                Some("In") => label.is_some_and(has),
+                Some("NotIn") => !label.is_some_and(has),
+                Some("Exists") => label.is_some(),
+                Some("DoesNotExist") => label.is_none(),
+                _ => false,
+            }
+        })
+}
+
 /// The configuration of the operator there, unless another one is named.
 pub(super) async fn configuration(
     client: &Client,
@@ -149,4 +206,40 @@ pub(super) async fn get(client: &Client, path: &str) -> Result<Value, Unanswered
             .await
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn selectors_as_api_servers_read_them() {
+        let labels = json!({"team": "a", "kubernetes.io/metadata.name": "shop"});
+        let check = |selector: Value, want: bool| {
+            assert_eq!(selects(&selector, &labels), want, "{selector}");
+        };
+        let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
+        check(Value::Null, true);
+        check(json!({}), true);
+        check(json!({"matchLabels": {"team": "a"}}), true);
+        check(json!({"matchLabels": {"team": "b"}}), false);
+        check(json!({"matchLabels": {"x": ""}}), false);
+        check(expression("team", "In", &["a", "b"]), true);
+        check(expression("team", "In", &["b"]), false);
+        check(expression("x", "In", &[""]), false);
+        check(
+            expression(
+                "kubernetes.io/metadata.name",
+                "NotIn",
+                &["kube-system", "shop"],
+            ),
+            false,
+        );
+        check(expression("x", "NotIn", &["a"]), true);
+        check(expression("team", "Exists", &[]), true);
+        check(expression("team", "DoesNotExist", &[]), false);
+        check(expression("team", "Gt", &["1"]), false);
+    }
 }

@@ -139,10 +139,11 @@ async fn read(
             Value::Null
         }
     };
-    let labels = namespace["metadata"]["labels"]
-        .as_object()
-        .into_iter()
-        .flatten();
+    let labels = &namespace["metadata"]["labels"];
+    if let Some(unasked) = remote::unasked(&client, &args.operator, name, labels).await {
+        writeln!(streams.stderr, "{unasked}")?;
+    }
+    let labels = labels.as_object().into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
     let ranges = get(&client, &format!("/api/v1/namespaces/{name}/limitranges")).await;
     let ranges = match ranges {
