@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use datakit_operator_e2e::certs::Authority;
 use datakit_operator_e2e::cluster::Cluster;
 use datakit_operator_e2e::installation::Installation;
 use datakit_operator_e2e::operator::program;
@@ -126,6 +127,12 @@ async fn it_finds_what_is_broken() -> Result<()> {
     }
     let endpoints = ["dry-run", "endpoints", "lease"];
     expect(&cluster, name, &endpoints, "nobody holds the Lease").await?;
+
+    // Nobody puts back what somebody overwrites.
+    let other = Authority::new()?.pem();
+    installation.overwrite_bundle(&other).await?;
+    let bundle = ["ca-bundle", "dry-run", "endpoints", "lease"];
+    expect(&cluster, name, &bundle, "lacks the authority of Secret").await?;
 
     installation.withdraw().await?;
     let found = trouble(&cluster, name)?;

@@ -565,6 +565,44 @@ pub(super) fn cases() -> Vec<Case> {
             vec![("pod", "/terminationGracePeriodSeconds", json!(90))],
         ),
         case(
+            "nobody is told",
+            json!({"validation": {"enabled": false}, "events": {"enabled": false}}),
+            vec![
+                ("--events", "", json!("off")),
+                ("--validation-configuration", "", Value::Null),
+                ("ValidatingWebhookConfiguration", "", json!(0)),
+                // Namespaces, LimitRanges, the one registration, ClusterLoggingConfigs.
+                ("ClusterRole", "/rules/4", Value::Null),
+            ],
+        ),
+        case(
+            "validation with certificates of one's own",
+            json!({
+                "certificates": {"source": "cert-manager"},
+                "validation": {"timeoutSeconds": 7},
+                "webhook": {"namespaceSelector": {"matchLabels": {"team": "x"}}},
+            }),
+            vec![
+                ("--events", "", Value::Null),
+                ("--validation-configuration", "", Value::Null),
+                (
+                    "ValidatingWebhookConfiguration",
+                    "/metadata/annotations",
+                    json!({"cert-manager.io/inject-ca-from": "chart-values/datakit-operator"}),
+                ),
+                (
+                    "ValidatingWebhookConfiguration",
+                    "/webhooks/0/timeoutSeconds",
+                    json!(7),
+                ),
+                (
+                    "ValidatingWebhookConfiguration",
+                    "/webhooks/0/namespaceSelector/matchLabels",
+                    json!({"team": "x"}),
+                ),
+            ],
+        ),
+        case(
             "within a chart of charts",
             json!({"global": {"anything": true}}),
             vec![("Deployment", "/spec/replicas", json!(2))],
