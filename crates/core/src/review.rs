@@ -6,6 +6,7 @@
 //! that can't be handled.
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>)
 
+mod envelope;
 mod validate;
 mod warnings;
 mod workload;
@@ -16,10 +17,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use base64_simd::STANDARD;
 
 use crate::inject::{self, Decision, Engine, Injection, Note, ReviewContext};
-use crate::json::{self, Reader, Str, write_string};
+use crate::json::{self, Str, write_string};
+use crate::pod::Owner;
 use crate::pod::limits::{AdmissionLimits, VIEW_BYTES};
-use crate::pod::{Owner, Pod};
 
+use envelope::Envelope;
 use warnings::ALL_WARNINGS;
 
 pub use validate::validate;
@@ -222,178 +224,27 @@ fn guarded<'a>(
         Ok(text) => text,
         Err(error) => return not_utf8(body, subject, &error),
     };
-    let reviewed = catch_unwind(AssertUnwindSafe(|| match Envelope::of(text, subject) {
+    let reviewed = catch_unwind(AssertUnwindSafe(|| match open(text, subject) {
         Ok(envelope) => answer(envelope),
         Err(unusable) => *unusable,
     }));
     reviewed.unwrap_or_else(|_| panicked(text, subject))
 }
 
-/// The parts of an AdmissionReview that matter.
-#[derive(Debug, Default)]
-struct Envelope<'a> {
-    api_version: Str<'a>,
-    kind: Str<'a>,
-    has_request: bool,
-    uid: Str<'a>,
-    group: Str<'a>,
-    version: Str<'a>,
-    resource: Str<'a>,
-    sub_resource: Str<'a>,
-    operation: Str<'a>,
-    namespace: Str<'a>,
-    dry_run: bool,
-    /// The object, read on the way.
-    pod: Option<Pod<'a>>,
-    /// The object's text, where it wasn't.
-    object: Option<&'a str>,
-    /// The text of what an update replaces.
-    old_object: Option<&'a str>,
-}
-
-impl<'a> Envelope<'a> {
-    /// Reads a review that can be answered, or answers it.
-    fn of(text: &'a str, subject: Subject) -> Result<Self, Box<Reviewed<'a>>> {
-        let mut envelope = Self::default();
-        if envelope.read(text, subject == Subject::Pod).is_err() {
-            // Read once more without looking into the object: what is wrong may be the pod or the
-            // whole text.
-            envelope = Self::default();
-            if let Err(error) = envelope.read(text, false) {
-                return Err(Box::new(damaged(envelope, subject, &error)));
-            }
-        }
-        match envelope.problem() {
-            Some(problem) => Err(Box::new(bad_request(problem))),
-            None => Ok(envelope),
+/// Reads a review that can be answered, or answers it.
+fn open(text: &str, subject: Subject) -> Result<Envelope<'_>, Box<Reviewed<'_>>> {
+    let mut envelope = Envelope::default();
+    if envelope.read(text, subject == Subject::Pod).is_err() {
+        // Read once more without looking into the object: what is wrong may be the pod or the
+        // whole text.
+        envelope = Envelope::default();
+        if let Err(error) = envelope.read(text, false) {
+            return Err(Box::new(damaged(envelope, subject, &error)));
         }
     }
-
-    /// Reads the review. With `into_object` the object is read on the way if what came before says
-    /// that it is a pod to inject; the API server writes it in that order.
-    fn read(&mut self, text: &'a str, into_object: bool) -> json::Result<()> {
-        let mut reader = Reader::new(text);
-        reader.object(|reader, key| {
-            match key {
-                "apiVersion" => self.api_version = reader.string()?.unwrap_or_default(),
-                "kind" => self.kind = reader.string()?.unwrap_or_default(),
-                "request" => {
-                    self.has_request = reader.kind()? == json::Kind::Object;
-                    reader.object(|reader, key| self.read_request(reader, key, into_object))?;
-                }
-                _ => {
-                    reader.skip()?;
-                }
-            }
-            Ok(())
-        })?;
-        reader.end()
-    }
-
-    fn read_request(
-        &mut self,
-        reader: &mut Reader<'a>,
-        key: &str,
-        into_object: bool,
-    ) -> json::Result<()> {
-        match key {
-            "uid" => self.uid = reader.string()?.unwrap_or_default(),
-            "resource" => reader.object(|reader, key| {
-                match key {
-                    "group" => self.group = reader.string()?.unwrap_or_default(),
-                    "version" => self.version = reader.string()?.unwrap_or_default(),
-                    "resource" => self.resource = reader.string()?.unwrap_or_default(),
-                    _ => {
-                        reader.skip()?;
-                    }
-                }
-                Ok(())
-            })?,
-            "subResource" => self.sub_resource = reader.string()?.unwrap_or_default(),
-            "operation" => self.operation = reader.string()?.unwrap_or_default(),
-            "namespace" => self.namespace = reader.string()?.unwrap_or_default(),
-            "dryRun" => self.dry_run = reader.bool()?.unwrap_or_default(),
-            "object" if into_object && self.is_about_pods() && self.operation == "CREATE" => {
-                self.object = None;
-                self.pod = Some(Pod::read(reader)?);
-            }
-            "object" => {
-                self.pod = None;
-                self.object = Some(reader.skip()?);
-            }
-            "oldObject" => self.old_object = Some(reader.skip()?),
-            _ => {
-                reader.skip()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Why this isn't a review that can be answered.
-    fn problem(&self) -> Option<String> {
-        if self.api_version != "admission.k8s.io/v1" || self.kind != "AdmissionReview" {
-            return Some(format!(
-                "expected an AdmissionReview of admission.k8s.io/v1, found kind `{}` of apiVersion `{}`",
-                excerpt(&self.kind),
-                excerpt(&self.api_version)
-            ));
-        }
-        if !self.has_request {
-            return Some("the AdmissionReview has no `request`".to_owned());
-        }
-        if self.uid.is_empty() {
-            return Some("the AdmissionReview has no `request.uid` to answer to".to_owned());
-        }
-        if self.uid.len() > LONGEST_UID {
-            return Some(format!(
-                "`request.uid` of the AdmissionReview has {} bytes and may have {LONGEST_UID}",
-                self.uid.len()
-            ));
-        }
-        None
-    }
-
-    fn is_about_pods(&self) -> bool {
-        self.resource == "pods"
-            && self.group.is_empty()
-            && self.version == "v1"
-            && self.sub_resource.is_empty()
-    }
-
-    fn resource(&self) -> String {
-        let parts = [
-            &self.group,
-            &self.version,
-            &self.resource,
-            &self.sub_resource,
-        ];
-        let parts = parts.iter().filter(|part| !part.is_empty());
-        let name = parts
-            .map(std::convert::AsRef::as_ref)
-            .collect::<Vec<_>>()
-            .join("/");
-        format!("`{}`", excerpt(&name))
-    }
-
-    fn take_pod(&mut self) -> json::Result<Pod<'a>> {
-        match (self.pod.take(), self.object) {
-            (Some(pod), _) => Ok(pod),
-            (None, object) => {
-                let mut reader = Reader::new(object.unwrap_or("null"));
-                Pod::read(&mut reader)
-            }
-        }
-    }
-
-    fn record(self, disposition: Disposition) -> Record<'a> {
-        Record {
-            uid: self.uid,
-            namespace: self.namespace,
-            operation: self.operation,
-            dry_run: self.dry_run,
-            disposition,
-            ..Record::default()
-        }
+    match envelope.problem() {
+        Some(problem) => Err(Box::new(bad_request(problem))),
+        None => Ok(envelope),
     }
 }
 

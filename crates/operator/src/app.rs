@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use datakit_operator_core::election::tasks::Settings as TaskSettings;
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use self::member::{LeaseTask, Member};
@@ -42,7 +41,7 @@ use crate::http::webhook::{Access, INJECT_PATH, Webhook};
 use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
 use crate::state::pods::Pods;
-use crate::state::{Handover, Incident, Incidents, Logging, Phase, Readiness, Reviewing};
+use crate::state::{Handover, Incidents, Logging, Phase, Readiness, Reviewing};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::{MemoryLevel, Metrics};
@@ -198,7 +197,7 @@ impl Operator {
 
         let replicas = Arc::new(Replicas::new(Arc::clone(&identity), &settings.names));
         replicas.trust(&material.authorities);
-        let (incidents, to_tell) = incidents(&settings, &metrics);
+        let (incidents, to_tell) = member::incidents(&settings, &metrics);
         let shared = Shared {
             readiness: Readiness::default(),
             reviewing: Arc::new(Reviewing::new(
@@ -444,22 +443,6 @@ fn task_election(
     let known = Arc::clone(&election);
     tasks.supervise("replicas", move || Arc::clone(&known).stay_known());
     election
-}
-
-/// What owners are to be told, if there is a cluster to write it to: the queue and its end.
-fn incidents(
-    settings: &Settings,
-    metrics: &Metrics,
-) -> (Incidents, Option<mpsc::Receiver<Incident>>) {
-    if !settings
-        .cluster
-        .as_ref()
-        .is_some_and(|cluster| cluster.events)
-    {
-        return (Incidents::default(), None);
-    }
-    let (incidents, to_tell) = Incidents::new(metrics.events.dropped());
-    (incidents, Some(to_tell))
 }
 
 /// A client for the cluster. Where nothing but facts would be read there, doing without them is

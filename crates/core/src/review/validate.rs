@@ -1,15 +1,16 @@
-//! The review of a workload: what will become of its pods, told to who writes it. A controller makes
-//! the pods, and nobody reads what is remarked then.
+//! The review of a workload: what will become of its pods, told to who writes it. A controller
+//! makes the pods, and nobody reads what is remarked then.
 //!
 //! The workload's template is reviewed like a pod of its namespace, by the same engine, and nothing
 //! is changed. Who has the configuration may have some of what is found refused.
 
 use crate::inject::{self, Engine, Injection, ReviewContext};
 
+use super::envelope::Envelope;
 use super::warnings::{About, Finding, findings_about};
 use super::workload::{Kind, Workload};
 use super::{
-    Disposition, Envelope, LONGEST_MESSAGE, Record, Response, Reviewed, Subject, guarded, unchanged,
+    Disposition, LONGEST_MESSAGE, Record, Response, Reviewed, Subject, guarded, unchanged,
 };
 
 /// Answers the review of a workload.

@@ -198,8 +198,8 @@ impl<'a> Workload<'a> {
         })
     }
 
-    /// Makes of the template what its controller makes of it: names that it gives count for nothing,
-    /// and a StatefulSet adds a volume for each claim.
+    /// Makes of the template what its controller makes of it: names that it gives count for
+    /// nothing, and a StatefulSet adds a volume for each claim.
     fn become_pods(&mut self) {
         let pod = &mut self.pod;
         pod.name = Cow::Borrowed("");

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use super::tasks::Tasks;
 use super::{Settings, Shared};
 use crate::cluster::{self, certificates, events, facts, lease, logging};
-use crate::state::{Incident, Leadership};
+use crate::state::{Incident, Incidents, Leadership};
+use crate::telemetry::metrics::Metrics;
 
 /// What the rest of the process needs to know of it.
 #[derive(Debug)]
@@ -159,6 +160,22 @@ impl LeaseTask {
         let _ = self.stop.send(());
         let _ = self.task.await;
     }
+}
+
+/// What owners are to be told, if there is a cluster to write it to: the queue and its end.
+pub(super) fn incidents(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> (Incidents, Option<mpsc::Receiver<Incident>>) {
+    if !settings
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.events)
+    {
+        return (Incidents::default(), None);
+    }
+    let (incidents, to_tell) = Incidents::new(metrics.events.dropped());
+    (incidents, Some(to_tell))
 }
 
 /// Resolves if the task ends by itself, which only a bug in it makes it do.

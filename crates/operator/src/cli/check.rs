@@ -1,8 +1,8 @@
 //! `datakit-operator check`: whether an installation is well, asked of the cluster as an
 //! administrator.
 //!
-//! Nothing is changed: the only thing that is sent is a pod as a dry run, which shows whether the API
-//! server asks the operator and gets an answer.
+//! Nothing is changed: the only thing that is sent is a pod as a dry run, which shows whether the
+//! API server asks the operator and gets an answer.
 
 mod installation;
 mod preparation;

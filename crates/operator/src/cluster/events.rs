@@ -2,8 +2,8 @@
 //! runs `kubectl describe deployment`.
 //!
 //! They are written as `events.k8s.io/v1`, whose series say how often something happened, and which
-//! the API server shows as Events of `v1` as well. One thing that an owner is told is one Event, with
-//! a name made from what it says, so all replicas write the same.
+//! the API server shows as Events of `v1` as well. One thing that an owner is told is one Event,
+//! with a name made from what it says, so all replicas write the same.
 //!
 //! Nothing here is on the way of a review: what is to be told waits in a bounded
 //! [queue](crate::state::Incidents), and is dropped where nobody takes it.

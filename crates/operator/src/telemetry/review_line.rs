@@ -20,8 +20,8 @@ pub fn log(sink: &Sink, record: &Record<'_>, took: Duration) {
     }
 }
 
-/// Logs the review of a workload. One about which there is nothing to say is for debugging only: the
-/// same is logged of each of its pods.
+/// Logs the review of a workload. One about which there is nothing to say is for debugging only:
+/// the same is logged of each of its pods.
 pub fn log_validation(sink: &Sink, record: &Record<'_>, took: Duration) {
     let level = match record.disposition {
         Disposition::Unchanged | Disposition::OtherOperation => Level::DEBUG,

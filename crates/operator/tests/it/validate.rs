@@ -1,5 +1,5 @@
-//! The golden cases of validation through the webhook, and that it is held to the bounds of reviews.
-//! What the files of a case mean is told by the core's own test of them.
+//! The golden cases of validation through the webhook, and that it is held to the bounds of
+//! reviews. What the files of a case mean is told by the core's own test of them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -18,8 +18,8 @@ use crate::cli::remote::{self, Operator, ask, get};
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// Workloads in the cluster, such as deployment/shop. Its configuration of the operator, its version and the
-    /// namespace's rules are read there
+    /// Workloads in the cluster, such as deployment/shop. Its configuration of the operator, its
+    /// version and the namespace's rules are read there
     #[arg(value_name = "KIND/NAME", conflicts_with_all = ["inputs", "pod_security"])]
     pub(super) objects: Vec<Object>,
 

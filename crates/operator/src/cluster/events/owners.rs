@@ -1,5 +1,5 @@
-//! What made what made the pod: a Deployment for a ReplicaSet, a CronJob for a Job. It is what people
-//! have written and will look at.
+//! What made what made the pod: a Deployment for a ReplicaSet, a CronJob for a Job. It is what
+//! people have written and will look at.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
