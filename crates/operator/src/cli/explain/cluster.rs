@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity};
+use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, PodSecurity, Quota};
 use datakit_operator_core::version::KubernetesVersion;
 use datakit_operator_manifest::{ReadError, Source};
 use serde_json::Value;
@@ -145,26 +145,37 @@ async fn read(
     }
     let labels = labels.as_object().into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-    let ranges = get(&client, &format!("/api/v1/namespaces/{name}/limitranges")).await;
-    let ranges = match ranges {
-        Ok(ranges) => ranges,
-        Err(error) => {
-            let what = "they are not taken into account";
-            writeln!(
-                streams.stderr,
-                "the LimitRanges can't be read ({error}): {what}"
-            )?;
-            Value::Null
-        }
+    let mut lists = Vec::new();
+    for (resource, shown) in [
+        ("limitranges", "LimitRanges"),
+        ("resourcequotas", "ResourceQuotas"),
+    ] {
+        let list = get(&client, &format!("/api/v1/namespaces/{name}/{resource}")).await;
+        lists.push(match list {
+            Ok(list) => list["items"].as_array().cloned().unwrap_or_default(),
+            Err(error) => {
+                let what = "they are not taken into account";
+                writeln!(
+                    streams.stderr,
+                    "the {shown} can't be read ({error}): {what}"
+                )?;
+                Vec::new()
+            }
+        });
+    }
+    let name_of = |object: &Value| {
+        let name = object["metadata"]["name"].as_str();
+        name.unwrap_or_default().to_owned()
     };
-    let ranges = ranges["items"].as_array().into_iter().flatten();
     let known = Namespace {
         pod_security: PodSecurity::from_labels(labels),
-        limit_ranges: ranges
-            .map(|range| {
-                let name = range["metadata"]["name"].as_str().unwrap_or_default();
-                LimitRange::from_spec(name, &range["spec"])
-            })
+        limit_ranges: lists[0]
+            .iter()
+            .map(|range| LimitRange::from_spec(name_of(range), &range["spec"]))
+            .collect(),
+        quotas: lists[1]
+            .iter()
+            .map(|quota| Quota::from_object(name_of(quota), &quota["spec"], &quota["status"]))
             .collect(),
     };
     let mut sources = Vec::new();
