@@ -37,6 +37,7 @@ pub(crate) async fn list(server: &Server, path: &str, count: bool) -> anyhow::Re
         .with_root_certificates(server.roots.clone())
         .with_no_client_auth();
     let stream = TcpStream::connect(server.address).await?;
+    stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost")?;
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
