@@ -285,7 +285,9 @@ async fn metrics_in_both_formats() {
     );
     let page = old.text();
     for line in page.lines() {
+        // Those of the process have the names that every dashboard knows.
         let known = line.starts_with("datakit_operator_")
+            || line.starts_with("process_")
             || line.starts_with("# HELP ")
             || line.starts_with("# TYPE ");
         assert!(known, "{line}");
