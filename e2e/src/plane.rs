@@ -21,7 +21,8 @@ use crate::wait;
 /// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that
 /// reports. No pod-garbage-collector: pods stay as they were made.
 const CONTROLLERS: &str = "cronjob-controller,daemonset-controller,deployment-controller,job-controller,\
-    namespace-controller,replicaset-controller,serviceaccount-controller,statefulset-controller";
+    namespace-controller,replicaset-controller,resourcequota-controller,serviceaccount-controller,\
+    statefulset-controller";
 /// The administrator's token. The API server listens on loopback for minutes, with data nobody
 /// needs.
 const TOKEN: &str = "end-to-end-tests";

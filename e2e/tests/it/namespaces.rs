@@ -142,11 +142,12 @@ async fn resources(namespace: &Namespace) -> Result<()> {
 async fn quota(namespace: &Namespace) -> Result<()> {
     let cluster = namespace.cluster();
     let path = format!("/api/v1/namespaces/{}/resourcequotas", namespace.name());
-    let hard = json!({"requests.cpu": "550m", "limits.memory": "4Gi"});
+    let hard = json!({"requests.cpu": "1", "limits.memory": "4Gi"});
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}});
     cluster.create(&path, &quota).await?;
     let mut asks = asking(&[FEATURES[0].1, Feature::Logfwd]);
-    // While nothing is used there is room for the sidecar as well: 200m, and 100m of its own.
+    // While nothing is used there is room for the sidecar as well: 200m, and 500m of its own, since
+    // the pod is Guaranteed.
     asks["metadata"]["name"] = "first".into();
     wait::until("the quota's status", || async {
         match namespace.create_pod(&asks, Mode::Store).await {
@@ -158,7 +159,7 @@ async fn quota(namespace: &Namespace) -> Result<()> {
         }
     })
     .await?;
-    // 250m are left.
+    // 300m are left.
     asks["metadata"]["name"] = "second".into();
     let second = until_said(namespace, &asks, "ResourceQuota `team` leaves no room").await?;
     assert!(!second["spec"].to_string().contains("datakit-logfwd"));

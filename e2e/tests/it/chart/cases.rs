@@ -323,7 +323,7 @@ pub(super) fn cases() -> Vec<Case> {
                     "/rules/4",
                     json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}),
                 ),
-                ("ClusterRole", "/rules/5", Value::Null),
+                ("ClusterRole", "/rules/5/resources", json!(["events"])),
             ],
         ),
         case(
