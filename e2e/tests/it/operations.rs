@@ -275,7 +275,8 @@ fn lists_the_permissions_that_are_given() -> Result<()> {
         };
         let only = find("resourceNames:");
         let only = only.map_or(String::new(), |name| format!(", only `{name}`"));
-        given.insert(format!("`{resource}`: {verbs}{only}"));
+        let resources = resource.split(", ");
+        given.extend(resources.map(|resource| format!("`{resource}`: {verbs}{only}")));
     }
     let document = document()?;
     let (_, table) = document
@@ -283,8 +284,13 @@ fn lists_the_permissions_that_are_given() -> Result<()> {
         .context("no permissions")?;
     let (table, _) = table.split_once("\n## ").context("no end")?;
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    // A row may be about several resources.
     let rows: BTreeSet<_> = rows
-        .filter_map(|row| Some(format!("`{}", row.split_once(" | ")?.0)))
+        .filter_map(|row| row.split_once(" | ")?.0.split_once("`: "))
+        .flat_map(|(resources, verbs)| {
+            let resources = resources.split("`, `");
+            resources.map(move |resource| format!("`{resource}`: {verbs}"))
+        })
         .collect();
     assert_eq!(rows, given);
     Ok(())
