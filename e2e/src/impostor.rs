@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use base64::Engine as _;
@@ -53,7 +53,7 @@ struct State {
 impl Impostor {
     /// Starts a server on a port of loopback.
     pub fn start(port: u16, manners: Manners) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let listener = bind(port)?;
         let speech = match manners {
             Manners::Silent => None,
             Manners::Says(pair, bytes) => Some((tls(&pair)?, Speech::Always(bytes))),
@@ -85,6 +85,23 @@ impl Drop for Impostor {
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Listens there. A connection that a test beside this one has opened may have got the port in the
+/// meantime; it is waited for.
+fn bind(port: u16) -> std::io::Result<TcpListener> {
+    let begin = Instant::now();
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && begin.elapsed() < Duration::from_secs(30) =>
+            {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            bound => return bound,
         }
     }
 }
