@@ -105,12 +105,7 @@ impl Case {
             config: read("config.json").unwrap_or(DEFAULT_CONFIG.to_owned()),
             environment: EnvOverrides::from_vars(variables),
             namespace: namespace.to_owned(),
-            context: ReviewContext {
-                kubernetes_version: context["kubernetes_version"]
-                    .as_str()
-                    .map(|text| text.parse().unwrap()),
-                namespaces: namespaces(namespace, &context),
-            },
+            context: context_of(namespace, &context),
         }
     }
 
@@ -167,6 +162,16 @@ fn converted_rules_inject_the_same() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The cluster of a case: what its `context.json` says, of this namespace.
+pub(crate) fn context_of(namespace: &str, context: &Value) -> ReviewContext {
+    ReviewContext {
+        kubernetes_version: context["kubernetes_version"]
+            .as_str()
+            .map(|text| text.parse().unwrap()),
+        namespaces: namespaces(namespace, context),
+    }
 }
 
 /// What the case says of its namespace.

@@ -8,14 +8,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
 use datakit_operator_core::inject::{Engine, ReviewContext};
-use datakit_operator_core::namespace::{LimitRange, Namespace};
 use datakit_operator_core::review::{Answer, Disposition, validate};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
+
+use crate::golden;
 
 #[test]
 fn cases() {
@@ -39,23 +39,7 @@ fn check(case: &Path) -> Result<(), String> {
     let (engine, context) = (engine(&read("config.json")), read("context.json"));
     let namespace = context["namespace"].as_str().unwrap_or("default");
     let body = body(namespace, &read("workload.json"), &read("before.json"));
-    let ranges = context["limit_ranges"].as_object().into_iter().flatten();
-    let known = Namespace {
-        pod_security: context["pod_security"]
-            .as_str()
-            .map(|level| level.parse().unwrap())
-            .unwrap_or_default(),
-        limit_ranges: ranges
-            .map(|(name, spec)| LimitRange::from_spec(name, spec))
-            .collect(),
-        quotas: Vec::new(),
-    };
-    let context = ReviewContext {
-        kubernetes_version: context["kubernetes_version"]
-            .as_str()
-            .map(|text| text.parse().unwrap()),
-        namespaces: Arc::new([(namespace, known)].into_iter().collect()),
-    };
+    let context = golden::context_of(namespace, &context);
     let found = answer(&body.to_string(), &engine, &context);
     let found = format!("{found:#}\n");
     let file = case.join("answer.json");
