@@ -5,6 +5,7 @@ mod jobs;
 mod logs;
 mod otel;
 mod profiles;
+mod programs;
 mod replicas;
 mod rules;
 mod traces;

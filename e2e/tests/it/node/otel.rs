@@ -2,69 +2,35 @@
 //! spans.
 
 use anyhow::Result;
-use datakit_operator_e2e::image::Image;
-use datakit_operator_e2e::node::images::{Contents, app_reference, otel_reference};
+use datakit_operator_e2e::node::images::{app_reference, otel_reference};
 use datakit_operator_e2e::node::{PATIENCE, Pod};
 use datakit_operator_e2e::trace_agent::TraceAgent;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
 use super::injected;
-
-/// A language, and a start-up variable that the pod has already.
-struct Program {
-    /// As rules have it.
-    language: &'static str,
-    /// As images have it.
-    short: &'static str,
-    image: fn(&Contents) -> Result<Image>,
-    variable: &'static str,
-    /// What the pod sets it to.
-    own: &'static str,
-    /// What the program says of it once it has started.
-    says: &'static str,
-}
+use super::programs::{JAVA, NODE_JS, PYTHON, Program};
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_java_sends_spans() -> Result<()> {
-    sends_spans(&Program {
-        language: "java",
-        short: "java",
-        image: Contents::java,
-        variable: "JAVA_TOOL_OPTIONS",
-        own: "-Dof.the.user=its-own",
-        says: "started with its-own",
-    })
-    .await
+    sends_spans(&JAVA, "started with its-own").await
 }
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_node_js_sends_spans() -> Result<()> {
-    sends_spans(&Program {
-        language: "nodejs",
-        short: "js",
-        image: Contents::js,
-        variable: "NODE_OPTIONS",
-        own: "--max-old-space-size=200",
-        says: "started with --max-old-space-size=200 --require /otel-auto-instrumentation-nodejs",
-    })
+    sends_spans(
+        &NODE_JS,
+        "started with --max-old-space-size=200 --require /otel-auto-instrumentation-nodejs",
+    )
     .await
 }
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_python_sends_spans() -> Result<()> {
-    sends_spans(&Program {
-        language: "python",
-        short: "python",
-        image: Contents::python,
-        variable: "PYTHONPATH",
-        own: "/app/more",
-        says: ":/app/more:/otel-auto-instrumentation-python",
-    })
-    .await
+    sends_spans(&PYTHON, ":/app/more:/otel-auto-instrumentation-python").await
 }
 
 /// The variables that the documentation gives for rules, for an agent on the node.
@@ -89,7 +55,8 @@ fn configuration(program: &Program, namespace: &str, port: u16) -> Value {
     }]}})
 }
 
-async fn sends_spans(program: &Program) -> Result<()> {
+/// `says` is what the program says of its variable once it has started.
+async fn sends_spans(program: &Program, says: &str) -> Result<()> {
     let name = format!("otel-{}", program.short);
     let agent = TraceAgent::start()?;
     let running = injected(&name, &configuration(program, &name, agent.port())).await?;
@@ -136,6 +103,6 @@ async fn sends_spans(program: &Program) -> Result<()> {
         panic!("{error:#}\n{}", pod.all_logs());
     }
     let logs = pod.logs("app")?;
-    assert!(logs.contains(program.says), "{logs}");
+    assert!(logs.contains(says), "{logs}");
     pod.delete().await
 }

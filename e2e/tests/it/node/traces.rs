@@ -3,69 +3,42 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use datakit_operator_e2e::image::Image;
-use datakit_operator_e2e::node::images::{Contents, app_reference};
+use datakit_operator_e2e::node::images::app_reference;
 use datakit_operator_e2e::node::{NAME, PATIENCE, Pod, say};
 use datakit_operator_e2e::trace_agent::TraceAgent;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
+use super::programs::{JAVA, NODE_JS, PYTHON, Program};
 use super::{configuration, injected};
-
-/// A language, and a start-up variable that the pod has already.
-struct Program {
-    language: &'static str,
-    image: fn(&Contents) -> Result<Image>,
-    variable: &'static str,
-    /// What the pod sets it to.
-    own: &'static str,
-    /// What the program says of it once it has started.
-    says: &'static str,
-}
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_java_arrive() -> Result<()> {
-    arrive(&Program {
-        language: "java",
-        image: Contents::java,
-        variable: "JAVA_TOOL_OPTIONS",
-        own: "-Dof.the.user=its-own",
-        says: "started with its-own",
-    })
-    .await
+    arrive(&JAVA, "started with its-own").await
 }
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_node_js_arrive() -> Result<()> {
-    arrive(&Program {
-        language: "js",
-        image: Contents::js,
-        variable: "NODE_OPTIONS",
-        own: "--max-old-space-size=200",
-        says: "started with --max-old-space-size=200 --require=/datadog-lib/node_modules/dd-trace/init",
-    })
+    arrive(
+        &NODE_JS,
+        "started with --max-old-space-size=200 --require=/datadog-lib/node_modules/dd-trace/init",
+    )
     .await
 }
 
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn of_python_arrive() -> Result<()> {
-    arrive(&Program {
-        language: "python",
-        image: Contents::python,
-        variable: "PYTHONPATH",
-        own: "/app/more",
-        says: "started with /datadog-lib/:/app/more",
-    })
-    .await
+    arrive(&PYTHON, "started with /datadog-lib/:/app/more").await
 }
 
 /// In a namespace that enforces the restricted profile, with a root that can't be written to, two
 /// containers of different users, whose start-up variables come from a ConfigMap and a Secret.
-async fn arrive(program: &Program) -> Result<()> {
-    let language = program.language;
+/// `says` is what the program says of its variable once it has started.
+async fn arrive(program: &Program, says: &str) -> Result<()> {
+    let language = program.short;
     let name = format!("traces-{language}");
     let agent = TraceAgent::start()?;
     let running = injected(&name, &configuration(agent.port())).await?;
@@ -160,7 +133,7 @@ async fn arrive(program: &Program) -> Result<()> {
             panic!("{error:#}\n{}", pod.all_logs());
         }
         let logs = pod.logs(container)?;
-        assert!(logs.contains(program.says), "{container}: {logs}");
+        assert!(logs.contains(says), "{container}: {logs}");
     }
     say(&format!(
         "{language}: spans of both after {:.1?}",
