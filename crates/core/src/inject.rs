@@ -10,6 +10,7 @@ mod amounts;
 pub mod annotation;
 mod class;
 pub mod container;
+mod context;
 pub mod decision;
 mod environment;
 mod features;
@@ -23,23 +24,24 @@ pub mod reason;
 mod request;
 mod security;
 mod spec;
+mod suits;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Validation};
 use crate::json::Reader;
-use crate::namespace::{Namespace, Namespaces, PodSecurity};
+use crate::namespace::{Namespace, PodSecurity};
 use crate::patch::Patch;
 use crate::pod::limits::AdmissionLimits;
 use crate::pod::verify::verify;
 use crate::pod::{Draft, Edits, Pod};
-use crate::version::KubernetesVersion;
 
 use policy::Policy;
 use request::{Found, Prepared};
 use spec::Request;
 
+pub use context::ReviewContext;
 pub use decision::{AskedBy, Decision, Feature, Origin, Outcome};
 pub use features::SPECS;
 pub use miss::{Condition, Miss, Missed};
@@ -65,16 +67,6 @@ struct Configured {
     /// Those that win first.
     rules: Vec<Prepared>,
     policy: Policy,
-}
-
-/// Facts about the cluster that a review may depend on. They are read beforehand and cached, never
-/// looked up during a review.
-#[derive(Debug, Clone, Default)]
-pub struct ReviewContext {
-    /// The API server's version; `None` where it isn't known.
-    pub kubernetes_version: Option<KubernetesVersion>,
-    /// What is known of namespaces; nothing of those that aren't in there.
-    pub namespaces: Arc<Namespaces>,
 }
 
 /// What injection came to for one pod.
@@ -358,28 +350,4 @@ fn keep_any_rules(name: &str, draft: &Draft<'_, '_>, plan: &Edits<'_>) -> Result
             problem,
         }),
     }
-}
-
-/// Whether anything can be added to the pod at all.
-pub(crate) fn suits(pod: &Pod<'_>) -> Result<(), Reason> {
-    if pod.nodes.are_windows() {
-        return Err(Reason::WindowsPod);
-    }
-    if pod.mirror {
-        return Err(Reason::MirrorPod);
-    }
-    Ok(())
-}
-
-/// Whether a container beside the others doesn't keep the pod from ending.
-pub(crate) fn stays(pod: &Pod<'_>) -> Result<(), Reason> {
-    if pod.is_meant_to_end() {
-        return Err(Reason::RestartPolicy {
-            policy: match pod.restarts_always() {
-                true => "Always, but another one in every container,".to_owned(),
-                false => pod.restart_policy.clone().into_owned(),
-            },
-        });
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::config::{ContainerSettings, Extra, Feature, Language, Rule};
 use crate::image::Image;
 use crate::pod::{Draft, Edits};
 
-use super::ReviewContext;
+use super::context::ReviewContext;
 use super::note::Note;
 use super::policy::Policy;
 use super::reason::Reason;

@@ -3,7 +3,7 @@
 //! They were made while the operator was away, before a rule or an image was configured, or by an
 //! older version. Nothing is changed: what would mend it is printed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -269,7 +269,7 @@ fn controller(object: &Value) -> Option<(String, String)> {
 
 /// What would have the pods made again, one command for each workload.
 fn commands(missed: &[Missed]) -> Vec<String> {
-    let mut commands = BTreeMap::new();
+    let mut commands = BTreeSet::new();
     for Missed {
         namespace,
         name,
@@ -290,9 +290,9 @@ fn commands(missed: &[Missed]) -> Vec<String> {
             Some(_) => format!("kubectl delete pod/{name} -n {namespace}"),
             None => continue,
         };
-        commands.insert(command, ());
+        commands.insert(command);
     }
-    commands.into_keys().collect()
+    commands.into_iter().collect()
 }
 
 fn print(missed: &[Missed], streams: &mut Streams<'_>) -> std::io::Result<()> {

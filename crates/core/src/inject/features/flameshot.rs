@@ -25,6 +25,7 @@ use crate::inject::reason::Reason;
 use crate::inject::spec::{
     Ask, ContainerPlace, MarkedValue, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
+use crate::inject::suits;
 
 /// Name of the sidecar.
 const CONTAINER: &str = "datakit-flameshot";
@@ -172,7 +173,7 @@ impl Flameshot {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
-        crate::inject::suits(pod)?;
+        suits::anything(pod)?;
         let reach = self.reach(request)?;
         self.observer.suits(request, pod)?;
         reach.suits(pod)?;

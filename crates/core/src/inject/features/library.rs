@@ -16,6 +16,7 @@ use crate::inject::note::Note;
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{Request, StartUp};
+use crate::inject::suits;
 use conflicts::Loaded;
 
 /// How a library gets into a pod.
@@ -79,7 +80,7 @@ impl Library {
         edits: &mut Edits<'p>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
-        crate::inject::suits(pod)?;
+        suits::anything(pod)?;
         let image = request.configured_image()?;
         match pod.volume(kit.volume).map(|volume| &volume.kind) {
             Some(VolumeKind::EmptyDir) => {}

@@ -15,14 +15,15 @@ use crate::pod::{Container, Draft, Edits, Pod};
 use crate::version::KubernetesVersion;
 
 use super::log_paths::{self, POD_INFO_PATH};
-use crate::inject::ReviewContext;
 use crate::inject::container::Settings;
+use crate::inject::context::ReviewContext;
 use crate::inject::note::{NotNative, Note};
 use crate::inject::reason::Reason;
 use crate::inject::security::{self, ImageUser};
 use crate::inject::spec::{
     Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
+use crate::inject::suits;
 use instances::Instances;
 
 /// Asks for log forwarding; the value is a JSON array of instances.
@@ -174,7 +175,7 @@ impl Logfwd {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
-        crate::inject::suits(pod)?;
+        suits::anything(pod)?;
         let mut instances = self.instances(value, notes)?;
         let image = request.configured_image()?;
         notes.append(&mut instances.notes);

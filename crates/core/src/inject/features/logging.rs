@@ -16,6 +16,7 @@ use crate::inject::reason::Reason;
 use crate::inject::spec::{
     Ask, ContainerPlace, MarkedValue, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
+use crate::inject::suits;
 
 /// Tells the agent what to collect of all containers of the pod.
 const ANNOTATION: &str = "datakit/logs";
@@ -83,7 +84,7 @@ impl Room for Logging {
             None => false,
         };
         if !present {
-            crate::inject::suits(pod)?;
+            suits::anything(pod)?;
             edits.annotations.push(NewAnnotation {
                 key: ANNOTATION,
                 value: configs.as_json().into(),

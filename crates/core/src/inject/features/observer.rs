@@ -11,6 +11,7 @@ use crate::pod::view::Container;
 
 use crate::inject::reason::Reason;
 use crate::inject::spec::Request;
+use crate::inject::suits;
 
 /// What such a sidecar runs as.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Observer {
         if let Some(nodes) = pod.nodes.managed() {
             return Err(Reason::ManagedNodes { nodes });
         }
-        crate::inject::stays(pod)?;
+        suits::running_on(pod)?;
         if self.chooses_user {
             return Ok(());
         }

@@ -21,6 +21,7 @@ use crate::inject::reason::Reason;
 use crate::inject::spec::{
     Ask, ContainerPlace, Marks, MountMark, Request, Room, Spec, Trace, VolumeMark,
 };
+use crate::inject::suits;
 
 /// Name of the sidecar.
 const CONTAINER: &str = "datakit-profiler";
@@ -124,7 +125,7 @@ impl Profiler {
         notes: &mut Vec<Note>,
     ) -> Result<(), Reason> {
         let pod = draft.pod;
-        crate::inject::suits(pod)?;
+        suits::anything(pod)?;
         self.observer.suits(request, pod)?;
         let image = request.configured_image()?;
         process_one::suits(pod)?;

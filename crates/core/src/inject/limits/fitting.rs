@@ -8,9 +8,9 @@ use crate::namespace::Bounds;
 use crate::pod::view::ResourceSide;
 use crate::quantity::Quantity;
 
-use super::super::amounts::{Amount, Need, Needs, Slots, milli, step, written};
-use super::super::reason::Reason;
 use super::Rules;
+use crate::inject::amounts::{Amount, Need, Needs, Slots, milli, step, written};
+use crate::inject::reason::Reason;
 
 /// Less than this the kernel can't give: a millisecond in each tenth of a second.
 const LEAST_CPU: Amount = 10;
