@@ -152,7 +152,8 @@ async fn find(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<(String,
     }
 }
 
-/// What the pods' namespaces and the API server have to say.
+/// What the pods' namespaces and the API server have to say. Not ResourceQuotas: what a pod
+/// takes of one is left again when it is made anew.
 async fn context(client: &Client, namespace: Option<&str>) -> anyhow::Result<ReviewContext> {
     let info = ask(client.apiserver_version()).await;
     let info = info.map_err(|error| anyhow!("the API server can't be asked: {error}"))?;

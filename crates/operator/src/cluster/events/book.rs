@@ -39,7 +39,8 @@ struct Rate {
 #[derive(Clone, Copy, Debug)]
 struct Bucket(Instant);
 
-/// Names a series: the same on all replicas, so that they write the same Event.
+/// Names a series: the same on all replicas of one build, so that they write the same Event. Builds
+/// of different compilers may differ, and then write one each.
 pub(super) type Id = u64;
 
 /// What an owner is told, and how often it happened.
