@@ -7,6 +7,7 @@
 mod convert;
 mod document;
 mod emit;
+mod env_from;
 mod env_overrides;
 mod envs;
 mod keys;
@@ -36,6 +37,7 @@ use crate::diagnostic::Diagnostic;
 pub use crate::pod::limits::AdmissionLimits;
 pub use crate::pod::part::{ResourceList, SecurityContext};
 pub use convert::Converted;
+pub use env_from::{EnvFrom, EnvFromKind, EnvFromSources, START_UP_VARIABLES};
 pub use env_overrides::EnvOverrides;
 pub use log_configs::LogConfigs;
 pub use place::{Places, Position};
@@ -65,6 +67,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Who may ask for what.
     pub policy: Policy,
+    /// Which sources of `envFrom` define a start-up variable.
+    pub env_from: EnvFrom,
     /// What is refused when workloads are validated.
     pub validation: Validation,
     /// How large pods and patches may be: `admission_limits`.

@@ -29,7 +29,7 @@ mod suits;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Validation};
+use crate::config::{self, Config, EnvFrom, Validation};
 use crate::json::Reader;
 use crate::namespace::{Namespace, PodSecurity};
 use crate::patch::Patch;
@@ -67,6 +67,7 @@ struct Configured {
     /// Those that win first.
     rules: Vec<Prepared>,
     policy: Policy,
+    env_from: Arc<EnvFrom>,
 }
 
 /// What injection came to for one pod.
@@ -85,8 +86,11 @@ pub struct Injection<'a> {
 impl Engine {
     /// Prepares a configuration.
     pub fn new(config: &Config) -> Self {
+        let env_from = Arc::new(config.env_from.clone());
         Self {
-            features: SPECS.each_ref().map(|spec| Configured::new(spec, config)),
+            features: SPECS
+                .each_ref()
+                .map(|spec| Configured::new(spec, config, &env_from)),
             limits: config.limits,
             validation: config.validation.clone(),
         }
@@ -104,7 +108,7 @@ impl Engine {
 }
 
 impl Configured {
-    fn new(spec: &'static Spec, config: &Config) -> Self {
+    fn new(spec: &'static Spec, config: &Config, env_from: &Arc<EnvFrom>) -> Self {
         let mut rules: Vec<Prepared> = Vec::new();
         for rule in config.rules_of(spec.feature) {
             // Of a language that the feature doesn't have nothing can be injected.
@@ -132,6 +136,7 @@ impl Configured {
             spec,
             rules,
             policy: Policy::new(spec.feature, config.policy.of(spec.feature)),
+            env_from: Arc::clone(env_from),
         }
     }
 
@@ -139,7 +144,7 @@ impl Configured {
     fn decide<'p>(
         &'p self,
         draft: &mut Draft<'p, '_>,
-        namespace: &str,
+        namespace: &'p str,
         context: &'p ReviewContext,
         before: &[Decision],
         class: &OnceCell<class::Counted>,
@@ -165,6 +170,8 @@ impl Configured {
             ask: prepared.ask,
             annotation,
             policy: &self.policy,
+            env_from: &self.env_from,
+            namespace,
             context,
         };
         let mut edits = Edits::default();

@@ -11,12 +11,12 @@ use super::rule::{Feature, Rule};
 use super::syntax;
 use super::tree::{self, ConfigError, Node};
 use super::{
-    AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, policy, v1, v2, validation,
+    AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, env_from, policy, v1, v2, validation,
 };
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The keys of the whole.
-pub(super) static ROOT: [Key; 8] = [
+pub(super) static ROOT: [Key; 9] = [
     Key::new("server_listen", Kind::Listen, "`address:port` or `:port`").or("\"0.0.0.0:9543\""),
     Key::new(
         "log_level",
@@ -43,6 +43,11 @@ pub(super) static ROOT: [Key; 8] = [
         policy::KEY,
         Kind::Object(&policy::FEATURES),
         "who may ask for what",
+    ),
+    Key::new(
+        env_from::KEY,
+        Kind::Objects(&env_from::KEYS),
+        "ConfigMaps and Secrets whose `envFrom` defines a start-up variable",
     ),
     Key::new(
         validation::KEY,
@@ -174,6 +179,7 @@ impl Lowering<'_> {
             rules,
             limits: self.limits(root),
             policy,
+            env_from: env_from::read(&mut self.reader, root),
             validation: validation::read(&mut self.reader, root),
         };
         self.report_forbidden(&config);

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use super::keys;
 use super::rule::{Extra, Feature, Form, Language, Rule, When};
 use super::{
-    AdmissionLimits, AllowList, Config, ContainerSettings, EnvValue, EnvVar, Policy, ResourceList,
-    Resources, SecurityContext,
+    AdmissionLimits, AllowList, Config, ContainerSettings, EnvFromSources, EnvValue, EnvVar,
+    Policy, ResourceList, Resources, SecurityContext,
 };
-use super::{LogConfigs, v1, v2, validation};
+use super::{LogConfigs, env_from, v1, v2, validation};
 use crate::selector::{LabelSelector, NamespacePattern};
 
 /// See [`Config::to_json`].
@@ -18,6 +18,7 @@ pub(super) fn to_json(config: &Config) -> String {
         log_level,
         rules,
         policy,
+        env_from,
         validation,
         limits,
     } = config;
@@ -38,6 +39,9 @@ pub(super) fn to_json(config: &Config) -> String {
         "admission_policy": admission_policy(policy),
         "admission_limits": limits,
     });
+    if !env_from.sources.is_empty() {
+        document[env_from::KEY] = env_from.sources.iter().map(env_from_entry).collect();
+    }
     if !validation.codes().is_empty() {
         document[validation::KEY] = json!({ "deny": validation.codes() });
     }
@@ -52,14 +56,26 @@ pub(super) fn to_json(config: &Config) -> String {
     format!("{document:#}")
 }
 
+fn names(list: &AllowList) -> Value {
+    Value::from_iter(list.patterns())
+}
+
+fn env_from_entry(sources: &EnvFromSources) -> Value {
+    json!({
+        "variable": sources.variable,
+        "config_maps": names(&sources.config_maps),
+        "secrets": names(&sources.secrets),
+        "namespaces": names(&sources.namespaces),
+    })
+}
+
 fn admission_policy(policy: &Policy) -> Value {
-    let list = |list: &AllowList| Value::from_iter(list.patterns());
     let features = Feature::ALL.into_iter().map(|feature| {
         let allowed = policy.of(feature);
         let mut keys = Map::new();
-        keys.insert("namespaces".into(), list(&allowed.namespaces));
+        keys.insert("namespaces".into(), names(&allowed.namespaces));
         if feature.has_versions() {
-            keys.insert("versions".into(), list(&allowed.versions));
+            keys.insert("versions".into(), names(&allowed.versions));
             keys.insert("drop_digest".into(), allowed.drop_digest.into());
         }
         (feature.as_str().to_owned(), Value::Object(keys))

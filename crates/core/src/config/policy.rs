@@ -103,8 +103,8 @@ impl Policy {
 impl FeaturePolicy {
     fn forbidding() -> Self {
         Self {
-            namespaces: AllowList::new(Vec::new()),
-            versions: AllowList::new(Vec::new()),
+            namespaces: AllowList::none(),
+            versions: AllowList::none(),
             drop_digest: false,
         }
     }
@@ -117,6 +117,11 @@ impl AllowList {
             any: patterns.iter().any(NamePattern::is_any),
             patterns,
         }
+    }
+
+    /// Allows no name.
+    pub fn none() -> Self {
+        Self::new(Vec::new())
     }
 
     /// Whether the name is allowed.
@@ -309,7 +314,7 @@ fn read_list(
             Node::String(_) => error.suggest(format!("write [{node}]")),
             _ => error,
         });
-        return AllowList::new(Vec::new());
+        return AllowList::none();
     };
     let mut patterns = Vec::new();
     for (index, item) in items.iter().enumerate() {

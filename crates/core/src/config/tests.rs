@@ -1,6 +1,7 @@
 //! Whole documents: what they mean.
 
 mod diagnostics;
+mod env_from;
 mod laws;
 mod policy;
 mod security_context;

@@ -74,7 +74,8 @@ impl EnvPlanner {
     }
 
     /// The edits of one container's `env`. `configured` are the `envs` as they are written into
-    /// this pod.
+    /// this pod. `by_env_from` says that the container is known to get the start-up variable by
+    /// `envFrom`; the kubelet expands a reference to it.
     ///
     /// # Errors
     /// The reason why the container can't be told to load the library.
@@ -84,6 +85,7 @@ impl EnvPlanner {
         configured: &[Option<NewEnv<'p>>],
         container: &'p Container<'_>,
         start_up: &'static StartUp,
+        by_env_from: bool,
         notes: &mut Vec<Note>,
     ) -> Result<Vec<EnvEdit<'p>>, Reason> {
         let found = self.find(container, start_up, envs);
@@ -106,7 +108,14 @@ impl EnvPlanner {
             }
         }
         match found.start {
-            None => added.push((0, literal(start_up.variable, start_up.bare.to_owned()))),
+            None => {
+                let value = if by_env_from {
+                    start_up.joined(&format!("$({})", start_up.variable))
+                } else {
+                    start_up.bare.to_owned()
+                };
+                added.push((0, literal(start_up.variable, value)));
+            }
             Some(index) => start_up.extend(container, index, found.original, &mut edits)?,
         }
         for (at, env) in envs.iter().enumerate() {

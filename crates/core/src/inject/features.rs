@@ -68,6 +68,8 @@ const fn sidecars() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::START_UP_VARIABLES;
+    use crate::inject::spec::Trace;
 
     #[test]
     fn the_table_has_every_feature_in_its_order() {
@@ -79,6 +81,23 @@ mod tests {
         for spec in &SPECS {
             assert_eq!(SIDECARS.contains(&spec.marks.container), is_sidecar(spec));
         }
+    }
+
+    #[test]
+    fn the_configuration_knows_every_start_up_variable() {
+        let mut variables: Vec<&str> = SPECS
+            .iter()
+            .flat_map(|spec| spec.asks)
+            .filter_map(|ask| match &ask.trace {
+                Trace::StartUp(start_up) => Some(start_up.variable),
+                _ => None,
+            })
+            .collect();
+        variables.sort_unstable();
+        variables.dedup();
+        let mut known = START_UP_VARIABLES;
+        known.sort_unstable();
+        assert_eq!(variables, known);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{ContainerSettings, Extra, Feature, Language, Rule};
+use crate::config::{ContainerSettings, EnvFrom, Extra, Feature, Language, Rule};
 use crate::image::Image;
 use crate::pod::{Draft, Edits};
 
@@ -154,6 +154,10 @@ pub(crate) struct Request<'p> {
     /// The annotation that asks, and its value.
     pub annotation: Option<(&'static str, &'p str)>,
     pub policy: &'p Policy,
+    /// Which sources of `envFrom` define a start-up variable.
+    pub env_from: &'p EnvFrom,
+    /// The pod's namespace.
+    pub namespace: &'p str,
     pub context: &'p ReviewContext,
 }
 

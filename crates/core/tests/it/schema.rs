@@ -126,6 +126,14 @@ fn mistakes_are_refused() {
             "admission_policy.logfwd",
         ),
         (
+            r#"{"admission_env_from":[{"variable":"JAVA_OPTS","secrets":["a"]}]}"#,
+            "admission_env_from.0.variable",
+        ),
+        (
+            r#"{"admission_env_from":[{"secrets":["a"]}]}"#,
+            "admission_env_from.0",
+        ),
+        (
             r#"{"admission_limits":{"containers":0}}"#,
             "admission_limits.containers",
         ),
@@ -217,6 +225,7 @@ fn the_tables_of_the_page_are_made_from_the_keys() {
             of("/properties/admission_mutate/properties/loggings/items"),
         ),
         ("policy", of_each("/properties/admission_policy")),
+        ("env_from", of("/properties/admission_env_from/items")),
         ("limits", of("/properties/admission_limits")),
     ] {
         made = tables::put(&made, name, &rows);

@@ -322,7 +322,9 @@ fn find_env(at: usize, container: &Value, probe: &Value, elements: &mut Vec<Elem
             let own = value.strip_prefix(start_up.before);
             let own = own.and_then(|own| own.strip_suffix(start_up.behind));
             wraps = own.is_some_and(|own| own == format!("$({})", start_up.original));
-            if wraps || value == start_up.bare {
+            // What comes by `envFrom` is referred to under its own name.
+            let extends = own.is_some_and(|own| own == format!("$({name})"));
+            if wraps || extends || value == start_up.bare {
                 before.push(Before::Absent);
             }
             if value == start_up.bare {

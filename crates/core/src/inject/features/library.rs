@@ -2,6 +2,7 @@
 //! mounted into every container of the application beside the variables that it needs.
 
 mod conflicts;
+mod env_from;
 
 use crate::config::ContainerSettings;
 use crate::pod::draft::EnvEdit;
@@ -142,10 +143,16 @@ impl Library {
                     });
                 }
             }
+            let by_env_from = env_from::is_defined(
+                container,
+                start_up.variable,
+                request.namespace,
+                request.env_from,
+            );
             own.env = self
                 .env
-                .plan(envs, &configured, container, start_up, notes)?;
-            conflicts::check(container, &loaded, &own.env, notes)?;
+                .plan(envs, &configured, container, start_up, by_env_from, notes)?;
+            conflicts::check(container, &loaded, by_env_from, &own.env, notes)?;
             // A list that isn't there yet is made by one operation.
             cost.operations += match container.env.len() {
                 0 => own.env.len().min(1),

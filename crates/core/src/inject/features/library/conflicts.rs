@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use crate::config::Language;
 use crate::expansion::references;
-use crate::json::{Reader, Result as JsonResult};
 use crate::pod::draft::EnvEdit;
 use crate::pod::path::{below, clean};
 use crate::pod::view::{Container, EnvSource};
@@ -14,6 +13,8 @@ use crate::pod::view::{Container, EnvSource};
 use crate::inject::note::{self, Note};
 use crate::inject::reason::Reason;
 use crate::inject::spec::StartUp;
+
+use super::env_from;
 
 /// The longest JAVA_TOOL_OPTIONS that every JVM reads whole: JDK 8 cuts it at the 1,024 bytes of
 /// its buffer.
@@ -39,13 +40,15 @@ pub(super) struct Loaded<'l> {
     pub(super) merged: Option<&'static str>,
 }
 
-/// Looks at one container and the edits that are planned for its `env`.
+/// Looks at one container and the edits that are planned for its `env`. `by_env_from` says that it
+/// gets the start-up variable so, and that this value is kept.
 ///
 /// # Errors
 /// Why the container would not run with the library.
 pub(super) fn check(
     container: &Container<'_>,
     library: &Loaded<'_>,
+    by_env_from: bool,
     edits: &[EnvEdit<'_>],
     notes: &mut Vec<Note>,
 ) -> Result<(), Reason> {
@@ -108,7 +111,10 @@ pub(super) fn check(
         }
         _ => {}
     }
-    if !is_defined && let Some(source) = env_from(container, start_up.variable) {
+    if !is_defined
+        && !by_env_from
+        && let Some(source) = env_from::may_define(container, start_up.variable)
+    {
         note::add(notes, Note::ENV_FROM, || Note::EnvFrom {
             container: own(),
             variable: start_up.variable,
@@ -216,48 +222,6 @@ impl<'l> Permission<'l> {
         };
         self.reads_the_library |= paths.split(',').any(holds);
     }
-}
-
-/// The first source of `envFrom` that may define a variable.
-fn env_from(container: &Container<'_>, variable: &str) -> Option<String> {
-    if container.env_from.is_empty() {
-        return None;
-    }
-    let mut found = None;
-    // The text has been stepped over before, so that it is JSON; another type than expected ends
-    // the search.
-    let _: JsonResult<()> = Reader::new(container.env_from).array(|reader, _| {
-        let mut may = true;
-        let mut source = None;
-        reader.object(|reader, key| {
-            match key {
-                "prefix" => may = variable.starts_with(&*reader.string()?.unwrap_or_default()),
-                "configMapRef" | "secretRef" => {
-                    let kind = if key == "secretRef" {
-                        "Secret"
-                    } else {
-                        "ConfigMap"
-                    };
-                    reader.object(|reader, key| {
-                        if key == "name" {
-                            source = reader.string()?.map(|name| format!("{kind} `{name}`"));
-                            return Ok(());
-                        }
-                        reader.skip().map(|_| ())
-                    })?;
-                }
-                _ => {
-                    reader.skip()?;
-                }
-            }
-            Ok(())
-        })?;
-        if may && found.is_none() {
-            found = source;
-        }
-        Ok(())
-    });
-    found
 }
 
 #[cfg(test)]
