@@ -18,7 +18,10 @@ const SCANNED: &str = "/etc/php/own:/datadog-lib";
 #[tokio::test]
 #[ignore = "needs a node: run e2e/run node::"]
 async fn for_php_are_read_by_it() -> Result<()> {
-    for flavour in ["linux-gnu", "linux-musl"] {
+    let own = json!({"env": [{"name": "PHP_INI_SCAN_DIR", "value": "/etc/php/own"}]});
+    // The configuration knows what this one defines.
+    let from = json!({"envFrom": [{"prefix": "PHP_", "configMapRef": {"name": "php"}}]});
+    for (flavour, environment) in [("linux-gnu", own), ("linux-musl", from)] {
         let name = format!("php-{flavour}");
         let running = injected(
             &name,
@@ -26,19 +29,27 @@ async fn for_php_are_read_by_it() -> Result<()> {
                 "namespace_selectors": [name], "language": "php",
                 "image": library_reference("php"), "image_pull_policy": "IfNotPresent",
                 "php_loader_flavor": flavour,
-            }]}}),
+            }]},
+            "admission_env_from": [{"variable": "PHP_INI_SCAN_DIR", "config_maps": ["php"]}]}),
         )
         .await?;
         let contents = running.node.contents();
         running.node.import(&contents.php()?).await?;
         running.node.import(&contents.php_library()).await?;
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"},
-            "spec": {"containers": [{
-                "name": "app", "image": app_reference("php"),
-                "env": [{"name": "PHP_INI_SCAN_DIR", "value": "/etc/php/own"}],
-            }]},
+        let settings = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "php"},
+            "data": {"INI_SCAN_DIR": "/etc/php/own"},
         });
+        let collection = format!("/api/v1/namespaces/{name}/configmaps");
+        let cluster = running.namespace.cluster();
+        cluster.create(&collection, &settings).await?;
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"},
+            "spec": {"containers": [{"name": "app", "image": app_reference("php")}]},
+        });
+        for (key, value) in environment.as_object().into_iter().flatten() {
+            pod["spec"]["containers"][0][key] = value.clone();
+        }
         let pod = Pod::create(&running.namespace, &pod).await?;
         pod.until_ready().await?;
         for line in [

@@ -90,8 +90,14 @@ fn mistakes_say_nothing_of_any_source() {
         "#]],
     );
     assert_eq!(found, none);
-    assert_eq!(check_entries("{}", &expect![[r#"
+    assert_eq!(
+        check_entries(
+            "{}",
+            &expect![[r#"
         error: admission_env_from: expected an array, not an object; ignored (found `{}`)
-    "#]]), none);
+    "#]]
+        ),
+        none
+    );
     assert_eq!(check_entries("null", &expect![[""]]), none);
 }
