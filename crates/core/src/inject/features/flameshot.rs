@@ -355,7 +355,10 @@ fn present<'p>(pod: &'p Pod<'_>) -> Result<Option<Cow<'p, str>>, Reason> {
         return Ok(None);
     };
     let mut mounts = sidecar.mounts.iter();
-    let profiles = mounts.find(|mount| mount.volume == VOLUME && mount.sub_path.is_empty());
+    // A rule can't choose every place, and what isn't injected there isn't shared from there.
+    let profiles = mounts.find(|mount| {
+        mount.volume == VOLUME && mount.sub_path.is_empty() && directory(&mount.path).is_ok()
+    });
     match profiles {
         Some(mount) if pod.volume(VOLUME).is_some() => Ok(Some(mount_point(&mount.path))),
         _ => Err(reserved),
