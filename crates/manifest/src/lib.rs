@@ -35,7 +35,7 @@ use serde_json::Value;
 pub use error::SyntaxError;
 use node::Node;
 pub use output::{Format, Writer};
-pub use source::{Input, ReadError, read};
+pub use source::{Input, ReadError, Surroundings, read};
 
 /// A text with manifests in it: a file, or standard input.
 #[derive(Debug)]
@@ -124,6 +124,13 @@ impl Source {
             .iter()
             .filter(|document| matches!(document.content, Content::Value(_)));
         valued.map(|document| document.format)
+    }
+
+    /// The whole as it was read.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        let mark = if self.marked { "\u{feff}" } else { "" };
+        format!("{mark}{}", self.text)
     }
 
     /// A document's text.

@@ -1,4 +1,4 @@
-//! Finding and reading the texts that `-f` names.
+//! Finding and reading the texts that a command line names.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,21 +7,40 @@ use std::str::FromStr;
 
 use super::Source;
 
-/// The argument of one `-f`.
+/// Names one text or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// `-`.
     Stdin,
-    /// A file, or a directory that is searched for `*.yaml`, `*.yml` and `*.json`.
+    /// `http://…` or `https://…`.
+    Url(String),
+    /// A file, a directory that is searched for `*.yaml`, `*.yml` and `*.json`, or a pattern of
+    /// such paths where nothing has the pattern's own name.
     Path(PathBuf),
+}
+
+/// What reading takes from outside.
+pub struct Surroundings<'s> {
+    /// Standard input.
+    pub stdin: &'s mut dyn Read,
+    /// Gets what is at a URL.
+    pub fetch: &'s dyn Fn(&str) -> io::Result<Vec<u8>>,
+    /// Is told how many texts have been read so far.
+    pub progress: &'s mut dyn FnMut(usize),
 }
 
 impl FromStr for Input {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_url = |scheme: &str| {
+            text.get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
         Ok(if text == "-" {
             Self::Stdin
+        } else if is_url("http://") || is_url("https://") {
+            Self::Url(text.to_owned())
         } else {
             Self::Path(text.into())
         })
@@ -49,6 +68,12 @@ pub enum ReadError {
         /// The first byte that doesn't fit, counted from 1.
         offset: usize,
     },
+    /// A pattern that no path fits.
+    #[error("found nothing that fits the pattern `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
     /// A directory without manifests.
     #[error("found no *.yaml, *.yml or *.json file in `{name}`")]
     Empty {
@@ -58,38 +83,68 @@ pub enum ReadError {
 }
 
 /// Reads everything that the inputs name: files as they come, directories recursively and sorted by
-/// path.
+/// path, what a pattern fits sorted as well.
 ///
 /// Hidden directories below a given one are left out, and links to directories are not followed. A
 /// text that can't be read doesn't keep the others from being read.
-pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Vec<Result<Source, ReadError>> {
+pub fn read(inputs: &[Input], around: &mut Surroundings<'_>) -> Vec<Result<Source, ReadError>> {
     let mut sources = Vec::new();
     for input in inputs {
         match input {
             Input::Stdin => {
                 let mut bytes = Vec::new();
-                let result = stdin.read_to_end(&mut bytes).map(|_| bytes);
+                let result = around.stdin.read_to_end(&mut bytes).map(|_| bytes);
                 sources.push(source("-", result));
             }
-            Input::Path(path) if path.is_dir() => {
-                let mut files = Vec::new();
-                walk(path, &mut files, &mut sources);
-                files.sort();
-                if files.is_empty() {
-                    sources.push(Err(ReadError::Empty {
-                        name: path.display().to_string(),
-                    }));
+            Input::Url(url) => sources.push(source(url, (around.fetch)(url))),
+            Input::Path(path) => match fitting(path) {
+                Some(paths) if paths.is_empty() => sources.push(Err(ReadError::NoMatch {
+                    pattern: path.display().to_string(),
+                })),
+                Some(paths) => {
+                    for path in paths {
+                        read_path(&path, around, &mut sources);
+                    }
                 }
-                sources.extend(
-                    files
-                        .iter()
-                        .map(|file| source(&file.display().to_string(), fs::read(file))),
-                );
-            }
-            Input::Path(path) => sources.push(source(&path.display().to_string(), fs::read(path))),
+                None => read_path(path, around, &mut sources),
+            },
         }
+        (around.progress)(sources.len());
     }
     sources
+}
+
+/// The paths that a pattern fits; none if this is a path, or no pattern.
+fn fitting(path: &Path) -> Option<Vec<PathBuf>> {
+    let text = path.to_str()?;
+    if path.exists() || !text.contains(['*', '?', '[']) {
+        return None;
+    }
+    let paths = glob::glob(text).ok()?;
+    Some(paths.filter_map(Result::ok).collect())
+}
+
+fn read_path(
+    path: &Path,
+    around: &mut Surroundings<'_>,
+    sources: &mut Vec<Result<Source, ReadError>>,
+) {
+    if !path.is_dir() {
+        sources.push(source(&path.display().to_string(), fs::read(path)));
+        return;
+    }
+    let mut files = Vec::new();
+    walk(path, &mut files, sources);
+    files.sort();
+    if files.is_empty() {
+        sources.push(Err(ReadError::Empty {
+            name: path.display().to_string(),
+        }));
+    }
+    for file in files {
+        sources.push(source(&file.display().to_string(), fs::read(&file)));
+        (around.progress)(sources.len());
+    }
 }
 
 fn walk(directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Result<Source, ReadError>>) {

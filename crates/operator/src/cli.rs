@@ -13,6 +13,7 @@ pub mod convert_config;
 #[cfg(feature = "server")]
 pub mod election;
 pub mod explain;
+mod fetch;
 pub mod inject;
 pub mod man;
 mod manifests;
@@ -20,6 +21,7 @@ mod manifests;
 pub mod missed;
 #[cfg(feature = "server")]
 mod remote;
+mod rewrite;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod source;

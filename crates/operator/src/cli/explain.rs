@@ -124,18 +124,18 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     logging::read_once(&args.manifests.inputs, &args.logging_configs)?;
     #[cfg(feature = "server")]
     let prepared = match args.cluster.objects.is_empty() {
-        true => args.manifests.prepare(streams)?,
+        true => args.manifests.prepare(&[], streams)?,
         false => cluster::prepare(&args.cluster, &args.manifests, streams)?,
     };
     #[cfg(not(feature = "server"))]
-    let prepared = args.manifests.prepare(streams)?;
+    let prepared = args.manifests.prepare(&[], streams)?;
     writeln!(streams.stderr, "configuration: {}", prepared.origin)?;
     let mut report = Report {
         configuration: prepared.origin.clone(),
         ..Report::default()
     };
     if !args.logging_configs.is_empty() {
-        let (objects, errors, notes) = Objects::read(&args.logging_configs, streams.stdin);
+        let (objects, errors, notes) = Objects::read(&args.logging_configs, streams)?;
         report.objects = Some(objects);
         report.notes = notes;
         report.errors.extend(errors.into_iter().map(Error::of));

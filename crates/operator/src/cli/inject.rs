@@ -8,8 +8,8 @@ use datakit_operator_core::inject::{Decision, Feature, Injection, Note, Outcome,
 use serde_json::{Value, json};
 
 use super::manifests::{self, Prepared};
+use super::rewrite::{self, Outlet};
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
-use crate::error::Chain;
 use datakit_operator_manifest::template::{self, PodTemplate, Unhandled};
 use datakit_operator_manifest::{Content, Document, Format, Parsed, Source, Writer, patch};
 
@@ -20,12 +20,15 @@ pub struct Args {
     #[command(flatten)]
     manifests: manifests::ManifestArgs,
 
+    #[command(flatten)]
+    rewrite: rewrite::Args,
+
     /// How to print the manifests [default: JSON if all of them are JSON, else YAML].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Output>,
 
     /// Also tell about features that nobody asked for, and end with the summary.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 }
 
@@ -39,6 +42,8 @@ pub enum Output {
     /// No manifests: for each pod template one line with a JSON object that has the object's kind
     /// and name and the JSON patch (RFC 6902) that would be applied to it.
     Patch,
+    /// No manifests: what would change in them, as a unified difference that `patch -p0` takes.
+    Diff,
 }
 
 const AFTER_HELP: &str = "\
@@ -55,6 +60,8 @@ Examples:
   datakit-operator inject -f app.yaml | kubectl apply -f -
   helm template shop ./chart | datakit-operator inject -f - --kubernetes-version 1.34 > shop.yaml
   datakit-operator inject -f manifests/ -o patch | jq -c .patch
+  datakit-operator inject --in-place --quiet 'manifests/**/*.yaml'
+  datakit-operator inject -o diff https://k8s.io/examples/application/deployment.yaml
 
 Exit codes:
   0  all manifests are printed; a feature that was asked for and skipped does not count as a failure
@@ -77,33 +84,35 @@ struct Summary {
 ///
 /// For a configuration that can't be used, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let prepared = args.manifests.prepare(streams)?;
-    let format = match args.output {
-        Some(Output::Yaml) => Format::Yaml,
-        Some(Output::Json | Output::Patch) => Format::Json,
-        None => manifests::natural_format(&prepared.sources),
+    let changes_files = args.rewrite.changes_files(&args.manifests)?;
+    let prepared = args.manifests.prepare(&args.rewrite.named, streams)?;
+    let outlet = match args.output {
+        _ if changes_files => Outlet::InPlace,
+        Some(Output::Diff) => Outlet::Diff,
+        Some(Output::Yaml) => Outlet::Printed(Format::Yaml),
+        Some(Output::Json | Output::Patch) => Outlet::Printed(Format::Json),
+        None => Outlet::Printed(manifests::natural_format(prepared.sources.iter().flatten())),
     };
-    let mut run = Run {
-        args,
-        prepared: &prepared,
-        summary: Summary::default(),
-        stderr: &mut *streams.stderr,
-    };
-    let mut writer = Writer::new(&mut *streams.stdout, format);
-    for source in &prepared.sources {
-        match source {
-            Ok(source) => run.source(source, &mut writer)?,
-            Err(error) => {
-                run.summary.errors += 1;
-                writeln!(run.stderr, "error: {}", Chain(error))?;
-            }
-        }
-    }
-    let Run {
-        summary, stderr, ..
-    } = run;
-    if prepared.sources.len() > 1 || args.verbose {
-        summary.print(stderr)?;
+    let mut summary = Summary::default();
+    let errors = rewrite::each(
+        &prepared.sources,
+        outlet,
+        streams,
+        |source, writer, stderr| {
+            let before = summary.errors;
+            let mut run = Run {
+                args,
+                prepared: &prepared,
+                summary: &mut summary,
+                stderr,
+            };
+            run.source(source, writer)?;
+            Ok(summary.errors - before)
+        },
+    )?;
+    summary.errors = errors;
+    if !args.rewrite.quiet && (prepared.sources.len() > 1 || args.verbose) {
+        summary.print(streams.stderr)?;
     }
     Ok(if summary.errors == 0 {
         EXIT_OK
@@ -115,12 +124,16 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 struct Run<'r> {
     args: &'r Args,
     prepared: &'r Prepared,
-    summary: Summary,
+    summary: &'r mut Summary,
     stderr: &'r mut dyn Write,
 }
 
-impl<'r> Run<'r> {
-    fn source(&mut self, source: &'r Source, writer: &mut Writer<'_, 'r>) -> anyhow::Result<()> {
+impl Run<'_> {
+    fn source<'s>(
+        &mut self,
+        source: &'s Source,
+        writer: &mut Writer<'_, 's>,
+    ) -> anyhow::Result<()> {
         self.summary.files += 1;
         let patches_only = self.args.output == Some(Output::Patch);
         for document in &source.documents {
@@ -143,12 +156,8 @@ impl<'r> Run<'r> {
                     if !patches_only
                         && writer.document(source, document, parsed, injected.as_ref())?
                     {
-                        writeln!(
-                            self.stderr,
-                            "note: document {} of `{}` is written anew, without its comments: the changes don't fit \
-                             into its text",
-                            document.number, source.name
-                        )?;
+                        let note = rewrite::written_anew(source, document);
+                        self.remark(&note)?;
                     }
                 }
             }
@@ -163,7 +172,7 @@ impl<'r> Run<'r> {
         source: &Source,
         document: &Document,
         parsed: &Parsed,
-        mut patches: Option<&mut Writer<'_, 'r>>,
+        mut patches: Option<&mut Writer<'_, '_>>,
     ) -> anyhow::Result<Option<Value>> {
         let mut injected: Option<Value> = None;
         for template in template::find(&parsed.value) {
@@ -203,7 +212,7 @@ impl<'r> Run<'r> {
         }
         for unhandled in template::unhandled(&parsed.value) {
             let place = format!("{}:{}", source.name, document.line);
-            writeln!(self.stderr, "{place}: {}", unhandled_remark(&unhandled))?;
+            self.remark(&format!("{place}: {}", unhandled_remark(&unhandled)))?;
         }
         Ok(injected)
     }
@@ -224,21 +233,25 @@ impl<'r> Run<'r> {
                 .entry((decision.feature, decision.outcome))
                 .or_default() += 1;
             if decision.outcome != Outcome::NotRequested || self.args.verbose {
-                writeln!(self.stderr, "{place}: {}", sentence(decision))?;
+                self.remark(&format!("{place}: {}", sentence(decision)))?;
             }
             for note in &decision.notes {
-                writeln!(
-                    self.stderr,
-                    "{place}: {}: {note}; {}",
-                    decision.subject(),
-                    note.remedy()
-                )?;
+                let subject = decision.subject();
+                self.remark(&format!("{place}: {subject}: {note}; {}", note.remedy()))?;
             }
         }
         for remark in general_remarks(template, injection) {
-            writeln!(self.stderr, "{place}: {remark}")?;
+            self.remark(&format!("{place}: {remark}"))?;
         }
         Ok(())
+    }
+
+    /// Tells about what is no error.
+    fn remark(&mut self, text: &str) -> std::io::Result<()> {
+        if self.args.rewrite.quiet {
+            return Ok(());
+        }
+        writeln!(self.stderr, "{text}")
     }
 }
 

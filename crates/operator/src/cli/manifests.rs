@@ -1,6 +1,7 @@
 //! What the subcommands over manifests have in common: their flags, reading, and reporting what
 //! could not be read.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,16 +12,19 @@ use datakit_operator_core::namespace::{Namespace, Namespaces, PodSecurity};
 use datakit_operator_core::version::KubernetesVersion;
 
 use super::source::Source as ConfigSource;
-use super::{Streams, Usage};
+use super::{Streams, Usage, fetch};
 use datakit_operator_manifest::template::PodTemplate;
-use datakit_operator_manifest::{Document, Format, Input, ReadError, Source, SyntaxError};
+use datakit_operator_manifest::{
+    Document, Format, Input, ReadError, Source, Surroundings, SyntaxError,
+};
 
 /// Flags of all subcommands over manifests.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ManifestArgs {
     /// A manifest, a directory of them (searched for *.yaml, *.yml and *.json, in the order of
-    /// their paths), or `-` for standard input. May be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
+    /// their paths), a quoted pattern of paths, a URL, or `-` for standard input. May be given
+    /// several times.
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|URL|-")]
     pub(super) inputs: Vec<Input>,
 
     /// The operator's configuration; without it ENV_CONFIG_FILE, then ENV_JSON_CONFIG, then the
@@ -59,20 +63,22 @@ pub(super) struct Prepared {
 
 impl ManifestArgs {
     /// Loads the configuration, reporting what is doubtful about it, and reads the manifests.
-    pub(super) fn prepare(&self, streams: &mut Streams<'_>) -> anyhow::Result<Prepared> {
-        if self.inputs.is_empty() {
+    ///
+    /// `named` are manifests that the command line names without a flag, after those with one.
+    pub(super) fn prepare(
+        &self,
+        named: &[Input],
+        streams: &mut Streams<'_>,
+    ) -> anyhow::Result<Prepared> {
+        let inputs = [&self.inputs, named].concat();
+        if inputs.is_empty() {
             return Err(Usage(anyhow!(
                 "nothing to read: name a manifest, a directory of them or `-` with --filename"
             ))
             .into());
         }
-        if self
-            .inputs
-            .iter()
-            .filter(|input| **input == Input::Stdin)
-            .count()
-            > 1
-        {
+        let is_stdin = |input: &&Input| **input == Input::Stdin;
+        if inputs.iter().filter(is_stdin).count() > 1 {
             return Err(Usage(anyhow!(
                 "standard input can be read only once: give `-f -` one time"
             ))
@@ -94,7 +100,7 @@ impl ManifestArgs {
                     ..Namespace::default()
                 })),
             },
-            sources: datakit_operator_manifest::read(&self.inputs, streams.stdin),
+            sources: read(&inputs, streams)?,
         })
     }
 
@@ -102,6 +108,34 @@ impl ManifestArgs {
     pub(super) fn namespace_of<'a>(&'a self, template: &'a PodTemplate) -> &'a str {
         template.namespace.as_deref().unwrap_or(&self.namespace)
     }
+}
+
+/// Reads what the inputs name. Who waits at a terminal for many files sees their number.
+pub(super) fn read(
+    inputs: &[Input],
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<Vec<Result<Source, ReadError>>> {
+    const MANY: usize = 50;
+    let is_terminal = std::io::stderr().is_terminal();
+    let stderr = &mut streams.stderr;
+    let mut shown = Ok(());
+    let sources = datakit_operator_manifest::read(
+        inputs,
+        &mut Surroundings {
+            stdin: streams.stdin,
+            fetch: &fetch::fetch,
+            progress: &mut |count| {
+                if is_terminal && count % MANY == 0 && shown.is_ok() {
+                    shown = write!(stderr, "\rread {count} files").and_then(|()| stderr.flush());
+                }
+            },
+        },
+    );
+    shown?;
+    if is_terminal && sources.len() >= MANY {
+        write!(stderr, "\r\x1b[K")?;
+    }
+    Ok(sources)
 }
 
 /// Why a document could not be parsed, and what follows from that.
@@ -134,12 +168,8 @@ pub(super) fn owner(template: &PodTemplate) -> String {
 }
 
 /// JSON if that is what all documents are, else YAML.
-pub(super) fn natural_format(sources: &[Result<Source, ReadError>]) -> Format {
-    let mut formats = sources
-        .iter()
-        .flatten()
-        .flat_map(Source::formats)
-        .peekable();
+pub(super) fn natural_format<'s>(sources: impl Iterator<Item = &'s Source>) -> Format {
+    let mut formats = sources.flat_map(Source::formats).peekable();
     if formats.peek().is_some() && formats.all(|format| format == Format::Json) {
         Format::Json
     } else {

@@ -4,11 +4,11 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::manifests;
+use super::rewrite::{self, Outlet};
 use super::{EXIT_FAILURE, EXIT_OK, Streams};
-use crate::error::Chain;
 use datakit_operator_manifest::template;
 use datakit_operator_manifest::uninject::{engine, uninject};
-use datakit_operator_manifest::{Content, Format, Source, Writer};
+use datakit_operator_manifest::{Content, Format};
 
 /// Options of `uninject`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ use datakit_operator_manifest::{Content, Format, Source, Writer};
 pub struct Args {
     #[command(flatten)]
     manifests: manifests::ManifestArgs,
+
+    #[command(flatten)]
+    rewrite: rewrite::Args,
 
     /// How to print the manifests [default: JSON if all of them are JSON, else YAML].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
@@ -29,6 +32,8 @@ pub enum Output {
     Yaml,
     /// JSON objects, one after the other.
     Json,
+    /// No manifests: what would change in them, as a unified difference that `patch -p0` takes.
+    Diff,
 }
 
 const AFTER_HELP: &str = "\
@@ -53,81 +58,75 @@ Exit codes:
 ///
 /// For a configuration that can't be used, and for output that can't be written.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let prepared = args.manifests.prepare(streams)?;
+    let changes_files = args.rewrite.changes_files(&args.manifests)?;
+    let prepared = args.manifests.prepare(&args.rewrite.named, streams)?;
     let engine = engine(&prepared.config);
-    let format = match args.output {
-        Some(Output::Yaml) => Format::Yaml,
-        Some(Output::Json) => Format::Json,
-        None => manifests::natural_format(&prepared.sources),
+    let outlet = match args.output {
+        _ if changes_files => Outlet::InPlace,
+        Some(Output::Diff) => Outlet::Diff,
+        Some(Output::Yaml) => Outlet::Printed(Format::Yaml),
+        Some(Output::Json) => Outlet::Printed(Format::Json),
+        None => Outlet::Printed(manifests::natural_format(prepared.sources.iter().flatten())),
     };
-    let mut writer = Writer::new(&mut *streams.stdout, format);
-    let mut errors = 0;
-    for source in &prepared.sources {
-        let source: &Source = match source {
-            Ok(source) => source,
-            Err(error) => {
-                errors += 1;
-                writeln!(streams.stderr, "error: {}", Chain(error))?;
-                continue;
-            }
-        };
-        for document in &source.documents {
-            let parsed = match &document.content {
-                Content::Nothing => {
-                    writer.nothing(source, document)?;
-                    continue;
-                }
-                Content::Broken(error) => {
-                    errors += 1;
-                    let why = manifests::broken(source, document, error, "it is left out");
-                    writeln!(streams.stderr, "error: {why}")?;
-                    continue;
-                }
-                Content::Value(parsed) => parsed,
-            };
-            let mut result: Option<Value> = None;
-            for template in template::find(&parsed.value) {
-                let pointer = template.pointer();
-                let pod = parsed.value.pointer(&pointer).unwrap_or(&Value::Null);
-                let namespace = args.manifests.namespace_of(&template);
-                let uninjected = uninject(pod, Some(namespace), &engine, &prepared.context);
-                if uninjected.features.is_empty() {
-                    continue;
-                }
-                let features: Vec<&str> = uninjected
-                    .features
-                    .iter()
-                    .map(|feature| feature.as_str())
-                    .collect();
-                let doubt = if uninjected.verified {
-                    ""
-                } else {
-                    "; injecting the result again gives something else, so compare it: the manifest may have been \
-                     injected with another configuration, or changed since"
+    let quiet = args.rewrite.quiet;
+    let errors = rewrite::each(
+        &prepared.sources,
+        outlet,
+        streams,
+        |source, writer, stderr| {
+            let mut errors = 0;
+            for document in &source.documents {
+                let parsed = match &document.content {
+                    Content::Nothing => {
+                        writer.nothing(source, document)?;
+                        continue;
+                    }
+                    Content::Broken(error) => {
+                        errors += 1;
+                        let why = manifests::broken(source, document, error, "it is left out");
+                        writeln!(stderr, "error: {why}")?;
+                        continue;
+                    }
+                    Content::Value(parsed) => parsed,
                 };
-                let owner = manifests::owner(&template);
-                writeln!(
-                    streams.stderr,
-                    "{}:{}: {owner}: took out {}{doubt}",
-                    source.name,
-                    document.line,
-                    features.join(", ")
-                )?;
-                let whole = result.get_or_insert_with(|| parsed.value.clone());
-                let place = whole
-                    .pointer_mut(&pointer)
-                    .context("failed to find the pod template again")?;
-                *place = uninjected.template;
+                let mut result: Option<Value> = None;
+                for template in template::find(&parsed.value) {
+                    let pointer = template.pointer();
+                    let pod = parsed.value.pointer(&pointer).unwrap_or(&Value::Null);
+                    let namespace = args.manifests.namespace_of(&template);
+                    let uninjected = uninject(pod, Some(namespace), &engine, &prepared.context);
+                    if uninjected.features.is_empty() {
+                        continue;
+                    }
+                    let features: Vec<&str> = uninjected
+                        .features
+                        .iter()
+                        .map(|feature| feature.as_str())
+                        .collect();
+                    let doubt = if uninjected.verified {
+                        ""
+                    } else {
+                        "; injecting the result again gives something else, so compare it: the manifest may have been \
+                     injected with another configuration, or changed since"
+                    };
+                    let owner = manifests::owner(&template);
+                    let (name, line) = (&source.name, document.line);
+                    if !quiet {
+                        let features = features.join(", ");
+                        writeln!(stderr, "{name}:{line}: {owner}: took out {features}{doubt}")?;
+                    }
+                    let whole = result.get_or_insert_with(|| parsed.value.clone());
+                    let place = whole
+                        .pointer_mut(&pointer)
+                        .context("failed to find the pod template again")?;
+                    *place = uninjected.template;
+                }
+                if writer.document(source, document, parsed, result.as_ref())? && !quiet {
+                    writeln!(stderr, "{}", rewrite::written_anew(source, document))?;
+                }
             }
-            if writer.document(source, document, parsed, result.as_ref())? {
-                writeln!(
-                    streams.stderr,
-                    "note: document {} of `{}` is written anew, without its comments: the changes don't fit into its \
-                     text",
-                    document.number, source.name
-                )?;
-            }
-        }
-    }
+            Ok(errors)
+        },
+    )?;
     Ok(if errors == 0 { EXIT_OK } else { EXIT_FAILURE })
 }

@@ -14,6 +14,7 @@ mod explain;
 mod explain_logging;
 mod golden;
 mod inject;
+mod rewrite;
 mod run;
 mod shell;
 mod uninject;

@@ -1,15 +1,14 @@
 //! Which ClusterLoggingConfig the sidecar of a pod would get.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use datakit_operator_core::logging::{LoggingConfig, LoggingConfigs, PodLabels, PodQuery};
 use datakit_operator_manifest::template::PodTemplate;
-use datakit_operator_manifest::{Content, Input, Source, read};
+use datakit_operator_manifest::{Content, Input, Source};
 use serde_json::{Value, json};
 
-use super::super::{Usage, manifests};
+use super::super::{Streams, Usage, manifests};
 use crate::error::Chain;
 
 /// Sorts behind every time: an object that isn't in the cluster yet is newer than all that are.
@@ -48,9 +47,15 @@ pub(super) fn read_once(manifests: &[Input], objects: &[Input]) -> Result<(), Us
 impl Objects {
     /// Reads all objects that these name, lists of them included. The second part says what could
     /// not be read, the third what selects nothing.
-    pub(super) fn read(inputs: &[Input], stdin: &mut dyn Read) -> (Self, Vec<String>, Vec<String>) {
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(super) fn read(
+        inputs: &[Input],
+        streams: &mut Streams<'_>,
+    ) -> anyhow::Result<(Self, Vec<String>, Vec<String>)> {
         let (mut objects, mut errors, mut notes) = (Self::default(), Vec::new(), Vec::new());
-        for source in read(inputs, stdin) {
+        for source in manifests::read(inputs, streams)? {
             match source {
                 Ok(source) => objects.take(&source, &mut errors),
                 Err(error) => errors.push(Chain(&error).to_string()),
@@ -67,7 +72,7 @@ impl Objects {
         if objects.0.is_empty() && errors.is_empty() {
             notes.push("no ClusterLoggingConfig found in --logging-configs".to_owned());
         }
-        (objects, errors, notes)
+        Ok((objects, errors, notes))
     }
 
     fn take(&mut self, source: &Source, errors: &mut Vec<String>) {
