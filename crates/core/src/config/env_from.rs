@@ -5,11 +5,10 @@
 //! overridden. A mistake here says nothing of any source.
 
 use super::keys::{Key, Kind};
-use super::policy::AllowList;
+use super::policy::{AllowList, read_patterns};
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::selector::NamePattern;
 
 /// The variables by which libraries are loaded.
 pub const START_UP_VARIABLES: [&str; 4] = [
@@ -181,19 +180,13 @@ fn read_names(
     is_part: fn(char) -> bool,
 ) -> Option<AllowList> {
     entry.get(key)?;
+    let items = reader.array(entry, key);
     let path = entry.path(key);
-    let mut patterns = Vec::new();
-    for (index, item) in reader.array(entry, key).iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let Node::String(text) = item else {
-            reader.wrong_kind(&path, "a string", item);
-            continue;
-        };
-        match NamePattern::parse(text, is_part) {
-            Ok(pattern) => patterns.push(pattern),
-            Err(error) => reader
-                .report(Diagnostic::error(path, format!("{error}; names nothing")).found(text)),
-        }
-    }
-    Some(AllowList::new(patterns))
+    Some(read_patterns(
+        reader,
+        &path,
+        items,
+        "names nothing",
+        is_part,
+    ))
 }

@@ -300,7 +300,7 @@ fn read_feature(reader: &mut Reader, path: &str, node: &Node, feature: Feature) 
     }
 }
 
-/// A list of patterns. A pattern that can't be read is left out, which allows less.
+/// A list of patterns.
 fn read_list(
     reader: &mut Reader,
     path: &str,
@@ -316,6 +316,18 @@ fn read_list(
         });
         return AllowList::none();
     };
+    read_patterns(reader, path, items, "allows nothing", is_part)
+}
+
+/// Patterns of names. One that can't be read is left out, which allows less; `consequence` says
+/// so.
+pub(super) fn read_patterns(
+    reader: &mut Reader,
+    path: &str,
+    items: &[Node],
+    consequence: &str,
+    is_part: fn(char) -> bool,
+) -> AllowList {
     let mut patterns = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
@@ -326,7 +338,7 @@ fn read_list(
         match NamePattern::parse(text, is_part) {
             Ok(pattern) => patterns.push(pattern),
             Err(error) => reader
-                .report(Diagnostic::error(path, format!("{error}; allows nothing")).found(text)),
+                .report(Diagnostic::error(path, format!("{error}; {consequence}")).found(text)),
         }
     }
     AllowList::new(patterns)
