@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 const CONFIGURATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+/// Of a kind that only this test knows.
+const OTHER_GROUP: &str = "validation.datakit.example";
 const TYPO: &str = "admission.datakit/jav-lib.version";
 const MEANT: &str = "did you mean `admission.datakit/java-lib.version`?";
 
@@ -30,6 +32,8 @@ fn registration(name: &str, operator: &str, client: &Value) -> Value {
                  "resources": ["deployments", "statefulsets", "daemonsets"]},
                 {"operations": ["CREATE", "UPDATE"], "apiGroups": ["batch"], "apiVersions": ["v1"],
                  "resources": ["jobs", "cronjobs"]},
+                {"operations": ["CREATE", "UPDATE"], "apiGroups": [OTHER_GROUP],
+                 "apiVersions": ["*"], "resources": ["rollouts"]},
             ],
             "namespaceSelector": {"matchLabels": labels(operator)},
             "failurePolicy": "Ignore", "timeoutSeconds": 10, "matchPolicy": "Equivalent",
@@ -53,6 +57,10 @@ fn workload(kind: &str, name: &str, annotations: &Value, template: &Value) -> Va
         "CronJob" => (
             "batch/v1",
             json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job()}}),
+        ),
+        "Rollout" => (
+            "validation.datakit.example/v1",
+            json!({"steps": [20, 100], "template": pod}),
         ),
         _ => (
             "apps/v1",
@@ -146,6 +154,52 @@ async fn kubectl_apply_prints_it() -> Result<()> {
     )?;
     ensure!(printed.stdout.contains("configured"), "{printed:?}");
     ensure!(warnings(&printed).is_empty(), "{printed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn other_kinds_with_a_template_are_checked_where_they_are_registered() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("rollouts.{OTHER_GROUP}")},
+        "spec": {
+            "group": OTHER_GROUP, "scope": "Namespaced",
+            "names": {"plural": "rollouts", "singular": "rollout", "kind": "Rollout"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                }},
+            }],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    cluster.create(definitions, &definition).await?;
+    let injected = start(&cluster, "validation-others", &json!({})).await?;
+    let (plane, namespace) = (cluster.plane(), injected.namespace.name());
+    let (none, typo) = (json!({}), json!({TYPO: ""}));
+    let rollout = workload("Rollout", "rollout", &none, &typo);
+    let printed = wait::until("the kind to be served", || async {
+        let printed = apply(plane, namespace, &rollout).map_err(|error| format!("{error:#}"))?;
+        let created = printed.stdout.contains("created");
+        created
+            .then_some(())
+            .ok_or_else(|| format!("{printed:?}"))?;
+        Ok(printed)
+    })
+    .await?;
+    let told = warnings(&printed);
+    ensure!(told.len() == 1 && told[0].contains(MEANT), "{printed:?}");
+    // One that refers to another workload has nothing to be told of.
+    let mut referring = workload("Rollout", "referring", &typo, &none);
+    referring["spec"] = json!({"workloadRef": {"kind": "Deployment", "name": "shop"}});
+    let printed = apply(plane, namespace, &referring)?;
+    ensure!(printed.stdout.contains("created"), "{printed:?}");
+    ensure!(warnings(&printed).is_empty(), "{printed:?}");
+    let name = format!("{definitions}/rollouts.{OTHER_GROUP}");
+    cluster.delete(&name, &json!({})).await?;
     Ok(())
 }
 

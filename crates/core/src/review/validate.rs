@@ -20,7 +20,7 @@ pub fn validate<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) ->
             .filter(|_| envelope.sub_resource.is_empty());
         let Some(kind) = kind else {
             let message = format!(
-                "Unsupported resource {}, expected a workload of apps/v1 or batch/v1",
+                "Unsupported resource {}, expected a workload of apps/v1 or batch/v1, or another kind with a pod template",
                 envelope.resource()
             );
             return unchanged(envelope, Disposition::OtherResource, &message, true);
@@ -29,11 +29,21 @@ pub fn validate<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) ->
             return super::other_operation(envelope);
         }
         match kind.read(envelope.object.unwrap_or("null")) {
-            Ok(workload) => validated(envelope, kind, workload, engine, context),
+            Ok(workload) if workload.has_template() => {
+                validated(envelope, kind, workload, engine, context)
+            }
+            Ok(workload) => {
+                let message = format!(
+                    "the {} has no pod template at {} and is not checked",
+                    kind.name(&workload.kind),
+                    kind.places()
+                );
+                unchanged(envelope, Disposition::OtherResource, &message, false)
+            }
             Err(error) => {
                 let message = format!(
                     "the {} can't be read and is not checked: {error}",
-                    kind.name
+                    kind.name("")
                 );
                 unchanged(envelope, Disposition::Unreadable, &message, true)
             }
@@ -54,6 +64,7 @@ fn validated<'a>(
     let may_refuse =
         !workload.is_deleted && !workload.is_made && !is_as_before(&envelope, kind, &workload);
     let Workload {
+        kind: of_kind,
         name,
         generate_name,
         pod,
@@ -89,7 +100,7 @@ fn validated<'a>(
     Reviewed {
         answer,
         record: Record {
-            owner_kind: kind.name.into(),
+            owner_kind: kind.recorded(of_kind),
             owner_name: if name.is_empty() { generate_name } else { name },
             decisions,
             notes,

@@ -138,19 +138,19 @@ fn what_is_no_workload_is_allowed() {
     check_body(
         &json!({"resource": {"group": "", "version": "v1", "resource": "pods"}}),
         &expect![[
-            r#"{"outcome":"other_resource","message":"Unsupported resource `v1/pods`, expected a workload of apps/v1 or batch/v1","warnings":["Unsupported resource `v1/pods`, expected a workload of apps/v1 or batch/v1"]}"#
+            r#"{"outcome":"other_resource","message":"Unsupported resource `v1/pods`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template","warnings":["Unsupported resource `v1/pods`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template"]}"#
         ]],
     );
     check_body(
         &json!({"resource": {"group": "apps", "version": "v1beta1", "resource": "deployments"}}),
         &expect![[
-            r#"{"outcome":"other_resource","message":"Unsupported resource `apps/v1beta1/deployments`, expected a workload of apps/v1 or batch/v1","warnings":["Unsupported resource `apps/v1beta1/deployments`, expected a workload of apps/v1 or batch/v1"]}"#
+            r#"{"outcome":"other_resource","message":"Unsupported resource `apps/v1beta1/deployments`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template","warnings":["Unsupported resource `apps/v1beta1/deployments`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template"]}"#
         ]],
     );
     check_body(
         &json!({"subResource": "scale"}),
         &expect![[
-            r#"{"outcome":"other_resource","message":"Unsupported resource `apps/v1/deployments/scale`, expected a workload of apps/v1 or batch/v1","warnings":["Unsupported resource `apps/v1/deployments/scale`, expected a workload of apps/v1 or batch/v1"]}"#
+            r#"{"outcome":"other_resource","message":"Unsupported resource `apps/v1/deployments/scale`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template","warnings":["Unsupported resource `apps/v1/deployments/scale`, expected a workload of apps/v1 or batch/v1, or another kind with a pod template"]}"#
         ]],
     );
     check_body(
@@ -167,11 +167,15 @@ fn what_is_no_workload_is_allowed() {
     );
     check_body(
         &json!({"object": {"spec": null}}),
-        &expect![[r#"{"outcome":"unchanged","message":null,"warnings":null}"#]],
+        &expect![[
+            r#"{"outcome":"other_resource","message":"the Deployment has no pod template at spec.template and is not checked","warnings":null}"#
+        ]],
     );
     check_body(
         &json!({"object": null}),
-        &expect![[r#"{"outcome":"unchanged","message":null,"warnings":null}"#]],
+        &expect![[
+            r#"{"outcome":"other_resource","message":"the Deployment has no pod template at spec.template and is not checked","warnings":null}"#
+        ]],
     );
 }
 

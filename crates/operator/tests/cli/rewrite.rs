@@ -154,7 +154,8 @@ fn a_difference_can_be_applied() {
         +    - name: datakit-auto-instrument
         +      mountPath: /datadog-lib
         +    imagePullPolicy: IfNotPresent
-    "#]].assert_eq(&ran.stdout);
+    "#]]
+    .assert_eq(&ran.stdout);
     let ran = run(&["inject", "-", "-o", "diff"], OTHER);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     let injected = run(&["inject", "-"], POD).stdout;

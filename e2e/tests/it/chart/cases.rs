@@ -576,6 +576,25 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "validation of other kinds",
+            json!({"validation": {"otherKinds": [
+                {"apiGroups": ["argoproj.io"], "resources": ["rollouts"]},
+                {"apiGroups": ["apps.kruise.io"], "apiVersions": ["v1alpha1"], "resources": ["clonesets"]},
+            ]}}),
+            vec![
+                (
+                    "ValidatingWebhookConfiguration",
+                    "/webhooks/0/rules/2",
+                    json!({"operations": ["CREATE", "UPDATE"], "apiGroups": ["argoproj.io"], "apiVersions": ["*"], "resources": ["rollouts"], "scope": "Namespaced"}),
+                ),
+                (
+                    "ValidatingWebhookConfiguration",
+                    "/webhooks/0/rules/3",
+                    json!({"operations": ["CREATE", "UPDATE"], "apiGroups": ["apps.kruise.io"], "apiVersions": ["v1alpha1"], "resources": ["clonesets"], "scope": "Namespaced"}),
+                ),
+            ],
+        ),
+        case(
             "validation with certificates of one's own",
             json!({
                 "certificates": {"source": "cert-manager"},
