@@ -8,6 +8,7 @@
 
 mod amounts;
 pub mod annotation;
+mod calls;
 mod class;
 pub mod container;
 mod context;
@@ -41,6 +42,7 @@ use policy::Policy;
 use request::{Found, Prepared};
 use spec::Request;
 
+pub use calls::{Calls, LONGEST_EXPRESSION, WhyAll};
 pub use context::ReviewContext;
 pub use decision::{AskedBy, Decision, Feature, Origin, Outcome};
 pub use features::SPECS;

@@ -9,6 +9,7 @@ pub mod json;
 pub mod election;
 pub mod expansion;
 
+pub mod cel;
 pub mod code;
 pub mod diagnostic;
 pub mod image;

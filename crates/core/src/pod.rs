@@ -19,6 +19,7 @@ pub mod verify;
 pub mod view;
 
 pub use draft::{Draft, Edits, Place};
+pub(crate) use read::ANNOTATION_PREFIX;
 pub use view::{
     Container, EnvSource, EnvVar, Mount, Owner, Pod, PodSecurity, Security, Volume, VolumeKind,
 };

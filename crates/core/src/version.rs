@@ -26,6 +26,14 @@ impl KubernetesVersion {
         minor: 32,
     };
 
+    /// From this version on every API server evaluates the match conditions of webhooks; before, they
+    /// could be switched off
+    /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates-removed/>).
+    pub const MATCH_CONDITIONS: Self = Self {
+        major: 1,
+        minor: 30,
+    };
+
     /// Reads the two fields of the API server's `/version` answer; providers append a `+` to
     /// `minor`.
     pub fn from_fields(major: &str, minor: &str) -> Result<Self, VersionError> {

@@ -145,6 +145,10 @@ pub fn laws(text: &str, engine: &Engine, context: &ReviewContext) -> Verdict {
     }
     small_steps(&patch)?;
     no_trace(&pod, &injection, &patch)?;
+    let says = !injection.patch.is_empty() || !injection.notes.is_empty();
+    if says && !engine.calls().include(&injection.pod, "default") {
+        return Err(format!("API servers wouldn't have asked: {patch}"));
+    }
     let again = after.to_string();
     let second = inject_pod(&again, Some("default"), engine, context)
         .map_err(|error| format!("what was injected can't be read any more: {error}"))?;

@@ -10,7 +10,7 @@ use super::view::{
 };
 
 /// Prefix of every annotation that the operator reads.
-const ANNOTATION_PREFIX: &str = "admission.datakit/";
+pub(crate) const ANNOTATION_PREFIX: &str = "admission.datakit/";
 
 /// By which the agent is told what to collect.
 const LOGS_ANNOTATION: &str = "datakit/logs";

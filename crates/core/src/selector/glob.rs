@@ -1,5 +1,7 @@
 //! Glob patterns over label values and names.
 
+use crate::cel::{Portable, Text};
+
 /// A compiled glob: `*` any text, `?` any one character, `[abc]`, `[a-z]` and `[!abc]` one
 /// character of (or outside) a set, `\` takes the next character as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,47 @@ impl Glob {
         self.0.iter().map(character).collect()
     }
 
+    /// The same for API servers.
+    pub(super) fn in_cel(&self) -> Text {
+        let text = |parts: &[Part]| {
+            let character = |part: &Part| match part {
+                Part::Char(c) => Some(*c),
+                _ => None,
+            };
+            parts.iter().map(character).collect::<Option<String>>()
+        };
+        let simple = match &self.0[..] {
+            [Part::AnyText, between @ .., Part::AnyText] => text(between).map(Text::Has),
+            [Part::AnyText, behind @ ..] => text(behind).map(Text::Ends),
+            [before @ .., Part::AnyText] => text(before).map(Text::Begins),
+            all => text(all).map(Text::is),
+        };
+        simple.unwrap_or_else(|| Text::Matches(Portable::written(self.expression())))
+    }
+
+    /// As a regular expression that API servers and the `regex` crate read alike.
+    fn expression(&self) -> String {
+        let mut out = String::from("(?s)^");
+        for part in &self.0 {
+            match part {
+                Part::Char(c) => push(&mut out, *c),
+                Part::AnyChar => out.push('.'),
+                Part::AnyText => out.push_str(".*"),
+                Part::Class { negated, ranges } => {
+                    out.push_str(if *negated { "[^" } else { "[" });
+                    for (from, to) in ranges {
+                        push(&mut out, *from);
+                        out.push('-');
+                        push(&mut out, *to);
+                    }
+                    out.push(']');
+                }
+            }
+        }
+        out.push('$');
+        out
+    }
+
     /// Whether the whole value fits. Returning to the latest `*` is enough to find a match, so the
     /// work is bounded by pattern length × value length; callers bound the value.
     pub(super) fn matches(&self, value: &str) -> bool {
@@ -128,6 +171,15 @@ impl Part {
                 ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
             }
         }
+    }
+}
+
+/// Writes a character into a regular expression as what it is.
+fn push(out: &mut String, c: char) {
+    if c.is_ascii_alphanumeric() {
+        out.push(c);
+    } else {
+        out.push_str(&format!(r"\x{{{:x}}}", u32::from(c)));
     }
 }
 
@@ -235,6 +287,14 @@ mod tests {
             let expression = format!("^{}$", pattern.replace('?', ".").replace('*', ".*"));
             let expected = regex::Regex::new(&expression).unwrap().is_match(&value);
             prop_assert_eq!(Glob::parse(&pattern).unwrap().matches(&value), expected);
+        }
+
+        #[test]
+        fn is_the_same_in_cel(pattern in r"[ab?*.é]{0,6}(\[!?[ab-]{1,3}\])?[ab*]{0,2}", value in "[ab.é]{0,8}") {
+            if let Ok(glob) = Glob::parse(&pattern) {
+                let text = glob.in_cel();
+                prop_assert_eq!(glob.matches(&value), text.fits(&value), "{:?}", text);
+            }
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! Label selectors: the Kubernetes grammar, with globs as values of `=`, `==` and `!=`.
 
+mod cel;
 mod logic;
 
 use std::fmt;

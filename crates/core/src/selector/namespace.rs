@@ -5,6 +5,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 
 use super::MAX_LABEL;
+use crate::cel::{Portable, Text};
 
 /// A regular expression over namespace names, found anywhere in the name unless it is anchored:
 /// `default` also fits `my-default-ns`. A lone `*` fits every namespace.
@@ -84,6 +85,16 @@ impl NamespacePattern {
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same for API servers; `None` where it fits every namespace, or means something else to
+    /// them.
+    pub fn in_cel(&self) -> Option<Text> {
+        match &self.test {
+            Test::Any => None,
+            Test::Piece(piece) => Some(piece.in_cel()),
+            Test::Regex(_) => Portable::of(&self.text).map(Text::Matches),
+        }
     }
 }
 
@@ -202,6 +213,16 @@ impl Piece {
             start,
             end,
         })
+    }
+
+    fn in_cel(&self) -> Text {
+        let text = self.text.clone();
+        match (self.start, self.end) {
+            (true, true) => Text::is(text),
+            (true, false) => Text::Begins(text),
+            (false, true) => Text::Ends(text),
+            (false, false) => Text::Has(text),
+        }
     }
 
     fn is_in(&self, name: &str) -> bool {

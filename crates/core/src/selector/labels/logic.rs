@@ -69,7 +69,7 @@ impl Test {
     }
 
     /// Whether it fits no pod without the label.
-    fn needs_the_label(&self) -> bool {
+    pub(super) fn needs_the_label(&self) -> bool {
         matches!(
             self,
             Test::Exists | Test::Like(_) | Test::In(_) | Test::Above(_) | Test::Below(_)
