@@ -79,6 +79,11 @@ impl Installation {
         })
     }
 
+    /// Gives replicas that start from now on these flags.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
     /// The namespace whose pods are injected.
     #[must_use]
     pub fn pods(&self) -> &Namespace {
@@ -181,6 +186,14 @@ impl Installation {
     /// The registration with the API server.
     pub async fn configuration(&self) -> Result<Value> {
         Ok(self.cluster.get(&self.configuration_path()).await?)
+    }
+
+    /// Changes the registration as someone else.
+    pub async fn change_configuration(&self, change: &Value) -> Result<()> {
+        self.cluster
+            .merge(&self.configuration_path(), change)
+            .await?;
+        Ok(())
     }
 
     /// Deletes the registration.

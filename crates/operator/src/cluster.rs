@@ -16,10 +16,12 @@
 //! | [`rights`] | asks what its owner may list |
 //! | [`events`] | tells owners of pods by Events |
 //! | [`certificates`] | carries out what [`crate::tls::rotation`] decides: Secret, `caBundle`, this replica's certificate |
+//! | [`conditions`] | for which pods API servers call, in the registration |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels, LimitRanges and ResourceQuotas |
 
 pub mod args;
 pub mod certificates;
+pub mod conditions;
 pub mod connect;
 pub mod events;
 pub mod facts;
@@ -43,6 +45,8 @@ pub struct Settings {
     pub lease: Option<lease::Settings>,
     /// The objects of self-managed certificates, if certificates are that.
     pub certificates: Option<certificates::Settings>,
+    /// The registration whose match condition is kept, if one is.
+    pub conditions: Option<conditions::Settings>,
     /// Whether the Leases of agents' leaders are watched. Without that, agents are told that this
     /// isn't the place.
     pub agent_leaders: bool,

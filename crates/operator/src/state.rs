@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use datakit_operator_core::inject::{Engine, ReviewContext};
+use tokio::sync::watch;
 
 /// What a review is made with. Replaced as a whole, while reviews that have begun finish with what
 /// they began with.
@@ -24,6 +25,7 @@ use datakit_operator_core::inject::{Engine, ReviewContext};
 pub struct Reviewing {
     engine: ArcSwap<Engine>,
     context: ArcSwap<ReviewContext>,
+    changes: watch::Sender<()>,
 }
 
 impl Reviewing {
@@ -33,6 +35,7 @@ impl Reviewing {
         Self {
             engine: ArcSwap::from_pointee(engine),
             context: ArcSwap::from_pointee(context),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -49,6 +52,13 @@ impl Reviewing {
     /// Takes another configuration into use.
     pub fn replace_engine(&self, engine: Engine) {
         self.engine.store(Arc::new(engine));
+        self.changes.send_replace(());
+    }
+
+    /// Tells when one of both has changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Changes what is known of the cluster.
@@ -58,6 +68,7 @@ impl Reviewing {
             change(&mut context);
             context
         });
+        self.changes.send_replace(());
     }
 }
 

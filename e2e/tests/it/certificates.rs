@@ -482,6 +482,10 @@ fn without_bundles(configuration: &Value) -> Value {
         webhook["clientConfig"]
             .as_object_mut()
             .map(|config| config.remove("caBundle"));
+        // By a manager of its own, and not always there yet.
+        webhook
+            .as_object_mut()
+            .map(|webhook| webhook.remove("matchConditions"));
     }
     webhooks
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::tasks::Tasks;
 use super::{Settings, Shared};
-use crate::cluster::{self, certificates, events, facts, lease, logging};
+use crate::cluster::{self, certificates, conditions, events, facts, lease, logging};
 use crate::state::{Incident, Incidents, Leadership};
 use crate::telemetry::metrics::Metrics;
 
@@ -113,6 +113,17 @@ impl Member {
             tasks.supervise("logging configurations", move || {
                 let (client, logging, counters, counts) = watching.clone();
                 logging::run(client, logging, counters, counts)
+            });
+        }
+        if let Some(kept) = cluster.conditions {
+            let following = conditions::Shared {
+                reviewing: Arc::clone(&shared.reviewing),
+                metrics: counters.clone(),
+                leadership: leadership.clone(),
+            };
+            let client = client.clone();
+            tasks.supervise("match conditions", move || {
+                conditions::run(client.clone(), kept.clone(), following.clone())
             });
         }
         let accepted = cluster.certificates.map(|managed| {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Access, Settings, certificates, lease};
+use super::{Access, Settings, certificates, conditions, lease};
 use crate::tls::{self, Source};
 use crate::values::lease_duration;
 
@@ -55,6 +55,12 @@ pub struct Args {
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     pub logging_configs: Switch,
 
+    /// Whether to have API servers from Kubernetes 1.30 on call only for pods that an annotation, a
+    /// namespace or a label may ask for, by a match condition. That takes the rights to list, watch and
+    /// patch the MutatingWebhookConfiguration
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    pub match_conditions: Narrowing,
+
     /// Whether to write Events on workloads whose pods aren't injected as asked, which takes the
     /// rights to create and patch Events and to get ReplicaSets and Jobs
     #[arg(long, value_name = "WHETHER", default_value = "on")]
@@ -67,6 +73,17 @@ pub enum Switch {
     /// It is.
     On,
     /// It isn't.
+    Off,
+}
+
+/// Whether API servers call only for some pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Narrowing {
+    /// Where the caBundle is kept, which takes the same rights
+    Auto,
+    /// They do
+    On,
+    /// They don't, and a match condition that is there is removed where the caBundle is kept
     Off,
 }
 
@@ -120,10 +137,18 @@ impl Args {
             keeps_certificates: managed,
             duration: self.lease_duration,
         });
+        let narrowing = self.match_conditions;
+        let follows = managed || narrowing == Narrowing::On;
+        let conditions = (takes_part && follows).then(|| conditions::Settings {
+            webhook: named(&self.webhook_configuration, "-mutation"),
+            wanted: narrowing != Narrowing::Off,
+            after_bundle: managed,
+        });
         Settings {
             access,
             lease,
             certificates,
+            conditions,
             agent_leaders: self.agent_leaders == Switch::On,
             logging_configs: self.logging_configs == Switch::On,
             // Who only looks writes nothing.
@@ -158,8 +183,7 @@ mod tests {
         certificate: tls::args::Args,
     }
 
-    /// The names of Secret, registration and Lease, where there are any.
-    fn named(line: &str, access: Access) -> [Option<String>; 3] {
+    fn settings(line: &str, access: Access) -> Settings {
         let line = Line::parse_from(line.split_whitespace());
         let around = match access {
             Access::InPod => tls::args::Around::Pod,
@@ -167,12 +191,41 @@ mod tests {
         };
         let source = line.certificate.source(around).unwrap();
         let listen = SocketAddr::from(([127, 0, 0, 1], 9543));
-        let settings = line
-            .cluster
-            .settings(access, &line.certificate, &source, listen);
+        line.cluster
+            .settings(access, &line.certificate, &source, listen)
+    }
+
+    /// The names of Secret, registration and Lease, where there are any.
+    fn named(line: &str, access: Access) -> [Option<String>; 3] {
+        let settings = settings(line, access);
         let certificates = settings.certificates;
         let (secret, webhook) = certificates.map(|kept| (kept.secret, kept.webhook)).unzip();
         [secret, webhook, settings.lease.map(|lease| lease.name)]
+    }
+
+    #[test]
+    fn api_servers_are_told_for_which_pods_to_call() {
+        let pod = Access::InPod;
+        let check = |line: &str, access: &Access, want: Option<bool>| {
+            let conditions = settings(line, access.clone()).conditions;
+            assert_eq!(conditions.map(|kept| kept.wanted), want, "{line}");
+        };
+        check("x", &pod, Some(true));
+        check("x --match-conditions=off", &pod, Some(false));
+        check("x --tls-source=ephemeral", &pod, None);
+        check(
+            "x --tls-source=ephemeral --match-conditions=off",
+            &pod,
+            None,
+        );
+        check(
+            "x --tls-source=ephemeral --match-conditions=on",
+            &pod,
+            Some(true),
+        );
+        let desk = Access::Kubeconfig(Vec::new());
+        check("x --match-conditions=on", &desk, None);
+        check("x --tls-source=cluster", &desk, Some(true));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::parts::Parts;
 /// What was asked of the API server; the value of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Watching the webhook's registration for its match condition.
+    Conditions,
     /// Writing Events.
     Events,
     /// Watching the Leases of agents' leaders.
@@ -32,6 +34,8 @@ pub enum Operation {
     Pods,
     /// Registering the `caBundle`.
     Register,
+    /// Registering for which pods to be called.
+    RegisterConditions,
     /// Watching the webhook's registration.
     Registration,
     /// Watching ResourceQuotas.
@@ -49,7 +53,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
+        Self::Conditions,
         Self::Events,
         Self::Leaders,
         Self::Lease,
@@ -59,6 +64,7 @@ impl Operation {
         Self::Owners,
         Self::Pods,
         Self::Register,
+        Self::RegisterConditions,
         Self::Registration,
         Self::ResourceQuotas,
         Self::Secret,
@@ -72,6 +78,7 @@ impl Operation {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Conditions => "watch_match_conditions",
             Self::Events => "write_events",
             Self::Leaders => "watch_leaders",
             Self::Lease => "lease",
@@ -81,6 +88,7 @@ impl Operation {
             Self::Owners => "get_owners",
             Self::Pods => "watch_pods",
             Self::Register => "register_ca_bundle",
+            Self::RegisterConditions => "register_match_conditions",
             Self::Registration => "watch_webhook_configuration",
             Self::ResourceQuotas => "watch_resource_quotas",
             Self::Secret => "watch_ca_secret",
@@ -133,6 +141,12 @@ impl Operation {
             Self::Register => {
                 "may it patch its webhook configuration? A new CA isn't registered meanwhile"
             }
+            Self::Conditions => {
+                "may it list and watch its webhook configuration (webhook.matchConditions)? What is registered stays as it is meanwhile"
+            }
+            Self::RegisterConditions => {
+                "may it patch its webhook configuration (webhook.matchConditions)? What is registered stays as it is meanwhile"
+            }
             Self::Registration => {
                 "may it list and watch its webhook configuration? Nothing is registered meanwhile"
             }
@@ -181,6 +195,8 @@ pub struct ClusterMetrics {
     pub lease_held: Gauge,
     /// Whether the registration accepts what this replica presents: 0 or 1.
     pub accepted: Gauge,
+    /// Whether API servers call for the pods that this replica's configuration needs: 0 or 1.
+    pub conditions: Gauge,
 }
 
 impl ClusterMetrics {
@@ -215,6 +231,14 @@ impl ClusterMetrics {
             "Whether the registered caBundle accepts what this replica presents",
             accepted.clone(),
         );
+        let conditions = Gauge::default();
+        // What is there before anything is known was written by a holder of the Lease.
+        conditions.set(1);
+        registry.register(
+            "match_conditions_current",
+            "Whether the registered match condition is that of this replica's configuration",
+            conditions.clone(),
+        );
         Self {
             expiry,
             made: Certificate::ALL.map(|certificate| {
@@ -226,6 +250,7 @@ impl ClusterMetrics {
             parts,
             lease_held,
             accepted,
+            conditions,
         }
     }
 

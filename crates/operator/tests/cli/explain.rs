@@ -101,6 +101,9 @@ fn nothing_asked_for() {
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
     "#]].assert_eq(&ran.stdout);
+    let old = ["explain", "-f", "-", "--kubernetes-version=1.29"];
+    let ran = run(&old, "kind: Pod\nspec: {containers: [{name: a}]}\n");
+    assert!(!ran.stdout.contains("match condition"), "{}", ran.stdout);
     let ran = run(&["explain", "-f", "-"], "kind: Service\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     assert!(

@@ -102,6 +102,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{/*
 Whether agents of Datakit must prove who they are; empty if not. Values of earlier charts don't say.
 */}}
+{{- define "datakit-operator.matchConditions" -}}
+{{- $given := dig "matchConditions" "auto" (.Values.webhook | default dict) -}}
+{{- if kindIs "bool" $given }}{{ ternary "on" "off" $given }}{{ else }}{{ $given | default "auto" }}{{ end -}}
+{{- end -}}
+
 {{- define "datakit-operator.electionAuth" -}}
 {{- $auth := dig "auth" "off" (.Values.election | default dict) -}}
 {{- if and $auth (ne ($auth | toString) "off") }}{{ $auth }}{{ end -}}

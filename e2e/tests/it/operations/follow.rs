@@ -28,6 +28,7 @@ pub(super) const ROUTES: [&[(&str, &str)]; 4] = [
         ("Upgrade", "kubectl apply"),
         ("See that it works", "kubectl run"),
         ("Made by the operator", ""),
+        ("Pods that nobody asks about", ""),
         ("See that it works", "kubectl run"),
         ("Permissions", ""),
         ("Task election", ""),
