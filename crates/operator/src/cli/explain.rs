@@ -6,8 +6,9 @@ mod json;
 mod logging;
 
 use datakit_operator_core::inject::{
-    Decision, Injection, Miss, Missed, Note, Outcome, Reason, inject_pod, missed,
+    Calls, Decision, Injection, Miss, Missed, Note, Outcome, Reason, inject_pod, missed,
 };
+use datakit_operator_core::version::KubernetesVersion;
 use serde_json::{Value, json};
 
 use self::json::{decision_to_json, note_to_json};
@@ -84,6 +85,8 @@ With `-o json`, the object has these keys:
                  apiVersion, kind, namespace, name: of the object; path: JSON pointer to the template in the document
                  decisions[]; notes[]: as in decisions, about the annotations themselves
                  remarks[]: texts about the template as a whole, those of notes[] among them
+                 called: false where the match condition keeps API servers from asking the operator, see
+                 --match-conditions of `serve`
                  loggingConfig: null without --logging-configs; else name, of the object (or null), and pod, the name
                  that such a pod may have and that was asked for
   decisions[]    feature: ddtrace, otel, logfwd, flameshot, profiler or logging; language: or null
@@ -132,6 +135,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     writeln!(streams.stderr, "configuration: {}", prepared.origin)?;
     let mut report = Report {
         configuration: prepared.origin.clone(),
+        calls: prepared.narrows.then(|| prepared.engine.calls()),
         ..Report::default()
     };
     if !args.logging_configs.is_empty() {
@@ -171,6 +175,8 @@ struct Report {
     /// ClusterLoggingConfigs, if they are to be looked at.
     objects: Option<Objects>,
     configuration: String,
+    /// For which pods API servers call, if they know.
+    calls: Option<Calls>,
     /// What is said beside the report.
     notes: Vec<String>,
     templates: Vec<Explained>,
@@ -186,6 +192,8 @@ struct Explained {
     decisions: Vec<(Decision, Option<Missed>)>,
     notes: Vec<Note>,
     remarks: Vec<String>,
+    /// Whether API servers ask the operator about such a pod.
+    called: bool,
     logging: Option<Chosen>,
 }
 
@@ -236,6 +244,8 @@ impl Report {
         match inject_pod(&text, Some(&namespace), &prepared.engine, &prepared.context) {
             Ok(injection) => {
                 let remarks = general_remarks(&template, &injection);
+                let calls = self.calls.as_ref();
+                let called = calls.is_none_or(|calls| calls.include(&injection.pod, &namespace));
                 let Injection {
                     decisions,
                     notes,
@@ -256,6 +266,7 @@ impl Report {
                     decisions,
                     notes,
                     remarks,
+                    called,
                     logging,
                 });
             }
@@ -394,6 +405,13 @@ impl Explained {
                  admission.datakit/java-lib.version: \"\""
             )?;
         }
+        if !self.called {
+            writeln!(
+                streams.stdout,
+                "With the operator's match condition (Kubernetes {} and newer) API servers don't ask about such pods.",
+                KubernetesVersion::MATCH_CONDITIONS
+            )?;
+        }
         Ok(())
     }
 
@@ -412,6 +430,7 @@ impl Explained {
             "decisions": decisions,
             "notes": notes,
             "remarks": self.remarks,
+            "called": self.called,
             "loggingConfig": self.logging.as_ref().map(Chosen::to_json),
         })
     }

@@ -57,6 +57,8 @@ pub(super) struct Prepared {
     pub(super) engine: Engine,
     /// What is known of the cluster.
     pub(super) context: ReviewContext,
+    /// Whether API servers are told for which pods to call, by a match condition.
+    pub(super) narrows: bool,
     /// The texts that could be read, and why the others could not.
     pub(super) sources: Vec<Result<Source, ReadError>>,
 }
@@ -100,6 +102,9 @@ impl ManifestArgs {
                     ..Namespace::default()
                 })),
             },
+            narrows: self
+                .kubernetes_version
+                .is_none_or(|version| version >= KubernetesVersion::MATCH_CONDITIONS),
             sources: read(&inputs, streams)?,
         })
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Usage;
 use super::source::{Loaded, Source as ConfigSource};
-use crate::cluster::{self, Access};
+use crate::cluster::{self, Access, conditions};
 use crate::error::Chain;
 
 /// How long one question to the API server may take.
@@ -108,14 +108,23 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
-/// What is to be said of the webhook about pods of a namespace with these labels: nothing where the
-/// API server asks it, or where that can't be read.
-pub(super) async fn unasked(
+/// Whether the API server asks the operator about pods of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// What is to be said of the webhook: nothing where it is asked, or where that can't be read.
+    pub(super) remark: Option<String>,
+    /// Whether it is asked only about those for which the match condition holds.
+    pub(super) narrows: bool,
+}
+
+/// Whether the API server asks the operator about pods of the namespace of this name, with these
+/// labels. `expression` is the match condition that its configuration comes to.
+pub(super) async fn asked(
     client: &Client,
     operator: &Operator,
-    namespace: &str,
-    labels: &Value,
-) -> Option<String> {
+    (namespace, labels): (&str, &Value),
+    expression: Option<&str>,
+) -> Asked {
     let name = format!("{}-mutation", operator.service_name);
     let group = "/apis/admissionregistration.k8s.io/v1";
     let registered = get(
@@ -123,21 +132,46 @@ pub(super) async fn unasked(
         &format!("{group}/mutatingwebhookconfigurations/{name}"),
     )
     .await;
-    match registered {
-        Ok(registered) => {
-            let mut webhooks = registered["webhooks"].as_array().into_iter().flatten();
-            let asks = webhooks.any(|webhook| selects(&webhook["namespaceSelector"], labels));
-            (!asks).then(|| {
-                format!(
-                    "MutatingWebhookConfiguration `{name}` leaves namespace `{namespace}` out: the operator isn't asked \
-                     about its pods, and nothing of this happens there"
-                )
-            })
+    let remark = |remark: String| Asked {
+        remark: Some(remark),
+        narrows: false,
+    };
+    let registered = match registered {
+        Ok(registered) => registered,
+        Err(error) if error.is_missing() => {
+            return remark(format!(
+                "MutatingWebhookConfiguration `{name}` does not exist: nothing of this happens until it does"
+            ));
         }
-        Err(error) if error.is_missing() => Some(format!(
-            "MutatingWebhookConfiguration `{name}` does not exist: nothing of this happens until it does"
-        )),
-        Err(_) => None,
+        Err(_) => return Asked::default(),
+    };
+    let webhooks = registered["webhooks"].as_array().into_iter().flatten();
+    let asking = webhooks.filter(|webhook| selects(&webhook["namespaceSelector"], labels));
+    let conditions: Vec<Option<&str>> = asking
+        .map(|webhook| {
+            let mut all = webhook["matchConditions"].as_array().into_iter().flatten();
+            let ours = all.find(|condition| condition["name"] == conditions::NAME)?;
+            ours["expression"].as_str()
+        })
+        .collect();
+    if conditions.is_empty() {
+        return remark(format!(
+            "MutatingWebhookConfiguration `{name}` leaves namespace `{namespace}` out: the operator isn't asked about \
+             its pods, and nothing of this happens there"
+        ));
+    }
+    if conditions
+        .iter()
+        .any(|one| one.is_some() && *one != expression)
+    {
+        return remark(format!(
+            "MutatingWebhookConfiguration `{name}` has another match condition than this configuration gives: if that \
+             stays, pods may not be asked about; `datakit-operator check` says more"
+        ));
+    }
+    Asked {
+        remark: None,
+        narrows: expression.is_some() && conditions.iter().all(Option::is_some),
     }
 }
 

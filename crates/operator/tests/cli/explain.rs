@@ -100,6 +100,7 @@ fn nothing_asked_for() {
         logging    not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
+        With the operator's match condition (Kubernetes 1.30 and newer) API servers don't ask about such pods.
     "#]].assert_eq(&ran.stdout);
     let old = ["explain", "-f", "-", "--kubernetes-version=1.29"];
     let ran = run(&old, "kind: Pod\nspec: {containers: [{name: a}]}\n");
@@ -240,6 +241,7 @@ fn json_for_machines() {
               ],
               "notes": [],
               "remarks": [],
+              "called": true,
               "loggingConfig": null
             }
           ],
@@ -291,6 +293,7 @@ fn the_rules_that_do_not_apply_are_told() {
         logging    not requested
 
         Nothing is asked for: annotate the pod template, for instance with admission.datakit/java-lib.version: ""
+        With the operator's match condition (Kubernetes 1.30 and newer) API servers don't ask about such pods.
     "#]].assert_eq(&explained(&["-n", "dev"]));
     expect![[r#"
         Pod/web in namespace prod (-, line 1)

@@ -85,10 +85,11 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
     });
     let account = account.unwrap_or_else(|| subject.name.to_owned());
     report.add("rights", rights(subject, &account).await);
-    registration::check(subject, report).await;
+    let (found, config) = configuration(subject).await;
+    registration::check(subject, config.as_ref(), report).await;
     report.add("lease", lease(subject, &pods).await);
     report.add("endpoints", endpoints(subject).await);
-    report.add("configuration", configuration(subject).await);
+    report.add("configuration", found);
 }
 
 async fn pods_of(subject: &Subject<'_>, deployment: &Deployment) -> Vec<Pod> {
@@ -242,40 +243,43 @@ async fn endpoints(subject: &Subject<'_>) -> Found {
     }
 }
 
-async fn configuration(subject: &Subject<'_>) -> Found {
+/// What is doubtful about the configuration, and what it comes to if it can be read.
+async fn configuration(subject: &Subject<'_>) -> (Found, Option<Config>) {
     let name = format!("{}-config", subject.name);
     let api: Api<ConfigMap> = Api::namespaced(subject.client.clone(), subject.namespace);
     let config = match ask(api.get(&name)).await {
         Ok(config) => config,
         Err(error) if error.is_missing() => {
-            return Found::Skipped(format!("ConfigMap `{name}` does not exist"));
+            let found = Found::Skipped(format!("ConfigMap `{name}` does not exist"));
+            return (found, None);
         }
-        Err(error) => return unread(&error, "the ConfigMap"),
+        Err(error) => return (unread(&error, "the ConfigMap"), None),
     };
     let text = config.data.unwrap_or_default().remove("jsonconfig");
     let Some(text) = text else {
-        return Found::failed(
+        let found = Found::failed(
             format!("ConfigMap `{name}` has no key `jsonconfig`"),
             "apply what was installed again",
         );
+        return (found, None);
     };
     let command = format!(
         "kubectl -n {} get configmap {name} -o jsonpath='{{.data.jsonconfig}}' | datakit-operator check-config -",
         subject.namespace
     );
-    match Config::load(&text, &EnvOverrides::default()) {
-        Err(error) => Found::failed(error.to_string(), command),
-        Ok((_, diagnostics)) => {
-            let worst = diagnostics
-                .iter()
-                .max_by_key(|found| found.severity == Severity::Error);
-            match worst {
-                None => Found::Ok("nothing is doubtful".to_owned()),
-                Some(found) if found.severity == Severity::Error => {
-                    Found::failed(found.to_string(), command)
-                }
-                Some(found) => Found::warning(found.to_string(), command),
-            }
+    let (config, diagnostics) = match Config::load(&text, &EnvOverrides::default()) {
+        Ok(loaded) => loaded,
+        Err(error) => return (Found::failed(error.to_string(), command), None),
+    };
+    let worst = diagnostics
+        .iter()
+        .max_by_key(|found| found.severity == Severity::Error);
+    let found = match worst {
+        None => Found::Ok("nothing is doubtful".to_owned()),
+        Some(found) if found.severity == Severity::Error => {
+            Found::failed(found.to_string(), command)
         }
-    }
+        Some(found) => Found::warning(found.to_string(), command),
+    };
+    (found, Some(config))
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use datakit_operator_core::config::Config;
+use datakit_operator_core::inject::Engine;
 use http::{Request, header::WARNING};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -15,6 +17,7 @@ use super::report::{Found, Report};
 use super::{Subject, unread};
 use crate::cli::remote::{Unanswered, ask};
 use crate::clock;
+use crate::cluster::conditions;
 use crate::http::webhook::{INJECT_PATH, VALIDATE_PATH};
 use crate::tls::authority::{Authority, read_bundle, to_pem};
 
@@ -27,50 +30,66 @@ const SOON: Duration = Duration::from_secs(7 * 86_400);
 const APPLY_AGAIN: &str = "apply what was installed again, with `kubectl apply` or `helm upgrade`";
 
 /// The webhooks of a registration.
-pub(super) struct Registered(Vec<WebhookClientConfig>);
+pub(super) struct Registered {
+    clients: Vec<WebhookClientConfig>,
+    /// The operator's match condition of each.
+    conditions: Vec<Option<String>>,
+}
 
 pub(super) async fn mutating(subject: &Subject<'_>) -> Result<Registered, Unanswered> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(subject.client.clone());
     let found = ask(api.get(&format!("{}-mutation", subject.name))).await?;
     let webhooks = found.webhooks.into_iter().flatten();
-    Ok(Registered(
-        webhooks.map(|webhook| webhook.client_config).collect(),
-    ))
+    let (clients, conditions) = webhooks
+        .map(|webhook| {
+            let ours = conditions::of_webhook(webhook.match_conditions.as_ref());
+            (webhook.client_config, ours.map(str::to_owned))
+        })
+        .unzip();
+    Ok(Registered {
+        clients,
+        conditions,
+    })
 }
 
 async fn validating(subject: &Subject<'_>) -> Result<Registered, Unanswered> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(subject.client.clone());
     let found = ask(api.get(&format!("{}-validation", subject.name))).await?;
     let webhooks = found.webhooks.into_iter().flatten();
-    Ok(Registered(
-        webhooks.map(|webhook| webhook.client_config).collect(),
-    ))
+    Ok(Registered {
+        clients: webhooks.map(|webhook| webhook.client_config).collect(),
+        conditions: Vec::new(),
+    })
 }
 
 impl Registered {
     /// The first webhook that isn't at this path of the installation's Service.
     pub(super) fn elsewhere(&self, subject: &Subject<'_>, path: &str) -> Option<String> {
-        let mut places = self.0.iter().filter_map(|config| match &config.service {
-            Some(service) => {
-                let there = service.path.as_deref().unwrap_or("/");
-                let is_here = service.namespace == subject.namespace
-                    && service.name == subject.name
-                    && there == path;
-                (!is_here).then(|| format!("{}/{}{there}", service.namespace, service.name))
-            }
-            None => Some(config.url.clone().unwrap_or_default()),
-        });
+        let mut places = self
+            .clients
+            .iter()
+            .filter_map(|config| match &config.service {
+                Some(service) => {
+                    let there = service.path.as_deref().unwrap_or("/");
+                    let is_here = service.namespace == subject.namespace
+                        && service.name == subject.name
+                        && there == path;
+                    (!is_here).then(|| format!("{}/{}{there}", service.namespace, service.name))
+                }
+                None => Some(config.url.clone().unwrap_or_default()),
+            });
         places.next()
     }
 
     /// The authorities of each webhook.
     fn bundles(&self) -> impl Iterator<Item = &[u8]> {
-        let bundles = self.0.iter().map(|config| config.ca_bundle.as_ref());
+        let bundles = self.clients.iter().map(|config| config.ca_bundle.as_ref());
         bundles.map(|bundle| bundle.map_or(&[][..], |bundle| &bundle.0))
     }
 }
 
-pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
+/// `config` is the configuration, if it can be read.
+pub(super) async fn check(subject: &Subject<'_>, config: Option<&Config>, report: &mut Report) {
     let injection = mutating(subject).await;
     report.add("webhook", webhook(subject, &injection));
     let validation = validating(subject).await;
@@ -83,6 +102,7 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
         let secret = ask(secret.get(&format!("{}-ca", subject.name))).await;
         report.add("ca-bundle", ca_bundle(subject, &injection, secret));
         report.add("certificates", certificates(&injection, clock::now()));
+        report.add("match-conditions", match_conditions(&injection, config));
         report.add("dry-run", dry_run(subject).await);
     }
 }
@@ -101,7 +121,7 @@ fn webhook(subject: &Subject<'_>, registered: &Result<Registered, Unanswered>) -
             );
         }
     };
-    if registered.0.is_empty() {
+    if registered.clients.is_empty() {
         return Found::failed(format!("{name} has no webhook"), APPLY_AGAIN);
     }
     match registered.elsewhere(subject, INJECT_PATH) {
@@ -221,6 +241,28 @@ fn certificates(registered: &Registered, now: SystemTime) -> Found {
         );
     }
     Found::Ok(format!("the registered authority is valid until {until}"))
+}
+
+/// Whether API servers call for the pods that the configuration is about.
+fn match_conditions(registered: &Registered, config: Option<&Config>) -> Found {
+    let there = || registered.conditions.iter().flatten();
+    if there().next().is_none() {
+        return Found::Ok("there is none: the operator is asked about all pods".to_owned());
+    }
+    let Some(config) = config else {
+        return Found::Skipped(
+            "there is one; whether it is that of the configuration can't be told".to_owned(),
+        );
+    };
+    let expected = Engine::new(config).calls().expression();
+    match there().all(|one| Some(one) == expected.as_ref()) {
+        true => Found::Ok("pods that nobody asks about are left out".to_owned()),
+        false => Found::warning(
+            "it isn't that of the configuration: pods may be created without asking the operator",
+            "wait for the replica that holds the Lease to register it, and look at its log for register_match_conditions; \
+             docs/operations.md says how to remove it, under \"Pods that nobody asks about\"",
+        ),
+    }
 }
 
 /// Whether API servers ask the operator, and whether it answers.

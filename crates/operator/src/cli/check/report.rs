@@ -9,7 +9,7 @@ const PAGE: &str = "docs/operations.md";
 
 /// Every check by name, in no particular order.
 #[cfg(test)]
-pub(super) const NAMES: [&str; 15] = [
+pub(super) const NAMES: [&str; 16] = [
     "api-server",
     "rights-to-install",
     "namespace",
@@ -21,6 +21,7 @@ pub(super) const NAMES: [&str; 15] = [
     "validation",
     "ca-bundle",
     "certificates",
+    "match-conditions",
     "lease",
     "endpoints",
     "dry-run",

@@ -140,8 +140,12 @@ async fn read(
         }
     };
     let labels = &namespace["metadata"]["labels"];
-    if let Some(unasked) = remote::unasked(&client, &args.operator, name, labels).await {
-        writeln!(streams.stderr, "{unasked}")?;
+    let engine = Engine::new(&loaded.config);
+    let expression = engine.calls().expression();
+    let place = (name.as_str(), labels);
+    let asked = remote::asked(&client, &args.operator, place, expression.as_deref()).await;
+    if let Some(remark) = asked.remark {
+        writeln!(streams.stderr, "{remark}")?;
     }
     let labels = labels.as_object().into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
@@ -196,13 +200,14 @@ async fn read(
         });
     }
     Ok(Prepared {
-        engine: Engine::new(&loaded.config),
+        engine,
         config: loaded.config,
         origin,
         context: ReviewContext {
             kubernetes_version: version,
             namespaces: Arc::new(Namespaces::all_alike(known)),
         },
+        narrows: asked.narrows,
         sources,
     })
 }
