@@ -101,6 +101,16 @@ async fn it_finds_what_is_broken() -> Result<()> {
         .replace(&path, &config("{\"log_level\":\"info\"}"))
         .await?;
 
+    // The replicas have another configuration than the ConfigMap says.
+    let rule = json!({"language": "java", "image": "java:1", "namespace_selectors": ["^x$"]});
+    let rules = json!({"admission_inject_v2": {"ddtraces": [rule]}});
+    cluster.replace(&path, &config(&rules.to_string())).await?;
+    let part = "isn't that of the configuration";
+    expect(&cluster, name, &["match-conditions"], part).await?;
+    cluster
+        .replace(&path, &config("{\"log_level\":\"info\"}"))
+        .await?;
+
     // The registration points elsewhere, which the API server finds out, too.
     let registered = installation.configuration().await?;
     let registrations = format!(

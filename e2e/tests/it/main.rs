@@ -13,6 +13,7 @@ mod certificates;
 mod chaos;
 mod chart;
 mod check;
+mod conditions;
 mod election;
 mod events;
 mod examples;

@@ -595,6 +595,39 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "which pods are asked about, with certificates of one's own",
+            json!({"certificates": {"source": "cert-manager"}, "webhook": {"matchConditions": "on"}}),
+            vec![
+                ("--match-conditions", "", json!("on")),
+                (
+                    "--webhook-configuration",
+                    "",
+                    json!("datakit-operator-mutation"),
+                ),
+                (
+                    "ClusterRole",
+                    "/rules/2",
+                    json!({
+                        "apiGroups": ["admissionregistration.k8s.io"],
+                        "resources": ["mutatingwebhookconfigurations"],
+                        "resourceNames": ["datakit-operator-mutation"], "verbs": ["list", "watch", "patch"],
+                    }),
+                ),
+            ],
+        ),
+        case(
+            "all pods are asked about",
+            json!({"webhook": {"matchConditions": false}}),
+            vec![
+                ("--match-conditions", "", json!("off")),
+                (
+                    "ClusterRole",
+                    "/rules/2/resources",
+                    json!(["mutatingwebhookconfigurations"]),
+                ),
+            ],
+        ),
+        case(
             "validation with certificates of one's own",
             json!({
                 "certificates": {"source": "cert-manager"},
@@ -603,6 +636,7 @@ pub(super) fn cases() -> Vec<Case> {
             }),
             vec![
                 ("--events", "", Value::Null),
+                ("--match-conditions", "", Value::Null),
                 ("--validation-configuration", "", Value::Null),
                 (
                     "ValidatingWebhookConfiguration",
