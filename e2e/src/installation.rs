@@ -330,6 +330,25 @@ impl Installation {
         Ok(())
     }
 
+    /// Gives the operator these rights beside those that it has.
+    pub async fn grant(&self, suffix: &str, rules: &Value) -> Result<()> {
+        let (name, role) = (&self.name, format!("{}-{suffix}", self.name));
+        let api = "rbac.authorization.k8s.io/v1";
+        let object = json!({
+            "apiVersion": api, "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules,
+        });
+        let path = format!("{RBAC}/clusterroles");
+        self.cluster.create(&path, &object).await?;
+        let binding = json!({
+            "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": name}],
+        });
+        let path = format!("{RBAC}/clusterrolebindings");
+        self.cluster.create(&path, &binding).await?;
+        Ok(())
+    }
+
     fn configuration_path(&self) -> String {
         format!("{CONFIGURATIONS}/{}-mutation", self.name)
     }
@@ -432,6 +451,12 @@ fn objects(name: &str) -> Vec<(String, Value)> {
                 "logging.datakits.io",
                 "clusterloggingconfigs",
                 &["list", "watch"],
+                None,
+            ),
+            rule(
+                "logging.datakits.io",
+                "clusterloggingconfigs/status",
+                &["patch"],
                 None,
             ),
         ],

@@ -6,12 +6,14 @@
 
 mod object;
 mod pods;
+mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use object::{Invalid, LoggingConfig};
 pub use pods::{PodLabels, PodQuery};
+pub use verdict::{Standing, Verdict};
 
 /// Objects beyond so many are not looked at: a pod's answer must stay cheap. Real clusters have a
 /// few dozen.

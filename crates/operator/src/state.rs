@@ -8,7 +8,7 @@ mod incidents;
 mod logging;
 pub mod pods;
 
-pub use incidents::{Incident, Incidents, Object};
+pub use incidents::{Incident, Incidents, Matter, Object};
 pub use logging::{Knowledge, Logging, Source};
 
 use std::sync::Arc;

@@ -8,27 +8,7 @@ use datakit_operator_e2e::traffic::until_injected;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const SENTENCE: &str = "did you mean `admission.datakit/java-lib.version`?";
-
-/// Gives the operator of an installation these rights, beside those that it has.
-async fn permit(cluster: &Cluster, name: &str, suffix: &str, rules: &Value) -> Result<()> {
-    let role = format!("{name}-{suffix}");
-    let api = "rbac.authorization.k8s.io/v1";
-    let object = json!({"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules});
-    cluster
-        .create(&format!("{RBAC}/clusterroles"), &object)
-        .await?;
-    let binding = json!({
-        "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": {"name": role},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": name}],
-    });
-    cluster
-        .create(&format!("{RBAC}/clusterrolebindings"), &binding)
-        .await?;
-    Ok(())
-}
 
 /// As in the chart.
 fn writing() -> Value {
@@ -72,8 +52,8 @@ async fn kubectl_describe_shows_what_to_do() -> Result<()> {
     let cluster = Cluster::connect().await?;
     let name = "events";
     let installation = Installation::new(&cluster, name, &[]).await?;
-    permit(&cluster, name, "writes", &writing()).await?;
-    permit(&cluster, name, "asks", &finding_owners()).await?;
+    installation.grant("writes", &writing()).await?;
+    installation.grant("asks", &finding_owners()).await?;
     let mut members = installation.start_many(2).await?;
     installation.until_secret().await?;
     let pods = installation.pods();

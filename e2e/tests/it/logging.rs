@@ -1,5 +1,7 @@
 //! ClusterLoggingConfigs, asked for as logfwd sidecars do.
 
+mod conditions;
+
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +13,10 @@ use datakit_operator_e2e::kubectl::kubectl;
 use datakit_operator_e2e::replica::WEBHOOK;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+/// Whoever installs and removes the kind has it alone.
+static THE_KIND: Mutex<()> = Mutex::const_new(());
 
 const NAME: &str = "logging";
 const KIND: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusterloggingconfigs.logging.datakits.io";
@@ -19,6 +25,7 @@ const OBJECTS: &str = "/apis/logging.datakits.io/v1alpha1/clusterloggingconfigs"
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
 async fn sidecars_get_what_is_meant_for_their_pod() -> Result<()> {
+    let _kind = THE_KIND.lock().await;
     let cluster = Cluster::connect().await?;
     let installation = Installation::new(&cluster, NAME, &["--lease-duration=2s"]).await?;
     let members = installation.start_many(1).await?;
@@ -80,7 +87,8 @@ async fn sidecars_get_what_is_meant_for_their_pod() -> Result<()> {
     wait::until("the object that can't be read in the log", || async {
         let log = members[0].replica.log();
         let said = log.lines().any(|line| {
-            line.contains("broken") && line.contains("namespaceRegex isn't a regular expression")
+            line.contains("broken")
+                && line.contains("namespaceRegex `(` isn't a regular expression")
         });
         if said { Ok(()) } else { Err(log) }
     })
@@ -116,7 +124,9 @@ async fn install_kind(cluster: &Cluster) -> Result<()> {
     let file = repository().join("deploy/clusterloggingconfigs.yaml");
     let file = file.to_str().context("the path is not UTF-8")?;
     let plane = cluster.plane();
-    kubectl(plane, "default", &["apply", "--server-side", "-f", file])?;
+    // As who made it by another command has to.
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", file];
+    kubectl(plane, "default", &apply)?;
     Ok(())
 }
 

@@ -6,12 +6,15 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::PodQuery;
+use crate::election::text::escaped;
 use crate::selector::{LabelSelector, SelectorError};
 
 /// Bytes that one compiled expression may take; those over names need a tiny part of it.
 const MAX_COMPILED: usize = 1 << 20;
 /// No namespace or pod has a longer name (a DNS subdomain).
 const MAX_NAME: usize = 253;
+/// So many characters of an expression are shown to say which one it is.
+const SHOWN: usize = 100;
 
 /// One object, read.
 #[derive(Debug, Clone)]
@@ -19,6 +22,7 @@ pub struct LoggingConfig {
     name: String,
     created: String,
     selector: Result<Selector, Invalid>,
+    mistakes: Vec<String>,
     answer: Arc<[u8]>,
 }
 
@@ -32,10 +36,12 @@ pub enum Invalid {
     #[error("spec.selector.{0} isn't a text")]
     NotText(&'static str),
     /// A regular expression that can't be read, or would take too much memory.
-    #[error("spec.selector.{part} isn't a regular expression: {reason}")]
+    #[error("spec.selector.{part} `{pattern}` isn't a regular expression: {reason}")]
     Regex {
         /// The part of the selector.
         part: &'static str,
+        /// The expression, or how it begins, as it can be shown.
+        pattern: String,
         /// What the engine says.
         reason: String,
     },
@@ -43,6 +49,10 @@ pub enum Invalid {
     #[error("spec.selector.podLabelSelector: {0}")]
     Labels(#[source] SelectorError),
 }
+
+/// What a selector says about namespace, pod and labels; what isn't given is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Selected<'a>([Option<&'a str>; 3]);
 
 /// What must all hold. What isn't given holds.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +70,7 @@ impl LoggingConfig {
         Self {
             created: created.into(),
             selector: Selector::read(&spec["selector"]),
+            mistakes: mistakes(spec),
             answer: answer(&name, spec),
             name,
         }
@@ -79,6 +90,21 @@ impl LoggingConfig {
     /// one that isn't there: the object would select pods that its owner excluded.
     pub fn invalid(&self) -> Option<&Invalid> {
         self.selector.as_ref().err()
+    }
+
+    /// What of it has no effect, and why: a sentence for each part.
+    pub(super) fn mistakes(&self) -> &[String] {
+        &self.mistakes
+    }
+
+    /// What it selects, if that can be read.
+    pub(super) fn selected(&self) -> Option<Selected<'_>> {
+        let selector = self.selector.as_ref().ok()?;
+        Some(Selected([
+            selector.namespace.as_ref().map(Regex::as_str),
+            selector.pod.as_ref().map(Regex::as_str),
+            selector.labels.as_ref().map(LabelSelector::as_str),
+        ]))
     }
 
     /// Whether it is for this pod. `containerRegex` is left to the agents: a sidecar is there for
@@ -101,6 +127,7 @@ impl PartialEq for LoggingConfig {
         self.name == other.name
             && self.created == other.created
             && self.answer == other.answer
+            && self.mistakes == other.mistakes
             && self.selector == other.selector
     }
 }
@@ -113,6 +140,13 @@ impl PartialEq for Selector {
         same(&self.namespace, &other.namespace)
             && same(&self.pod, &other.pod)
             && self.labels == other.labels
+    }
+}
+
+impl Selected<'_> {
+    /// Whether that is every pod.
+    pub(super) fn is_all(self) -> bool {
+        self.0 == [None; 3]
     }
 }
 
@@ -152,8 +186,8 @@ impl Selector {
     }
 }
 
-fn compile(text: &str, part: &'static str) -> Result<Regex, Invalid> {
-    RegexBuilder::new(text)
+fn compile(pattern: &str, part: &'static str) -> Result<Regex, Invalid> {
+    RegexBuilder::new(pattern)
         .size_limit(MAX_COMPILED)
         .dfa_size_limit(MAX_COMPILED)
         .build()
@@ -161,8 +195,15 @@ fn compile(text: &str, part: &'static str) -> Result<Regex, Invalid> {
             // The engine draws the expression over several lines; the last one holds the sentence.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default().trim();
+            let shown: String = pattern.chars().take(SHOWN).collect();
+            let more = if shown.len() < pattern.len() {
+                "…"
+            } else {
+                ""
+            };
             Invalid::Regex {
                 part,
+                pattern: format!("{}{more}", escaped(&shown)),
                 reason: last.strip_prefix("error: ").unwrap_or(last).to_owned(),
             }
         })
@@ -182,6 +223,25 @@ const OPTIONAL: [&str; 11] = [
     "from_beginning_threshold_size",
     "tags",
 ];
+
+/// What of `configs` nothing comes of. The schema of the CustomResourceDefinition refuses most of
+/// that; older ones of it don't.
+fn mistakes(spec: &Value) -> Vec<String> {
+    let items = spec["configs"].as_array().into_iter().flatten();
+    let wrong = items.enumerate().filter_map(|(place, item)| {
+        let Some(item) = item.as_object() else {
+            return Some(format!("spec.configs[{place}] isn't an object"));
+        };
+        let text = |key| item.get(key).and_then(Value::as_str).unwrap_or_default();
+        let off = item.get("disable").and_then(Value::as_bool) == Some(true);
+        (text("type") == "file" && text("path").is_empty() && !off).then(|| {
+            format!(
+                "spec.configs[{place}] is of the type file and has no path, so nothing is collected"
+            )
+        })
+    });
+    wrong.collect()
+}
 
 /// `configs` is a text that holds a JSON array: so sidecars read it. Fields that nobody here knows
 /// are passed on.
@@ -294,11 +354,11 @@ mod tests {
         };
         check(
             json!({"selector": {"namespaceRegex": "a("}}),
-            "spec.selector.namespaceRegex isn't a regular expression: unclosed group",
+            "spec.selector.namespaceRegex `a(` isn't a regular expression: unclosed group",
         );
         check(
             json!({"selector": {"containerRegex": "["}}),
-            "spec.selector.containerRegex isn't a regular expression: unclosed character class",
+            "spec.selector.containerRegex `[` isn't a regular expression: unclosed character class",
         );
         check(
             json!({"selector": {"podRegex": 1}}),

@@ -104,15 +104,16 @@ impl Member {
             });
         }
         if cluster.logging_configs {
-            let watching = (
-                client.clone(),
-                Arc::clone(&shared.logging),
-                counters.clone(),
-                shared.metrics.logging.clone(),
-            );
+            let watching = logging::Shared {
+                logging: Arc::clone(&shared.logging),
+                metrics: counters.clone(),
+                counts: shared.metrics.logging.clone(),
+                leadership: leadership.clone(),
+                incidents: shared.incidents.clone(),
+            };
+            let client = client.clone();
             tasks.supervise("logging configurations", move || {
-                let (client, logging, counters, counts) = watching.clone();
-                logging::run(client, logging, counters, counts)
+                logging::run(client.clone(), watching.clone())
             });
         }
         if let Some(kept) = cluster.conditions {

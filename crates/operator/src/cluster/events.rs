@@ -1,5 +1,5 @@
 //! Events on the owners of pods: what was asked for and not injected, or not as asked, told to who
-//! runs `kubectl describe deployment`.
+//! runs `kubectl describe deployment`. And on ClusterLoggingConfigs of which a part has no effect.
 //!
 //! They are written as `events.k8s.io/v1`, whose series say how often something happened, and which
 //! the API server shows as Events of `v1` as well. One thing that an owner is told is one Event,
@@ -31,7 +31,7 @@ use super::MANAGER;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::error::Chain;
-use crate::state::Incident;
+use crate::state::{Incident, Matter};
 use crate::telemetry::cluster::{ClusterMetrics, Operation};
 use crate::telemetry::events::{EventCounts, Fate};
 
@@ -41,6 +41,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const FORBIDDEN: Duration = Duration::from_secs(600);
 /// The longest name of a reporting instance.
 const LONGEST_INSTANCE: usize = 128;
+/// Where Events on objects outside of any namespace are: the API server accepts them nowhere else.
+const NO_NAMESPACE: &str = "default";
 /// The longest name of the owner in an Event's name, which may have 253 characters.
 const LONGEST_OWNER: usize = 220;
 
@@ -179,7 +181,7 @@ impl Writer {
 
     async fn try_to_write(&self, id: Id, series: &Series) -> kube::Result<u32> {
         let incident = &series.incident;
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &incident.namespace);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), place(&incident.namespace));
         let name = name(&incident.owner.name, id);
         if series.written == 0 {
             let event = self.event(&name, series);
@@ -215,20 +217,26 @@ impl Writer {
         let Incident {
             namespace,
             owner,
-            weight,
+            code,
+            matter,
             sentence,
-            ..
         } = &series.incident;
-        let (kind, reason) = match weight {
-            Weight::Skipped => ("Warning", "InjectionSkipped"),
-            Weight::Failed => ("Warning", "InjectionFailed"),
-            Weight::Mistake => ("Warning", "AnnotationMistake"),
-            Weight::Different => ("Normal", "InjectedDifferently"),
+        let (kind, reason, action) = match matter {
+            Matter::Injection(weight) => {
+                let (kind, reason) = match weight {
+                    Weight::Skipped => ("Warning", "InjectionSkipped"),
+                    Weight::Failed => ("Warning", "InjectionFailed"),
+                    Weight::Mistake => ("Warning", "AnnotationMistake"),
+                    Weight::Different => ("Normal", "InjectedDifferently"),
+                };
+                (kind, reason, "Inject")
+            }
+            Matter::LoggingConfig => ("Warning", *code, "Accept"),
         };
         Event {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                namespace: Some(namespace.clone()),
+                namespace: Some(place(namespace).to_owned()),
                 ..ObjectMeta::default()
             },
             event_time: now(),
@@ -236,13 +244,13 @@ impl Writer {
                 api_version: Some(owner.api_version.clone()),
                 kind: Some(owner.kind.clone()),
                 name: Some(owner.name.clone()),
-                namespace: Some(namespace.clone()),
+                namespace: Some(namespace.clone()).filter(|namespace| !namespace.is_empty()),
                 uid: Some(owner.uid.clone()),
                 ..ObjectReference::default()
             }),
             type_: Some(kind.to_owned()),
             reason: Some(reason.to_owned()),
-            action: Some("Inject".to_owned()),
+            action: Some(action.to_owned()),
             note: Some(sentence.clone()),
             reporting_controller: Some(MANAGER.to_owned()),
             reporting_instance: Some(self.instance.clone()),
@@ -279,6 +287,14 @@ fn series_of(count: u32) -> EventSeries {
 
 fn now() -> Option<MicroTime> {
     Timestamp::try_from(clock::now()).ok().map(MicroTime)
+}
+
+/// The namespace of an Event on an object of this namespace.
+fn place(namespace: &str) -> &str {
+    match namespace {
+        "" => NO_NAMESPACE,
+        namespace => namespace,
+    }
 }
 
 /// The name of an Event: that of the owner, and what makes it this one.

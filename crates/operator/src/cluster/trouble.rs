@@ -52,6 +52,12 @@ impl Trouble {
         (Duration::from_millis(500) * 2_u32.pow(doublings)).min(Duration::from_secs(10))
     }
 
+    /// There is nothing to do for it here, and why; empty if all is done.
+    pub(super) fn idle(&mut self, why: &str) {
+        self.works = None;
+        self.metrics.parts.well(self.operation.as_str(), why);
+    }
+
     /// It worked.
     pub(super) fn worked(&mut self) {
         if self.works.replace(true) != Some(true) {

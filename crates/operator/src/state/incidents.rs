@@ -1,4 +1,5 @@
-//! What owners of workloads are to be told, on its way from who reviews to who writes Events.
+//! What owners of workloads and of other objects are to be told, on its way from who finds it out to
+//! who writes Events.
 //!
 //! The queue is bounded and putting something into it never waits: a review doesn't know who takes
 //! it out, or whether anybody does.
@@ -28,16 +29,25 @@ struct Queue {
 /// One thing that an owner is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
-    /// The namespace of the pod, and so of its owner.
+    /// The namespace of the pod, and so of its owner. Empty for an object outside of any.
     pub namespace: String,
-    /// What made the pod.
+    /// What made the pod, or what else is told.
     pub owner: Object,
     /// Of the reason or note.
     pub code: &'static str,
-    /// How bad it is.
-    pub weight: Weight,
+    /// What it is about.
+    pub matter: Matter,
     /// What happened, and what can be done.
     pub sentence: String,
+}
+
+/// What an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matter {
+    /// A pod that was reviewed, and how bad it is.
+    Injection(Weight),
+    /// A ClusterLoggingConfig of which a part, or all, has no effect.
+    LoggingConfig,
 }
 
 /// An object as others refer to it.
@@ -88,12 +98,25 @@ impl Incidents {
                 namespace: record.namespace.clone().into_owned(),
                 owner: owner.clone(),
                 code,
-                weight,
+                matter: Matter::Injection(weight),
                 sentence,
             };
-            if queue.sender.try_send(incident).is_err() {
-                queue.dropped.inc();
-            }
+            queue.take(incident);
+        }
+    }
+
+    /// Tells an object something that was found out otherwise.
+    pub fn tell_of(&self, incident: Incident) {
+        if let Some(queue) = &self.0 {
+            queue.take(incident);
+        }
+    }
+}
+
+impl Queue {
+    fn take(&self, incident: Incident) {
+        if self.sender.try_send(incident).is_err() {
+            self.dropped.inc();
         }
     }
 }
@@ -162,8 +185,8 @@ mod tests {
     fn the_owner_is_told() {
         let [only] = told(&json!({}), &json!({})).try_into().unwrap();
         assert_eq!(
-            (only.code, only.weight),
-            ("unknown_annotation", Weight::Mistake)
+            (only.code, only.matter),
+            ("unknown_annotation", Matter::Injection(Weight::Mistake))
         );
         assert_eq!(only.namespace, "shop");
         let Object {

@@ -26,6 +26,8 @@ pub enum Operation {
     LimitRanges,
     /// Watching ClusterLoggingConfigs.
     LoggingConfigs,
+    /// Writing their conditions.
+    LoggingConditions,
     /// Watching namespaces.
     Namespaces,
     /// Asking for the owners of ReplicaSets and Jobs.
@@ -53,13 +55,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Conditions,
         Self::Events,
         Self::Leaders,
         Self::Lease,
         Self::LimitRanges,
         Self::LoggingConfigs,
+        Self::LoggingConditions,
         Self::Namespaces,
         Self::Owners,
         Self::Pods,
@@ -84,6 +87,7 @@ impl Operation {
             Self::Lease => "lease",
             Self::LimitRanges => "watch_limit_ranges",
             Self::LoggingConfigs => "watch_logging_configs",
+            Self::LoggingConditions => "write_logging_conditions",
             Self::Namespaces => "watch_namespaces",
             Self::Owners => "get_owners",
             Self::Pods => "watch_pods",
@@ -116,6 +120,9 @@ impl Operation {
             }
             Self::LoggingConfigs => {
                 "may it list and watch clusterloggingconfigs (loggingConfigs.enabled)? Sidecars keep what they have meanwhile"
+            }
+            Self::LoggingConditions => {
+                "may it patch clusterloggingconfigs/status (loggingConfigs.enabled)? The objects don't say whether they are used meanwhile"
             }
             Self::Namespaces => {
                 "may it list and watch namespaces? Their levels of Pod Security are unknown meanwhile"

@@ -320,10 +320,10 @@ pub(super) fn cases() -> Vec<Case> {
                 ("--pod-api-auth", "", json!("none")),
                 (
                     "ClusterRole",
-                    "/rules/4",
+                    "/rules/5",
                     json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}),
                 ),
-                ("ClusterRole", "/rules/5/resources", json!(["events"])),
+                ("ClusterRole", "/rules/6/resources", json!(["events"])),
             ],
         ),
         case(
@@ -332,10 +332,10 @@ pub(super) fn cases() -> Vec<Case> {
             vec![
                 ("--pod-api-auth", "", json!("token")),
                 ("ClusterRole", "/rules/3/resources", json!(["tokenreviews"])),
-                ("ClusterRole", "/rules/5/resources", json!(["pods"])),
+                ("ClusterRole", "/rules/6/resources", json!(["pods"])),
                 (
                     "ClusterRole",
-                    "/rules/6",
+                    "/rules/7",
                     json!({"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]}),
                 ),
             ],
@@ -572,7 +572,7 @@ pub(super) fn cases() -> Vec<Case> {
                 ("--validation-configuration", "", Value::Null),
                 ("ValidatingWebhookConfiguration", "", json!(0)),
                 // Namespaces, LimitRanges, the one registration, ClusterLoggingConfigs.
-                ("ClusterRole", "/rules/4", Value::Null),
+                ("ClusterRole", "/rules/5", Value::Null),
             ],
         ),
         case(

@@ -224,7 +224,7 @@ fn id(incident: &Incident) -> Id {
         namespace,
         owner: Object { uid, .. },
         code,
-        weight: _,
+        matter: _,
         sentence,
     } = incident;
     let mut hasher = DefaultHasher::new();
@@ -237,6 +237,7 @@ mod tests {
     use datakit_operator_core::review::Weight;
 
     use super::*;
+    use crate::state::Matter;
 
     fn incident(owner: usize, sentence: usize) -> Incident {
         Incident {
@@ -248,7 +249,7 @@ mod tests {
                 uid: format!("u{owner}"),
             },
             code: "unknown_annotation",
-            weight: Weight::Mistake,
+            matter: Matter::Injection(Weight::Mistake),
             sentence: format!("s{sentence}"),
         }
     }
