@@ -34,6 +34,7 @@ use crate::election::{Coordination, Coordinator};
 use crate::http::body;
 use crate::http::election::Election;
 use crate::http::logging::LoggingRoute;
+use crate::http::metrics::MetricsRoute;
 use crate::http::pool::Pool;
 use crate::http::probes::Probes;
 use crate::http::routes::Routes;
@@ -242,6 +243,7 @@ impl Operator {
             election,
             logging: LoggingRoute::new(Arc::clone(&shared.logging), Arc::clone(&metrics)),
             pods,
+            metrics: MetricsRoute::new(Arc::clone(&metrics)),
         };
         let counters = metrics.webhook.clone();
         let transport = Transport::Tls {
@@ -408,8 +410,13 @@ fn task_election(
     let ticking = Arc::clone(&coordinator);
     tasks.supervise("task election", move || Arc::clone(&ticking).run());
     let leaders = Arc::new(match elected {
-        None => Leaders::alone(store),
-        Some(_) => Leaders::watched(store),
+        None => Leaders::alone(store, metrics.leaders.clone()),
+        Some(_) => Leaders::watched(store, metrics.leaders.clone()),
+    });
+    let asked = Arc::downgrade(&leaders);
+    metrics.leaders.ask(move || {
+        let leaders = asked.upgrade();
+        leaders.map(|leaders| leaders.levels()).unwrap_or_default()
     });
     let wanted = settings
         .cluster

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod election;
 pub mod logging;
+pub mod metrics;
 pub mod pods;
 pub mod pool;
 pub mod probes;

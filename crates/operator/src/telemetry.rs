@@ -9,6 +9,7 @@ pub mod counts;
 pub mod election;
 pub mod events;
 pub mod histogram;
+pub mod leaders;
 pub mod line;
 pub mod logging;
 pub mod metrics;

@@ -19,6 +19,7 @@ use datakit_operator_core::election::{Caller, fair_share};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::telemetry::leaders::{Access, LeaderMetrics, Levels, Transition};
 use crate::tls::provider::sha256;
 
 /// How often a request is decided again because somebody else was faster.
@@ -89,6 +90,7 @@ pub trait Store: Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Leaders {
     store: Arc<dyn Store>,
+    metrics: LeaderMetrics,
     scopes: Mutex<HashMap<String, Scope>>,
     /// Whether changes are heard of as they happen, where somebody is to tell them.
     watch: Option<AtomicBool>,
@@ -131,20 +133,21 @@ enum Failure {
 impl Leaders {
     /// Keeps records in `store`, which nobody else writes.
     #[must_use]
-    pub fn alone(store: Arc<dyn Store>) -> Self {
-        Self::with(store, None)
+    pub fn alone(store: Arc<dyn Store>, metrics: LeaderMetrics) -> Self {
+        Self::with(store, metrics, None)
     }
 
     /// Keeps records in `store`, beside others. Somebody tells what they write, see
     /// [`observe`](Self::observe).
     #[must_use]
-    pub fn watched(store: Arc<dyn Store>) -> Self {
-        Self::with(store, Some(AtomicBool::new(false)))
+    pub fn watched(store: Arc<dyn Store>, metrics: LeaderMetrics) -> Self {
+        Self::with(store, metrics, Some(AtomicBool::new(false)))
     }
 
-    fn with(store: Arc<dyn Store>, watch: Option<AtomicBool>) -> Self {
+    fn with(store: Arc<dyn Store>, metrics: LeaderMetrics, watch: Option<AtomicBool>) -> Self {
         Self {
             store,
+            metrics,
             scopes: Mutex::default(),
             watch,
             origin: Instant::now(),
@@ -270,7 +273,8 @@ impl Leaders {
         sender: &Caller,
     ) -> Result<Answer, Failure> {
         for _ in 0..ATTEMPTS {
-            let stored = self.store.read(name).await.map_err(Failure::Store)?;
+            let stored = self.store.read(name).await;
+            let stored = stored.map_err(|error| self.failed(Access::Get, error))?;
             let age = match (&stored.record, &stored.version) {
                 (Some(record), Some(version)) => self.saw(name, record, version, None),
                 _ => Duration::ZERO,
@@ -285,16 +289,56 @@ impl Leaders {
             if maker.is_some() {
                 self.admit(sender)?;
             }
+            let access = match stored.version {
+                None => Access::Create,
+                Some(_) => Access::Update,
+            };
+            let transition = match record {
+                None => Some(Transition::FirstAcquire),
+                Some(before) if before.epoch != written.epoch => Some(Transition::LeaseExpired),
+                Some(_) => None,
+            };
             match self.store.write(name, written.clone(), stored).await {
                 Ok(version) => {
+                    if let Some(transition) = transition {
+                        self.metrics.given(transition);
+                    }
                     self.saw(name, &written, &version, maker);
                     return Ok(answer);
                 }
-                Err(StoreError::Conflict) => {}
-                Err(error) => return Err(Failure::Store(error)),
+                Err(StoreError::Conflict) => {
+                    self.metrics.conflicts.inc();
+                }
+                Err(error) => return Err(self.failed(access, error)),
             }
         }
         Err(Failure::Store(StoreError::Conflict))
+    }
+
+    fn failed(&self, access: Access, error: StoreError) -> Failure {
+        self.metrics.failed(access);
+        Failure::Store(error)
+    }
+
+    /// How things stand, for metrics.
+    pub fn levels(&self) -> Levels {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.origin.elapsed();
+        let mut levels = Levels::default();
+        for scope in scopes.values() {
+            let age = scope.sighting.age(now);
+            if !scope.lasts(age) {
+                continue;
+            }
+            let remaining = scope.record.duration.saturating_sub(age);
+            levels.remaining = match levels.active {
+                0 => remaining,
+                _ => levels.remaining.min(remaining),
+            };
+            levels.age = levels.age.max(age);
+            levels.active += 1;
+        }
+        levels
     }
 
     /// Nothing if no leader is known; else who leads, if that was seen just now, and for how long
@@ -430,11 +474,16 @@ mod tests {
     use datakit_operator_core::election::leader::Status;
 
     use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    fn metrics() -> LeaderMetrics {
+        Metrics::new("", "").leaders
+    }
 
     /// What is told late changes nothing, and there is no readiness without somebody who tells.
     #[tokio::test]
     async fn what_is_watched() {
-        let leaders = Leaders::watched(Arc::new(InMemory::default()));
+        let leaders = Leaders::watched(Arc::new(InMemory::default()), metrics());
         let not_ready = leaders.status().await.unwrap_err();
         assert_eq!(not_ready.0, Problem::CacheNotReady);
         leaders.set_live(true);
@@ -479,7 +528,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_leader_a_scope() {
-        let leaders = Leaders::alone(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()), metrics());
         let ask = async |request, namespace, id| {
             let token = "t";
             let candidate = Candidate {
@@ -527,7 +576,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_leader_is_not_remembered() {
-        let leaders = Leaders::alone(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()), metrics());
         for number in 0..2 * MAX_SCOPES {
             let token = format!("t{number}");
             let answer = ask(&leaders, Request::Heartbeat, &token, 9).await;
@@ -540,7 +589,7 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_cannot_make_more_and_more_records() {
-        let leaders = Leaders::alone(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()), metrics());
         for from in 10..30 {
             for number in 0..MAX_SCOPES {
                 let token = format!("{from}-{number}");
@@ -563,7 +612,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_that_may_not_try_changes_nothing_for_leaders() {
-        let leaders = Leaders::alone(Arc::new(InMemory::default()));
+        let leaders = Leaders::alone(Arc::new(InMemory::default()), metrics());
         let candidate = |id| Candidate {
             token: "t",
             namespace: "",

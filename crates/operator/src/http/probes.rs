@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
+use super::metrics::PROMETHEUS;
 use super::respond::{self, TEXT};
 use crate::listen::{Answer, Handler, Received};
 use crate::state::{Phase, Readiness};
@@ -13,9 +14,6 @@ use crate::telemetry::metrics::Metrics;
 /// The content type of the OpenMetrics text format.
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-/// The content type of the Prometheus text format.
-const PROMETHEUS: HeaderValue =
-    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Answers the plain listener.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::election::Election;
 use super::logging::{LOGGING_PATH, LoggingRoute};
+use super::metrics::{METRICS_PATH, MetricsRoute};
 use super::pods::{PODS_PATH, PodRoutes};
 use super::respond::{self, TEXT};
 use super::webhook::{INJECT_PATH, VALIDATE_PATH, Webhook};
@@ -22,6 +23,8 @@ pub struct Routes {
     pub logging: LoggingRoute,
     /// Agents that ask for pods.
     pub pods: PodRoutes,
+    /// Scrapers that know version 1.9.
+    pub metrics: MetricsRoute,
 }
 
 impl Handler for Routes {
@@ -42,6 +45,7 @@ impl Handler for Routes {
                     HeaderValue::from_static("application/json; charset=utf-8");
                 respond::with_body(StatusCode::OK, UTF8, r#"{"status":"ok"}"#)
             }),
+            METRICS_PATH => respond::readable(request.method(), || self.metrics.page()),
             LOGGING_PATH => self.logging.handle(&request),
             // Apart, so that a review doesn't take the memory that this needs.
             path if Election::has(path) => Box::pin(self.election.handle(request)).await,

@@ -21,6 +21,7 @@ use super::counts::{InjectionCounts, NoteCounts, ReviewCounts, SkipCounts};
 use super::election::ElectionMetrics;
 use super::events::EventCounts;
 use super::histogram::DurationHistogram;
+use super::leaders::LeaderMetrics;
 use super::logging::LoggingMetrics;
 use super::parts::Parts;
 use super::pods::PodMetrics;
@@ -218,6 +219,8 @@ pub struct Metrics {
     pub parts: Parts,
     /// Task election.
     pub election: Arc<ElectionMetrics>,
+    /// The leader election of newer agents.
+    pub leaders: LeaderMetrics,
     /// Configurations that were read anew, by what became of them.
     pub reloads: ReloadCounts,
     /// The HTTPS listener.
@@ -279,6 +282,7 @@ impl Metrics {
         let logging = LoggingMetrics::new(&mut registry);
         let pods = PodMetrics::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
+        let leaders = LeaderMetrics::new(&mut registry);
         let reloads = ReloadCounts::new(&mut registry);
         let [webhook, probes] = register_listeners(&mut registry, ["webhook", "probes"]);
         let [requests_memory, answers_memory] =
@@ -317,6 +321,7 @@ impl Metrics {
             pods,
             parts,
             election,
+            leaders,
             reloads,
             webhook,
             probes,
@@ -330,6 +335,7 @@ impl Metrics {
     /// The metrics page in the OpenMetrics text format.
     #[must_use]
     pub fn openmetrics(&self) -> String {
+        self.leaders.refresh();
         let mut page = String::new();
         // Writing to a `String` can't fail, and none of the metrics here does.
         let _ = text::encode_registry(&mut page, &self.registry);

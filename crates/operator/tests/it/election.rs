@@ -216,6 +216,57 @@ async fn newer_agents_elect_a_leader() {
         (answer.status(), answer.header("allow")),
         (405, Some("POST"))
     );
+
+    // Under the names, on the port and in the format of version 1.9.
+    let answer = operator.ask(Protocol::Http1, get("/metrics")).await;
+    assert_eq!(
+        (answer.status(), answer.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
+    let page = answer.text();
+    let value = |series: &str| {
+        let series = format!("datakit_operator_election_{series} ");
+        let mut lines = page.lines();
+        let line = lines.find_map(|line| line.strip_prefix(&series));
+        line.expect(&series).parse::<f64>().expect("a number")
+    };
+    for (series, want) in [
+        (
+            r#"requests_total{operation="campaign",result="success"}"#,
+            1.0,
+        ),
+        (
+            r#"requests_total{operation="campaign",result="defeat"}"#,
+            1.0,
+        ),
+        (
+            r#"requests_total{operation="campaign",result="error"}"#,
+            1.0,
+        ),
+        (
+            r#"requests_total{operation="heartbeat",result="success"}"#,
+            1.0,
+        ),
+        (
+            r#"requests_total{operation="heartbeat",result="defeat"}"#,
+            1.0,
+        ),
+        (
+            r#"requests_total{operation="heartbeat",result="error"}"#,
+            0.0,
+        ),
+        (r#"transitions_total{reason="first_acquire"}"#, 1.0),
+        (r#"transitions_total{reason="lease_expired"}"#, 0.0),
+        (r#"storage_errors_total{operation="get"}"#, 0.0),
+        (r#"storage_errors_total{operation="create"}"#, 0.0),
+        (r#"storage_errors_total{operation="update"}"#, 0.0),
+        ("cas_conflicts_total", 0.0),
+        ("active_scopes", 1.0),
+    ] {
+        assert_eq!(value(series), want, "{series}");
+    }
+    let (remaining, age) = (value("lease_remaining_seconds"), value("lease_age_seconds"));
+    assert!((remaining + age - 30.0).abs() < 0.001, "{remaining} {age}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ async fn pings() {
         ]],
     )
     .await;
+    check(Method::POST, "/metrics", expect![[r#"405 | allow: GET, HEAD | content-type: text/plain; charset=utf-8 | content-length: 40 | "POST is not allowed here; use GET, HEAD\n""#]]).await;
     check(Method::DELETE, "/v1/ping", expect![[r#"405 | allow: GET, HEAD | content-type: text/plain; charset=utf-8 | content-length: 42 | "DELETE is not allowed here; use GET, HEAD\n""#]]).await;
 }
 
@@ -81,7 +82,6 @@ async fn unknown_paths() {
         "/v1/webhooks",
         "/v1/cluster/api/v1/pods",
         "/healthz",
-        "/metrics",
     ] {
         for method in [Method::GET, Method::POST] {
             check(&operator, method, path, expect![[r#"404 | content-type: text/plain; charset=utf-8 | content-length: 18 | "404 page not found""#]]).await;

@@ -11,9 +11,25 @@ use crate::election::leaders::Reply;
 use crate::http::query::Query;
 use crate::http::respond::{self, JSON};
 use crate::listen::Answer;
+use crate::telemetry::leaders::Outcome;
 
 impl Election {
     pub(super) async fn leader(&self, kind: leader::Request, uri: &Uri, sender: &Caller) -> Answer {
+        let (outcome, answer) = match self.decide(kind, uri, sender).await {
+            Ok(decided) => (decided.status.into(), answer_of(&decided)),
+            Err(refused) => (Outcome::Error, refused),
+        };
+        self.metrics.leaders.answered(kind, outcome);
+        answer
+    }
+
+    /// What agents understand, or why this isn't asked as they do.
+    async fn decide(
+        &self,
+        kind: leader::Request,
+        uri: &Uri,
+        sender: &Caller,
+    ) -> Result<Box<leader::Answer>, Answer> {
         let query = Query::of(uri);
         let (token, namespace, id) = (query.get("token"), query.get("namespace"), query.get("id"));
         for (name, value) in [("token", &token), ("namespace", &namespace), ("id", &id)] {
@@ -23,7 +39,7 @@ impl Election {
                     "`{name}` has {} bytes, expected at most {LONGEST}",
                     value.len()
                 );
-                return respond::text(StatusCode::BAD_REQUEST, &line);
+                return Err(respond::text(StatusCode::BAD_REQUEST, &line));
             }
         }
         for (name, value) in [("namespace", &namespace), ("id", &id)] {
@@ -32,7 +48,7 @@ impl Election {
                     "`{name}` has the character U+{:04X} at byte {offset}, expected only ones that are seen as they are",
                     u32::from(found)
                 );
-                return respond::text(StatusCode::BAD_REQUEST, &line);
+                return Err(respond::text(StatusCode::BAD_REQUEST, &line));
             }
         }
         let candidate = Candidate {
@@ -43,15 +59,10 @@ impl Election {
         let may_try = || self.senders.may_try(sender);
         let reply = self.leaders.answer(kind, &candidate, sender, may_try);
         match reply.await {
-            Reply::Answer(answer) => {
-                let status = StatusCode::from_u16(answer.http_status());
-                let json = serde_json::to_vec(&answer).unwrap_or_default();
-                let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-                respond::with_body(status, JSON, json)
-            }
+            Reply::Answer(answer) => Ok(answer),
             Reply::TooMany(why) => {
                 self.metrics.election.too_often.inc();
-                respond::text(StatusCode::TOO_MANY_REQUESTS, &why)
+                Err(respond::text(StatusCode::TOO_MANY_REQUESTS, &why))
             }
         }
     }
@@ -67,4 +78,11 @@ impl Election {
         let body = json!({ "content": content }).to_string();
         respond::with_body(status, JSON, body)
     }
+}
+
+fn answer_of(decided: &leader::Answer) -> Answer {
+    let status = StatusCode::from_u16(decided.http_status());
+    let json = serde_json::to_vec(decided).unwrap_or_default();
+    let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    respond::with_body(status, JSON, json)
 }
