@@ -5,6 +5,7 @@
 
 mod api;
 mod list;
+mod reviews;
 mod shapes;
 
 use std::io::Write as _;
@@ -14,8 +15,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::client::{Client, REVIEW_PATH};
-use crate::load::WARM_UP;
 use crate::server::Server;
 use api::Api;
 use list::list;
@@ -35,9 +34,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     changes: usize,
 
+    /// Rounds in which reviews are timed, at rest and beside changes and lists; each in turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+
+    /// How long each of these lasts, in seconds
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    seconds: u64,
+
     /// Also keep the pods as typed objects, in a process of its own, to compare
     #[arg(long)]
     typed: bool,
+
+    /// Also keep them in the cache of an informer in Go: the program that `go build` makes in
+    /// bench/typed-cache
+    #[arg(long, value_name = "FILE")]
+    typed_cache: Option<PathBuf>,
 }
 
 /// Options of the process that keeps typed objects.
@@ -55,8 +67,6 @@ const TRIMMED: &str = "/v1/cluster/api/v1/pods?view=ebpf-v1";
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Reviews a second, to see what becomes of them.
-const REVIEWS: u32 = 200;
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
@@ -77,7 +87,6 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ];
     let started = Instant::now();
     let operator = Server::operator_with(&program, args.target.log.as_deref(), &flags).await?;
-    let client = client(&operator, args).await?;
     until(&operator, KEPT, args.pods).await?;
     let cpu = operator.cpu_seconds()?;
     writeln!(
@@ -136,56 +145,30 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     tokio::time::sleep(SETTLE).await;
     writeln!(out, "resident {} MiB", operator.resident_kib()? >> 10)?;
 
-    let quiet = reviews(&client, Duration::from_secs(10)).await?;
-    api.change();
-    let (beside, seen) = tokio::join!(
-        reviews(&client, Duration::from_secs(10)),
-        list(&operator, FULL, false)
-    );
-    let (beside, seen) = (beside?, seen?);
-    writeln!(
-        out,
-        "p99 of {REVIEWS} reviews a second: {} us with nothing else, {} us beside {} changes and a list ({:.2} s)",
-        quiet.as_micros(),
-        beside.as_micros(),
-        args.changes,
-        seen.whole.as_secs_f64()
-    )?;
+    let rounds = (args.rounds, Duration::from_secs(args.seconds));
+    let bodies = args.target.bodies()?;
+    reviews::compare((&operator, &api), &program, bodies, rounds).await?;
     if args.typed {
         let typed = std::process::Command::new(std::env::current_exe()?)
             .args(["typed-pods", "--pods", &args.pods.to_string()])
             .output()?;
         write!(out, "{}", String::from_utf8_lossy(&typed.stdout))?;
     }
-    Ok(())
-}
-
-async fn client(operator: &Server, args: &Args) -> anyhow::Result<Client> {
-    let bodies = args.target.bodies()?;
-    let client = Client::connect(
-        operator.address,
-        &operator.roots,
-        (2, 1),
-        REVIEW_PATH,
-        bodies,
-    )
-    .await?;
-    reviews(&client, WARM_UP).await?;
-    Ok(client)
-}
-
-/// The 99th percentile of reviews that are sent at a steady rate.
-async fn reviews(client: &Client, time: Duration) -> anyhow::Result<Duration> {
-    let mut every = tokio::time::interval(Duration::from_secs(1) / REVIEWS);
-    let mut took = Vec::new();
-    let started = Instant::now();
-    while started.elapsed() < time {
-        every.tick().await;
-        took.extend(client.group(1).await?);
+    if let Some(program) = &args.typed_cache {
+        let mut command = std::process::Command::new(program);
+        command
+            .args(["--server", &api.server])
+            // Lists of pages, as the operator reads them; this API server has no others.
+            .env("KUBE_FEATURE_WatchListClient", "false");
+        let kept = tokio::task::spawn_blocking(move || command.output()).await??;
+        ensure!(
+            kept.status.success(),
+            "{}",
+            String::from_utf8_lossy(&kept.stderr)
+        );
+        write!(out, "{}", String::from_utf8_lossy(&kept.stdout))?;
     }
-    took.sort_unstable();
-    let index = took.len().saturating_sub(1) * 99 / 100;
-    took.get(index).copied().context("no reviews")
+    Ok(())
 }
 
 async fn until(operator: &Server, metric: &str, least: usize) -> anyhow::Result<()> {

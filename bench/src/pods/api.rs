@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -14,23 +15,29 @@ use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::interval;
 
 use super::shapes::Shapes;
 use super::{kubeconfig, path_in};
 
+/// How often changes are sent that come at a rate.
+const TICK: Duration = Duration::from_millis(10);
+
 /// The server. It ends with the process.
 pub(crate) struct Api {
+    /// Its address, as a URL.
+    pub(crate) server: String,
     pub(crate) kubeconfig: PathBuf,
     /// What all pods are long, in bytes.
     pub(crate) bytes: usize,
-    changes: broadcast::Sender<()>,
+    changes: broadcast::Sender<Option<u32>>,
     _directory: TempDir,
 }
 
 struct Pods {
     items: Vec<String>,
     changed: Vec<Bytes>,
-    changes: broadcast::Sender<()>,
+    changes: broadcast::Sender<Option<u32>>,
 }
 
 impl Api {
@@ -39,7 +46,8 @@ impl Api {
         let path = path_in(&directory, "kubeconfig");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        std::fs::write(&path, kubeconfig(&format!("http://{address}")))?;
+        let server = format!("http://{address}");
+        std::fs::write(&path, kubeconfig(&server))?;
         let mut shapes = Shapes::default();
         let items: Vec<String> = (0..pods)
             .map(|number| shapes.pod(number, 0).to_string())
@@ -76,6 +84,7 @@ impl Api {
             }
         });
         Ok(Self {
+            server,
             kubeconfig: path,
             bytes,
             changes,
@@ -85,7 +94,12 @@ impl Api {
 
     /// Sends all changes to whoever watches.
     pub(crate) fn change(&self) {
-        let _ = self.changes.send(());
+        let _ = self.changes.send(None);
+    }
+
+    /// Sends them at so many a second.
+    pub(crate) fn change_at(&self, rate: u32) {
+        let _ = self.changes.send(Some(rate));
     }
 }
 
@@ -131,8 +145,17 @@ impl Pods {
         let (sender, parts) = mpsc::channel(8);
         let (mut told, changed) = (self.changes.subscribe(), self.changed.clone());
         tokio::spawn(async move {
-            while told.recv().await.is_ok() {
-                for line in &changed {
+            while let Ok(rate) = told.recv().await {
+                // A few at a time: timers go by milliseconds.
+                let mut every = interval(TICK);
+                let at_once = rate.map_or(usize::MAX, |rate| {
+                    let ticks = Duration::from_secs(1).as_millis() / TICK.as_millis();
+                    rate as usize / ticks as usize
+                });
+                for (number, line) in changed.iter().enumerate() {
+                    if number.is_multiple_of(at_once) {
+                        every.tick().await;
+                    }
                     if sender.send(line.clone()).await.is_err() {
                         return;
                     }
