@@ -20,7 +20,8 @@ pub async fn credentials(
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 3600},
+        // Longer than any test.
+        "spec": {"expirationSeconds": 86_400},
     });
     let answer = cluster.create(&path, &request).await;
     let answer = answer.with_context(|| format!("failed to get a token from {path}"))?;

@@ -35,6 +35,7 @@ mod replicas;
 mod reserved;
 mod seen;
 mod shapes;
+mod soak;
 mod translations;
 mod untouched;
 mod upgrade;
