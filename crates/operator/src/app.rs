@@ -38,11 +38,14 @@ use crate::http::metrics::MetricsRoute;
 use crate::http::pool::Pool;
 use crate::http::probes::Probes;
 use crate::http::routes::Routes;
+use crate::http::status::{self, Status};
 use crate::http::webhook::{Access, INJECT_PATH, Webhook};
 use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
 use crate::state::pods::Pods;
-use crate::state::{Handover, Incidents, Logging, Phase, Readiness, Reviewing};
+use crate::state::{
+    Configured, Decisions, Handover, Logging, Outlets, Phase, Readiness, Reviewing,
+};
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
 use crate::telemetry::metrics::{MemoryLevel, Metrics};
@@ -91,6 +94,8 @@ pub struct Settings {
     pub pods: Option<pods::Settings>,
     /// What is known of the cluster.
     pub context: ReviewContext,
+    /// Who may see the status page.
+    pub status_page: status::Access,
     /// The cluster, if there is one.
     pub cluster: Option<cluster::Settings>,
     /// Labels of the build, for metrics and the log.
@@ -207,18 +212,32 @@ impl Operator {
             )),
             handover: Arc::default(),
             logging: Arc::default(),
-            incidents,
+            outlets: Outlets {
+                incidents,
+                decisions: Arc::new(match settings.status_page {
+                    status::Access::Off => Decisions::off(),
+                    status::Access::Loopback | status::Access::Open => Decisions::kept(),
+                }),
+            },
+            configured: Arc::default(),
             pods: Arc::default(),
             identity,
             replicas,
             metrics: Arc::clone(&metrics),
         };
+        let Configuration {
+            config,
+            origin,
+            diagnostics,
+            ..
+        } = &configuration;
+        shared.configured.take(origin, config, diagnostics);
         if let Some((pair, paths, seen)) = certificate {
             let take_over = reloading::certificate(pair, &shared);
             tasks.start(reload::on_change(paths, seen, take_over));
         }
         if let Some(file) = configuration.file {
-            let take_over = reloading::config(file.read, &shared);
+            let take_over = reloading::config(file.read, configuration.origin, &shared);
             let (paths, seen) = (vec![file.path], vec![file.bytes]);
             tasks.start(reload::on_change(paths, seen, take_over));
         }
@@ -230,10 +249,11 @@ impl Operator {
             });
         let election = task_election(member.as_ref(), &settings, &shared, &mut tasks);
         let (pods, pods_apart) = pods::start(settings.pods, member.as_ref(), &shared, &mut tasks)?;
+        let status = status(&settings, &shared, member.as_ref(), &election);
         let handler = Routes {
             webhook: Webhook::new(
                 Arc::clone(&shared.reviewing),
-                shared.incidents.clone(),
+                shared.outlets.clone(),
                 settings.bodies,
                 pool,
                 settings.clients.reviews.clone(),
@@ -253,7 +273,7 @@ impl Operator {
         let memory = memory(settings.memory, &metrics);
         let webhook = webhook.serve(transport, settings.limits, memory, handler, counters);
         let counters = metrics.probes.clone();
-        let handler = Probes::new(shared.readiness.clone(), metrics);
+        let handler = Probes::new(shared.readiness.clone(), metrics, status);
         let memory = Memory::of(PROBE_MEMORY);
         let limits = probe_limits();
         let probes = apart.serve(probes, Transport::Plain, limits, memory, handler, counters);
@@ -348,11 +368,40 @@ struct Shared {
     reviewing: Arc<Reviewing>,
     handover: Arc<Handover>,
     logging: Arc<Logging>,
-    incidents: Incidents,
+    outlets: Outlets,
+    configured: Arc<Configured>,
     pods: Arc<Pods>,
     identity: Arc<Identity>,
     replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,
+}
+
+/// What is shown to people who look.
+fn status(
+    settings: &Settings,
+    shared: &Shared,
+    member: Option<&Member>,
+    election: &Arc<Election>,
+) -> Status {
+    let elected = member.filter(|member| member.lease.is_some());
+    let sources = status::Sources {
+        build: status::Build {
+            version: settings.build.version,
+            commit: settings.build.commit,
+        },
+        started: clock::now(),
+        readiness: shared.readiness.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        configured: Arc::clone(&shared.configured),
+        certificate: source_of(&settings.tls),
+        registered: matches!(settings.tls, tls::Source::Cluster(..)),
+        identity: Arc::clone(&shared.identity),
+        replicas: Arc::clone(&shared.replicas),
+        leadership: elected.map(|member| member.leadership.clone()),
+        election: Arc::clone(election),
+        decisions: Arc::clone(&shared.outlets.decisions),
+    };
+    Status::new(settings.status_page, sources)
 }
 
 /// What is to be said about a certificate before it is used.

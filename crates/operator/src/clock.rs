@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
+use serde::Serializer;
 
 /// The first second that [`now`] returns, after 1970 began: a day in, so that certificates can be
 /// made backdated.
@@ -71,6 +72,15 @@ pub fn later(time: SystemTime, by: Duration) -> SystemTime {
 #[must_use]
 pub fn earlier(time: SystemTime, by: Duration) -> SystemTime {
     writable(time.checked_sub(by).unwrap_or(UNIX_EPOCH))
+}
+
+/// Writes a time as JSON has it, in whole seconds of UTC.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_seconds(writable(*time)))
 }
 
 #[allow(

@@ -150,6 +150,7 @@ impl Coordinator {
                 until,
                 term,
                 inherited,
+                ..
             } => (until, term, inherited),
             Leadership::Other {
                 address: Some(address),
@@ -199,6 +200,7 @@ impl Coordinator {
         match &self.coordination {
             Coordination::Alone => Leadership::Mine {
                 until: Instant::now() + Duration::from_secs(3600),
+                since: None,
                 term: 0,
                 inherited: Arc::default(),
             },

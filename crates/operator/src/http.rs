@@ -13,4 +13,5 @@ pub mod probes;
 pub mod query;
 pub mod respond;
 pub mod routes;
+pub mod status;
 pub mod webhook;

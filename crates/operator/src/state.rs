@@ -4,16 +4,22 @@
 //! Everything here is read without waiting. [`crate::http`] and [`crate::cluster`] don't know each
 //! other; they meet here.
 
+mod configured;
+pub mod decisions;
 mod incidents;
 mod logging;
+mod outlets;
 pub mod pods;
 
+pub use configured::{Configuration, Configured};
+pub use decisions::Decisions;
 pub use incidents::{Incident, Incidents, Matter, Object};
 pub use logging::{Knowledge, Logging, Source};
+pub use outlets::Outlets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use datakit_operator_core::inject::{Engine, ReviewContext};
@@ -148,11 +154,15 @@ pub enum Leadership {
         address: Option<Arc<str>>,
         /// Whether it keeps the installation's certificates.
         keeps_certificates: bool,
+        /// When it took the Lease, by its clock.
+        since: Option<SystemTime>,
     },
     /// This one.
     Mine {
         /// After this another one may have it.
         until: Instant,
+        /// When it took the Lease.
+        since: Option<SystemTime>,
         /// How many times this replica has got it. While it stays the same, nobody else has had it.
         term: u32,
         /// What the holder before [left](Handover).

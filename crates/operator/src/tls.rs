@@ -11,6 +11,7 @@ pub mod callers;
 pub mod client;
 pub mod clients;
 mod ephemeral;
+pub mod facts;
 mod files;
 mod identity;
 pub mod keyring;

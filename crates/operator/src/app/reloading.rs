@@ -21,6 +21,10 @@ use crate::tls::clients::Clients;
 pub struct Configuration {
     /// What it says.
     pub config: Config,
+    /// Where it is from, for people.
+    pub origin: String,
+    /// What is doubtful about it.
+    pub diagnostics: Vec<Diagnostic>,
     /// The file it is in, if it is in one.
     pub file: Option<ConfigFile>,
 }
@@ -118,14 +122,20 @@ pub(super) fn clients(clients: Arc<Clients>) -> impl FnMut() -> bool + Send {
 }
 
 /// Takes a changed configuration file into use.
-pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool + Send + use<> {
+pub(super) fn config(
+    read: ReadConfig,
+    origin: String,
+    shared: &Shared,
+) -> impl FnMut() -> bool + Send + use<> {
     let reviewing = Arc::clone(&shared.reviewing);
+    let configured = Arc::clone(&shared.configured);
     let metrics = Arc::clone(&shared.metrics);
     let mut said = String::new();
     move || match read() {
         Ok((config, diagnostics)) => {
             log_diagnostics(&diagnostics);
             reviewing.replace_engine(Engine::new(&config));
+            configured.take(&origin, &config, &diagnostics);
             metrics.reloads.taken(clock::since_1970());
             metrics.parts.well("configuration", "as it changed last");
             tracing::info!(
@@ -137,6 +147,7 @@ pub(super) fn config(read: ReadConfig, shared: &Shared) -> impl FnMut() -> bool 
         Err(error) => {
             if said != error {
                 metrics.reloads.refused();
+                configured.refuse(&error);
                 let remedy = "mend the file; the configuration before counts meanwhile";
                 metrics
                     .parts

@@ -19,7 +19,7 @@ use crate::cluster::{self, Access};
 use crate::election;
 use crate::error::Chain;
 use crate::file;
-use crate::http::{body, webhook};
+use crate::http::{body, status, webhook};
 use crate::listen;
 use crate::telemetry::{self, Format};
 use crate::tls::args::Around;
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
 
-    /// Address of the plain HTTP server for /healthz, /readyz and /metrics
+    /// Address of the plain HTTP server for /healthz, /readyz, /metrics and /status
     /// [default: 127.0.0.1:9544, in a cluster 0.0.0.0:9544]
     #[arg(long, value_name = "ADDR:PORT")]
     pub probe_listen: Option<SocketAddr>,
@@ -86,6 +86,10 @@ pub struct Args {
     /// Cluster options.
     #[command(flatten)]
     pub cluster: cluster::args::Args,
+
+    /// The option about the status page.
+    #[command(flatten)]
+    pub status: status::Args,
 
     /// Task election options.
     #[command(flatten)]
@@ -161,7 +165,12 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let level = level(config.log_level);
     let log = telemetry::start_logging(args.log_format, level, Box::new(std::io::stderr()));
     log_diagnostics(&diagnostics);
-    let configuration = Configuration { config, file };
+    let configuration = Configuration {
+        config,
+        origin: source.to_string(),
+        diagnostics,
+        file,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers(args))
         .thread_name("worker")
@@ -250,6 +259,7 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usag
         senders: args.election.senders(),
         audiences: args.election.election_audience.clone(),
         pods,
+        status_page: args.status.status_page,
         cluster,
         build: Build {
             version: version::VERSION,

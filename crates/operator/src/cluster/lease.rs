@@ -8,7 +8,7 @@ pub mod claim;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -143,6 +143,7 @@ impl Holder {
                 self.term += u32::from(taken);
                 Leadership::Mine {
                     until: asked + self.settings.duration * 4 / 5,
+                    since: self.held.as_ref().and_then(since),
                     term: self.term,
                     inherited: Arc::clone(&self.inherited),
                 }
@@ -157,6 +158,7 @@ impl Holder {
                     holder: holder.into(),
                     address: address.map(Into::into),
                     keeps_certificates: keeps,
+                    since: seen.as_ref().and_then(since),
                 }
             }
         })
@@ -303,6 +305,12 @@ fn inherited(lease: &Lease) -> Arc<[String]> {
 
 fn holder(lease: Option<&Lease>) -> Option<&str> {
     lease?.spec.as_ref()?.holder_identity.as_deref()
+}
+
+/// When its holder has taken it.
+fn since(lease: &Lease) -> Option<SystemTime> {
+    let taken = lease.spec.as_ref()?.acquire_time.as_ref()?;
+    Some(SystemTime::from(taken.0))
 }
 
 fn now() -> Option<MicroTime> {

@@ -13,6 +13,7 @@ use datakit_operator_core::election::leader::Request as Kind;
 use http::{Method, Request, StatusCode};
 
 use self::replicas::Origin;
+pub use self::table::{Agent, Summary};
 use super::{body, respond};
 use crate::election::Coordinator;
 use crate::election::forward::Forwarder;
@@ -69,6 +70,20 @@ impl Election {
             bodies,
             metrics,
         }
+    }
+
+    /// The name of this replica.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.coordinator.name()
+    }
+
+    /// Where other replicas are reached that this one has heard of.
+    #[must_use]
+    pub fn others(&self) -> Vec<String> {
+        let known = self.forwarder.as_ref().map(Forwarder::known);
+        let known = known.unwrap_or_default();
+        known.iter().map(ToString::to_string).collect()
     }
 
     /// Whether a path is one of these.

@@ -1,4 +1,5 @@
-//! The plain listener for kubelet and scraper: `/healthz`, `/readyz`, `/metrics`.
+//! The plain listener for kubelet and scraper: `/healthz`, `/readyz`, `/metrics`; and for people,
+//! `/status`.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use super::metrics::PROMETHEUS;
 use super::respond::{self, TEXT};
+use super::status::{PAGE_PATH, STATUS_PATH, Status};
 use crate::listen::{Answer, Handler, Received};
 use crate::state::{Phase, Readiness};
 use crate::telemetry::metrics::Metrics;
@@ -20,13 +22,18 @@ const OPENMETRICS: HeaderValue =
 pub struct Probes {
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    status: Status,
 }
 
 impl Probes {
     /// Answers from these.
     #[must_use]
-    pub fn new(readiness: Readiness, metrics: Arc<Metrics>) -> Self {
-        Self { readiness, metrics }
+    pub fn new(readiness: Readiness, metrics: Arc<Metrics>, status: Status) -> Self {
+        Self {
+            readiness,
+            metrics,
+            status,
+        }
     }
 
     /// In one line; `verbose`, with a line for each part behind it.
@@ -84,8 +91,13 @@ impl Handler for Probes {
                 respond::readable(method, || self.ready(verbose))
             }
             "/metrics" => respond::readable(method, || self.metrics(request.headers())),
+            STATUS_PATH | PAGE_PATH => self.status.handle(&request),
             "/" => respond::readable(method, || {
-                respond::with_body(StatusCode::OK, TEXT, "/healthz\n/readyz\n/metrics\n")
+                let mut paths = "/healthz\n/readyz\n/metrics\n".to_owned();
+                if self.status.is_shown() {
+                    paths += &format!("{STATUS_PATH}\n{PAGE_PATH}\n");
+                }
+                respond::with_body(StatusCode::OK, TEXT, paths)
             }),
             _ => respond::not_found(),
         }

@@ -16,7 +16,7 @@ use super::body::{self, Whole};
 use super::pool::{Pool, Undone};
 use super::respond::{self, JSON};
 use crate::listen::{Answer, AnswerBody, Peer, Received, Share};
-use crate::state::{Incidents, Reviewing};
+use crate::state::{Outlets, Reviewing};
 use crate::telemetry::metrics::{Limit, Metrics};
 use crate::telemetry::{Sink, review_line};
 
@@ -71,17 +71,17 @@ enum Purpose {
 #[derive(Debug)]
 struct Reviewer {
     reviewing: Arc<Reviewing>,
-    incidents: Incidents,
+    outlets: Outlets,
     metrics: Arc<Metrics>,
     log: Sink,
 }
 
 impl Webhook {
-    /// Reviews with what is shared in `reviewing`, and tells of `incidents`.
+    /// Reviews with what is shared in `reviewing`, and tells `outlets`.
     #[must_use]
     pub fn new(
         reviewing: Arc<Reviewing>,
-        incidents: Incidents,
+        outlets: Outlets,
         bodies: body::Limits,
         pool: Pool,
         access: Access,
@@ -91,7 +91,7 @@ impl Webhook {
         let bodies = body::Reader::new(bodies);
         let reviewer = Reviewer {
             reviewing,
-            incidents,
+            outlets,
             metrics: Arc::clone(&metrics),
             log,
         };
@@ -243,7 +243,7 @@ impl Reviewer {
             Purpose::Injection => {
                 self.metrics.review_duration.observe(took);
                 self.count(&record);
-                self.incidents.tell(&record);
+                self.outlets.tell(&record);
                 review_line::log(&self.log, &record, took);
             }
             // Of what its pods get nothing is counted: they are still to be made.

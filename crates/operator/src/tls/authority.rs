@@ -365,7 +365,8 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
-fn time(timestamp: i64) -> SystemTime {
+/// The time of so many seconds since 1970, as far as it can be written.
+pub(super) fn time(timestamp: i64) -> SystemTime {
     // Before 1970 is as good as expired, and a date that nobody can write as good as for ever.
     let seconds = u64::try_from(timestamp).unwrap_or_default();
     clock::later(UNIX_EPOCH, Duration::from_secs(seconds))

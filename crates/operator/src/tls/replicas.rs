@@ -87,6 +87,14 @@ impl Replicas {
         })
     }
 
+    /// The authorities that are trusted, the one that signs first.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<Der> {
+        let trust = self.trust.load();
+        let authorities = trust.as_ref().map(|trust| trust.authorities.clone());
+        authorities.unwrap_or_default()
+    }
+
     /// What connects to another replica, and the name that it must prove to have.
     #[must_use]
     pub fn connector(&self) -> Option<(TlsConnector, ServerName<'static>)> {

@@ -22,5 +22,6 @@ mod reload;
 mod routes;
 mod serve;
 mod siege;
+mod status;
 mod support;
 mod validate;

@@ -347,6 +347,18 @@ impl Operator {
         Client::Http1(sender)
     }
 
+    /// The same to the plain listener, from another address of this machine: `127.0.0.N`.
+    pub(crate) async fn probe_from(&self, last: u8, request: Request<Full<Bytes>>) -> Answer {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let source = SocketAddr::from(([127, 0, 0, last], 0));
+        socket.bind(source).expect("an address of this machine");
+        let stream = within(socket.connect(self.probes)).await;
+        let io = TokioIo::new(stream.expect("a connection"));
+        let (sender, connection) = http1::handshake(io).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        Client::Http1(sender).ask(request).await.expect("an answer")
+    }
+
     /// One request to the plain listener.
     pub(crate) async fn probe(&self, request: Request<Full<Bytes>>) -> Answer {
         let io = TokioIo::new(TcpStream::connect(self.probes).await.expect("a connection"));

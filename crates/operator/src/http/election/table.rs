@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use datakit_operator_core::election::tasks::{Cursor, Page, PageSize};
+use datakit_operator_core::election::tasks::{AgentRow, Cursor, Page, PageSize};
 use datakit_operator_core::election::text::escaped;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -27,7 +27,68 @@ const MAX_ROWS: usize = 5_000;
 /// bytes at most, so that no answer is larger than 4 MiB.
 const BYTES: usize = 1 << 20;
 
+/// How task election stands, in short.
+#[derive(Debug, Serialize)]
+#[serde(tag = "decides", rename_all = "camelCase")]
+pub enum Summary {
+    /// This replica decides.
+    #[serde(rename_all = "camelCase")]
+    Here {
+        /// `relearning` or `deciding`.
+        phase: &'static str,
+        /// Agents by id.
+        agents: Vec<Agent>,
+        /// Whether there are more.
+        more_agents: bool,
+        /// How many inputs nobody has, of those that were looked at.
+        unassigned: usize,
+    },
+    /// Another one does.
+    Elsewhere {
+        /// Where it is reached.
+        address: String,
+    },
+    /// Nobody does.
+    Nobody {
+        /// Why.
+        why: String,
+    },
+}
+
+/// One agent, in short.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its host name, as it can be seen.
+    pub id: String,
+    /// Milliseconds since its last poll.
+    pub last_seen_ms: u64,
+    /// The sum of its inputs' scores.
+    pub load: u64,
+    /// How many inputs it has.
+    pub inputs: usize,
+    /// Whether two agents seem to share this id.
+    pub shared_id: bool,
+}
+
 impl Election {
+    /// How things stand, with at most so many agents.
+    #[must_use]
+    pub fn summary(&self, rows: usize) -> Summary {
+        match self.coordinator.page(&Cursor::Start, size(rows)) {
+            Decision::Here(page) => Summary::Here {
+                phase: page.phase,
+                more_agents: matches!(page.next, Some(Cursor::Agent { .. })),
+                unassigned: page.unassigned.len(),
+                agents: page.agents.iter().map(Agent::of).collect(),
+            },
+            Decision::Elsewhere { address } => Summary::Elsewhere {
+                address: address.to_string(),
+            },
+            Decision::Nobody(why) => Summary::Nobody { why },
+        }
+    }
+
     pub(super) async fn table(&self, request: &Request<Received>, origin: Origin) -> Answer {
         let query = Query::of(request.uri());
         let (limit, from) = match asked(&query.get("limit"), &query.get("continue")) {
@@ -56,6 +117,18 @@ impl Election {
                 };
                 self.ask_others(undecided, origin, copy).await
             }
+        }
+    }
+}
+
+impl Agent {
+    fn of(row: &AgentRow) -> Self {
+        Self {
+            id: escaped(&row.id).into_owned(),
+            last_seen_ms: row.last_seen_ms,
+            load: row.load,
+            inputs: row.inputs.len(),
+            shared_id: row.shared_id,
         }
     }
 }
