@@ -25,6 +25,8 @@ mod rewrite;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod source;
+#[cfg(feature = "server")]
+pub mod status;
 mod table;
 pub mod uninject;
 pub mod version;
@@ -88,6 +90,9 @@ pub enum Command {
     /// List pods that would be injected if they were made now, and aren't.
     #[cfg(feature = "server")]
     Missed(missed::Args),
+    /// Print how the replicas of an installation are doing and what they decided last.
+    #[cfg(feature = "server")]
+    Status(status::Args),
     /// Print the script that teaches a shell the commands and options.
     Completions(completions::Args),
     /// Print a manual page, or write all of them into a directory.
@@ -170,6 +175,8 @@ pub fn run(command: Command, streams: &mut Streams<'_>) -> u8 {
         Command::Election(args) => election::run(&args, streams),
         #[cfg(feature = "server")]
         Command::Missed(args) => missed::run(&args, streams),
+        #[cfg(feature = "server")]
+        Command::Status(args) => status::run(&args, streams),
         Command::Completions(args) => completions::run(&args, streams),
         Command::Man(args) => man::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),

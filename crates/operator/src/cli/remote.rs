@@ -1,5 +1,7 @@
 //! A cluster as its users see it: asked with the rights of a kubeconfig, by commands that end.
 
+pub(super) mod forward;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;

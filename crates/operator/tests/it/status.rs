@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use crate::support::{JAVA_REVIEW, Operator, Protocol, get, post, request, within};
+use crate::support::{JAVA_REVIEW, Operator, Protocol, get, post, request, run, within};
 
 const PATHS: [&str; 2] = ["/status", "/status.html"];
 
@@ -260,4 +260,51 @@ async fn a_refused_configuration_is_shown() {
     operator.signal("-HUP");
     within(async { while !configuration().await["refused"].is_null() {} }).await;
     assert_eq!(configuration().await["diagnostics"], json!([]));
+}
+
+/// `datakit-operator status` of one replica; of several, docs/operations.md has an example.
+#[tokio::test]
+async fn the_command_prints_it() {
+    let operator = Operator::start(&[]);
+    let review = java_review(|request| {
+        request["object"]["metadata"]["name"] = json!("web\u{1b}[2J");
+    });
+    let answer = operator.ask(Protocol::Http2, review).await;
+    assert_eq!(answer.status(), 200);
+    let ask = |operator: &Operator, args: &[&str]| {
+        let url = format!("http://{}", operator.probes);
+        let args = [&["status", "--url", &url], args].concat();
+        run(&args, &[])
+    };
+    let (code, printed, said) = ask(&operator, &[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{printed}");
+    for part in [
+        "the embedded default",
+        "made at start",
+        "ddtrace (java) injected",
+        r"web\u{1b}[2J",
+    ] {
+        assert!(printed.contains(part), "no `{part}` in {printed}");
+    }
+    assert!(
+        printed.lines().all(|line| line.chars().count() <= 80),
+        "{printed}"
+    );
+    let (code, printed, _) = ask(&operator, &["-o", "json"]);
+    let json: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(code, Some(0), "{printed}");
+    let name = &json["replicas"][0]["name"];
+    assert_eq!(name, &json["replicas"][0]["status"]["replica"]["name"]);
+    assert_eq!(name, &json["decisions"][0]["replica"]);
+    assert_eq!(json["replicas"][0]["error"], Value::Null);
+    let (_, printed, _) = ask(&operator, &["--decisions", "0"]);
+    assert!(!printed.contains("DECISION"), "{printed}");
+
+    let off = Operator::start(&["--status-page", "off"]);
+    let (code, printed, _) = ask(&off, &[]);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("--status-page off"), "{printed}");
+    let (code, _, said) = run(&["status", "--url", "https://localhost:9543"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("http://localhost:9544"), "{said}");
 }
