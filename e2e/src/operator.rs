@@ -109,13 +109,18 @@ impl Operator {
             .context("the operator was given a certificate")
     }
 
-    /// Its metrics page.
-    pub async fn metrics(&self) -> Result<String> {
+    /// Where its probes are.
+    pub fn probes(&self) -> Result<SocketAddr> {
         let output = self.process.output();
         let ready = lines(&output).find(|line| line["msg"] == "ready");
-        let address: SocketAddr = ready
+        ready
             .and_then(|line| line["probes"].as_str()?.split('/').nth(2)?.parse().ok())
-            .context("the operator has not logged where its probes are")?;
+            .context("the operator has not logged where its probes are")
+    }
+
+    /// Its metrics page.
+    pub async fn metrics(&self) -> Result<String> {
+        let address = self.probes()?;
         let answer = tokio::task::spawn_blocking(move || connection::get(address, "/metrics"));
         let (status, page) = answer.await??;
         ensure!(status == 200, "{status}: {page}");

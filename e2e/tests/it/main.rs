@@ -36,6 +36,7 @@ mod reserved;
 mod seen;
 mod shapes;
 mod soak;
+mod status;
 mod translations;
 mod untouched;
 mod upgrade;
