@@ -560,6 +560,16 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "a status page for all",
+            json!({"statusPage": "open"}),
+            vec![("--status-page", "", json!("open"))],
+        ),
+        case(
+            "no status page, as YAML reads off",
+            json!({"statusPage": false}),
+            vec![("--status-page", "", json!("off"))],
+        ),
+        case(
             "a grace period of one's own",
             json!({"terminationGracePeriodSeconds": 90}),
             vec![("pod", "/terminationGracePeriodSeconds", json!(90))],
