@@ -85,6 +85,17 @@ impl Namespaces {
         self.all
     }
 
+    /// The same without ResourceQuotas, for pods that are counted in them already.
+    #[must_use]
+    pub fn without_quotas(&self) -> Self {
+        let mut namespaces = self.clone();
+        let known = namespaces.by_name.values_mut();
+        for namespace in known.chain(&mut namespaces.others) {
+            namespace.quotas = Vec::new();
+        }
+        namespaces
+    }
+
     /// What is known of a namespace.
     pub fn get(&self, name: &str) -> Option<&Namespace> {
         self.by_name.get(name).or(self.others.as_ref())

@@ -2,6 +2,7 @@
 
 mod member;
 pub mod memory;
+mod missed;
 pub mod pods;
 mod reloading;
 mod signals;
@@ -44,7 +45,7 @@ use crate::listen::{self, Apart, BindError, Bound, Memory, Running, Transport};
 use crate::reload;
 use crate::state::pods::Pods;
 use crate::state::{
-    Configured, Decisions, Handover, Logging, Outlets, Phase, Readiness, Reviewing,
+    Configured, Decisions, Handover, Logging, Missed, Outlets, Phase, Readiness, Reviewing,
 };
 use crate::telemetry::Sink;
 use crate::telemetry::cluster::Certificate;
@@ -220,6 +221,7 @@ impl Operator {
                 }),
             },
             configured: Arc::default(),
+            missed: Arc::default(),
             pods: Arc::default(),
             identity,
             replicas,
@@ -248,7 +250,8 @@ impl Operator {
                 Member::start(client, cluster, to_tell, &settings, &shared, &mut tasks)
             });
         let election = task_election(member.as_ref(), &settings, &shared, &mut tasks);
-        let (pods, pods_apart) = pods::start(settings.pods, member.as_ref(), &shared, &mut tasks)?;
+        let (pods, pods_apart) =
+            pods::start(settings.pods.as_ref(), member.as_ref(), &shared, &mut tasks)?;
         let status = status(&settings, &shared, member.as_ref(), &election);
         let handler = Routes {
             webhook: Webhook::new(
@@ -370,6 +373,7 @@ struct Shared {
     logging: Arc<Logging>,
     outlets: Outlets,
     configured: Arc<Configured>,
+    missed: Arc<Missed>,
     pods: Arc<Pods>,
     identity: Arc<Identity>,
     replicas: Arc<Replicas>,
@@ -400,6 +404,7 @@ fn status(
         leadership: elected.map(|member| member.leadership.clone()),
         election: Arc::clone(election),
         decisions: Arc::clone(&shared.outlets.decisions),
+        missed: Arc::clone(&shared.missed),
     };
     Status::new(settings.status_page, sources)
 }

@@ -8,6 +8,7 @@ mod configured;
 pub mod decisions;
 mod incidents;
 mod logging;
+pub mod missed;
 mod outlets;
 pub mod pods;
 
@@ -15,6 +16,7 @@ pub use configured::{Configuration, Configured};
 pub use decisions::Decisions;
 pub use incidents::{Incident, Incidents, Matter, Object};
 pub use logging::{Knowledge, Logging, Source};
+pub use missed::Missed;
 pub use outlets::Outlets;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ pub mod leaders;
 pub mod line;
 pub mod logging;
 pub mod metrics;
+pub mod missed;
 pub mod parts;
 pub mod pods;
 mod process;

@@ -200,6 +200,33 @@ async fn with_tokens_agents_see_what_they_may_list() -> Result<()> {
 }
 
 /// An operator's account with these rights, and namespaces beside it.
+/// What was made while nobody injected is counted, while anybody can tell.
+#[tokio::test]
+#[ignore = "needs the control plane: run e2e/run"]
+async fn what_was_missed_is_counted() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let stage = Stage::new(&cluster, "pod-api-missed", json!([pods_rule()])).await?;
+    let namespace = stage.namespace("a").await?;
+    let mut asks = pod("asks");
+    asks["metadata"]["annotations"] = json!({"admission.datakit/java-lib.version": ""});
+    namespace.create_pod(&asks, Mode::Store).await?;
+    let replica = stage.start("none").await?;
+    let labels = ["feature=\"ddtrace\"", "lacks=\"all\""];
+    let count = || replica.metric("datakit_operator_missed_pods", &labels);
+    wait::until("pods that were missed", || async {
+        match count().await {
+            Ok(count) if count >= 1.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    stage.cable.cut();
+    wait::until("nobody to tell", || async {
+        count().await.map_or(Ok(()), |count| Err(count.to_string()))
+    })
+    .await
+}
+
 struct Stage {
     cluster: Cluster,
     name: &'static str,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::member::Member;
+use super::missed::{self, Looking};
 use super::tasks::Tasks;
 use super::{Shared, StartError};
 use crate::access::rights::{Authorizer, Rights};
@@ -48,8 +49,10 @@ pub struct Args {
 }
 
 /// The Pod API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The namespace of the operator, whose pods it isn't asked about.
+    pub namespace: String,
     /// Who may ask.
     pub auth: Auth,
     /// What the pods may take, in bytes.
@@ -66,8 +69,8 @@ impl Args {
         }
     }
 
-    /// The Pod API, if there is to be one, in a container with this limit of which clients may take
-    /// so much.
+    /// The Pod API, if there is to be one, of an operator in this namespace, in a container with this
+    /// limit of which clients may take so much.
     ///
     /// # Errors
     ///
@@ -75,6 +78,7 @@ impl Args {
     pub fn settings(
         &self,
         in_cluster: bool,
+        namespace: String,
         container: Option<usize>,
         clients: usize,
     ) -> anyhow::Result<Option<Settings>> {
@@ -86,6 +90,7 @@ impl Args {
         }
         let left = container.map(|limit| limit.saturating_sub(clients + ITSELF));
         Ok(Some(Settings {
+            namespace,
             auth: self.pod_api_auth,
             memory: self.pod_api_memory.or(left),
         }))
@@ -94,7 +99,7 @@ impl Args {
 
 /// Starts to watch pods, on a thread of its own, and gives the routes that show them.
 pub(super) fn start(
-    settings: Option<Settings>,
+    settings: Option<&Settings>,
     member: Option<&Member>,
     shared: &Shared,
     tasks: &mut Tasks,
@@ -115,9 +120,20 @@ pub(super) fn start(
         metrics.cluster.clone(),
         metrics.pods.clone(),
     );
+    let memory = wanted.memory;
     tasks.supervise_on(apart.runtime(), "pods", move || {
         let (client, known, metrics, counts) = watching.clone();
-        pods::run(client, known, wanted.memory, metrics, counts)
+        pods::run(client, known, memory, metrics, counts)
+    });
+    let looking = Looking {
+        pods: Arc::clone(&known),
+        reviewing: Arc::clone(&shared.reviewing),
+        left_out: vec!["kube-system".to_owned(), wanted.namespace.clone()],
+        missed: Arc::clone(&shared.missed),
+        counts: metrics.missed.clone(),
+    };
+    tasks.supervise_on(apart.runtime(), "missed pods", move || {
+        missed::run(looking.clone())
     });
     let access = match wanted.auth {
         Auth::None => Access::Open,
@@ -157,7 +173,9 @@ mod tests {
         let check = |line: &str, container: Option<usize>, want: Option<Option<usize>>| {
             let args = Line::parse_from(line.split_whitespace()).pods;
             let container = container.map(|mib| mib * MIB);
-            let settings = args.settings(true, container, 80 * MIB).unwrap();
+            let settings = args
+                .settings(true, String::new(), container, 80 * MIB)
+                .unwrap();
             let memory = settings.map(|settings| settings.memory.map(|bytes| bytes / MIB));
             assert_eq!(memory, want, "{line}");
             args.beside(container).map(|bytes| bytes / MIB)
@@ -170,6 +188,6 @@ mod tests {
         let given = "x --pod-api on --pod-api-memory 7MiB";
         check(given, Some(512), Some(Some(7)));
         let args = Line::parse_from(on.split_whitespace()).pods;
-        assert!(args.settings(false, None, 0).is_err());
+        assert!(args.settings(false, String::new(), None, 0).is_err());
     }
 }

@@ -232,9 +232,12 @@ fn settings(args: &Args, configured_listen: SocketAddr) -> Result<Settings, Usag
         args.bodies.max_body_size,
         args.pods.beside(container),
     )?;
-    let pods = args
-        .pods
-        .settings(cluster.is_some(), container, shares.total())?;
+    let pods = args.pods.settings(
+        cluster.is_some(),
+        args.certificate.names().namespace,
+        container,
+        shares.total(),
+    )?;
     Ok(Settings {
         listen,
         probe_listen: args.probe_listen.unwrap_or_else(default_probe_listen),

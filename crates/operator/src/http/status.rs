@@ -23,7 +23,8 @@ use super::respond::{self, JSON};
 use crate::clock;
 use crate::listen::{Answer, Peer, Received};
 use crate::state::decisions::Kept;
-use crate::state::{Configuration, Configured, Decisions, Leadership, Phase, Readiness};
+use crate::state::missed::Found;
+use crate::state::{Configuration, Configured, Decisions, Leadership, Missed, Phase, Readiness};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::parts::Part;
 use crate::tls::Identity;
@@ -73,6 +74,8 @@ pub struct Sources {
     pub election: Arc<Election>,
     /// What was decided last.
     pub decisions: Arc<Decisions>,
+    /// Pods that were missed, where somebody looks.
+    pub missed: Arc<Missed>,
 }
 
 /// Which program this is.
@@ -94,6 +97,7 @@ struct Report {
     lease: Option<Lease>,
     parts: Vec<Part>,
     election: Summary,
+    missed: Option<Found>,
     decisions: Vec<Kept>,
     decisions_not_kept: u64,
 }
@@ -188,6 +192,7 @@ impl Sources {
             lease: self.lease(),
             parts: self.metrics.parts.all(),
             election: self.election.summary(AGENTS),
+            missed: self.missed.known().map(Arc::unwrap_or_clone),
             decisions,
             decisions_not_kept,
         }

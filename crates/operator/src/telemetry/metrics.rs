@@ -23,6 +23,7 @@ use super::events::EventCounts;
 use super::histogram::DurationHistogram;
 use super::leaders::LeaderMetrics;
 use super::logging::LoggingMetrics;
+use super::missed::MissedPods;
 use super::parts::Parts;
 use super::pods::PodMetrics;
 use super::process::Process;
@@ -215,6 +216,8 @@ pub struct Metrics {
     pub logging: LoggingMetrics,
     /// Pods that other programs ask for.
     pub pods: PodMetrics,
+    /// Pods that were missed.
+    pub missed: MissedPods,
     /// How each part is doing.
     pub parts: Parts,
     /// Task election.
@@ -281,6 +284,7 @@ impl Metrics {
         let events = EventCounts::new(&mut registry);
         let logging = LoggingMetrics::new(&mut registry);
         let pods = PodMetrics::new(&mut registry);
+        let missed = MissedPods::new(&mut registry);
         let election = Arc::new(ElectionMetrics::new(&mut registry));
         let leaders = LeaderMetrics::new(&mut registry);
         let reloads = ReloadCounts::new(&mut registry);
@@ -319,6 +323,7 @@ impl Metrics {
             events,
             logging,
             pods,
+            missed,
             parts,
             election,
             leaders,
