@@ -56,8 +56,15 @@ fn trouble(cluster: &Cluster, name: &str) -> Result<Found> {
 /// Waits until exactly these checks aren't well, beside those that never are here; `part` is what one
 /// of them says.
 async fn expect(cluster: &Cluster, name: &str, checks: &[&str], part: &str) -> Result<()> {
-    // Pods are processes here, so there is no Deployment, and no registration of validation.
-    let mut expected = vec!["replicas", "validation", "versions"];
+    // Pods are processes here, so there is no Deployment, nobody who forwards ports, and no
+    // registration of validation.
+    let mut expected = vec![
+        "election",
+        "logging-configs",
+        "replicas",
+        "validation",
+        "versions",
+    ];
     expected.extend(checks);
     expected.sort_unstable();
     wait::until(&format!("trouble with {checks:?}"), || async {

@@ -4,7 +4,9 @@
 //! Nothing is changed: the only thing that is sent is a pod as a dry run, which shows whether the
 //! API server asks the operator and gets an answer.
 
+mod election;
 mod installation;
+mod kinds;
 mod preparation;
 mod registration;
 mod report;
@@ -22,6 +24,9 @@ use crate::cluster;
 
 /// The oldest Kubernetes that is supported.
 const OLDEST: &str = "1.24";
+
+/// What to do where the operator itself has to say more.
+const LOG: &str = "look at `kubectl describe` of the pods, and at their log";
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]

@@ -15,11 +15,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, PostParams};
 
 use super::report::{Found, Report};
-use super::{Subject, registration, unread};
+use super::{LOG, Subject, election, kinds, registration, unread};
 use crate::cli::remote::ask;
 use crate::clock;
-
-const LOG: &str = "look at `kubectl describe` of the pods, and at their log";
 
 /// A right of the operator, and whether all can do without it.
 struct Right {
@@ -79,10 +77,10 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
         },
     );
     report.add("versions", versions(&pods));
-    let account = deployment.ok().and_then(|deployment| {
-        let spec = deployment.spec.template.spec?;
-        spec.service_account_name
-    });
+    let template = deployment.ok().and_then(|found| found.spec.template.spec);
+    let account = template
+        .as_ref()
+        .and_then(|spec| spec.service_account_name.clone());
     let account = account.unwrap_or_else(|| subject.name.to_owned());
     report.add("rights", rights(subject, &account).await);
     let (found, config) = configuration(subject).await;
@@ -90,6 +88,8 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
     report.add("lease", lease(subject, &pods).await);
     report.add("endpoints", endpoints(subject).await);
     report.add("configuration", found);
+    report.add("election", election::check(subject, &pods).await);
+    report.add("logging-configs", kinds::check(subject, template).await);
 }
 
 async fn pods_of(subject: &Subject<'_>, deployment: &Deployment) -> Vec<Pod> {

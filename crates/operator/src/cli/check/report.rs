@@ -9,7 +9,7 @@ const PAGE: &str = "docs/operations.md";
 
 /// Every check by name, in no particular order.
 #[cfg(test)]
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 18] = [
     "api-server",
     "rights-to-install",
     "namespace",
@@ -26,6 +26,8 @@ pub(super) const NAMES: [&str; 16] = [
     "endpoints",
     "dry-run",
     "configuration",
+    "election",
+    "logging-configs",
 ];
 
 /// What a check found.
