@@ -10,6 +10,7 @@ mod emit;
 mod env_from;
 mod env_overrides;
 mod envs;
+mod fingerprint;
 mod keys;
 mod lint;
 mod log_configs;
@@ -24,6 +25,7 @@ mod rule;
 mod schema;
 mod security_context;
 mod shared;
+mod status;
 mod syntax;
 mod tree;
 mod v1;
@@ -39,11 +41,13 @@ pub use crate::pod::part::{ResourceList, SecurityContext};
 pub use convert::Converted;
 pub use env_from::{EnvFrom, EnvFromKind, EnvFromSources, START_UP_VARIABLES};
 pub use env_overrides::EnvOverrides;
+pub use fingerprint::Fingerprint;
 pub use log_configs::LogConfigs;
 pub use place::{Places, Position};
 pub use policy::{AllowList, FeaturePolicy, Policy};
 pub use resources::Resources;
 pub use rule::{Extra, Feature, Language, LogSources, Origin, Rule, When};
+pub use status::Status;
 pub use tree::ConfigError;
 pub use validation::Validation;
 
@@ -71,6 +75,8 @@ pub struct Config {
     pub env_from: EnvFrom,
     /// What is refused when workloads are validated.
     pub validation: Validation,
+    /// What pods are told of themselves.
+    pub status: Status,
     /// How large pods and patches may be: `admission_limits`.
     pub limits: AdmissionLimits,
 }

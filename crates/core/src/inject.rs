@@ -25,12 +25,13 @@ pub mod reason;
 mod request;
 mod security;
 mod spec;
+mod status;
 mod suits;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::config::{self, Config, EnvFrom, Validation};
+use crate::config::{self, Config, EnvFrom, Fingerprint, Validation};
 use crate::json::Reader;
 use crate::namespace::{Namespace, PodSecurity};
 use crate::patch::Patch;
@@ -52,6 +53,7 @@ pub use reason::{PodSecurityRemedy, Reason};
 pub use spec::{
     Ask, ContainerPlace, MarkedValue, Marks, MountMark, Spec, StartUp, Trace, VolumeMark,
 };
+pub use status::{EngineIdentity, LONGEST as LONGEST_STATUS};
 
 /// What a configuration comes to for injection, worked out once: images, texts that go into
 /// containers, selectors.
@@ -60,6 +62,9 @@ pub struct Engine {
     features: [Configured; Feature::ALL.len()],
     limits: AdmissionLimits,
     validation: Validation,
+    identity: Option<EngineIdentity>,
+    /// Whether pods get a status.
+    annotates: bool,
 }
 
 /// What a configuration comes to for one feature.
@@ -95,7 +100,24 @@ impl Engine {
                 .map(|spec| Configured::new(spec, config, &env_from)),
             limits: config.limits,
             validation: config.validation.clone(),
+            identity: None,
+            annotates: config.status.annotation,
         }
+    }
+
+    /// Says who decides, which goes into the [status](annotation::STATUS) of each pod, if the
+    /// configuration wants that. Without it no pod gets one.
+    #[must_use]
+    pub fn identified(self, identity: EngineIdentity) -> Self {
+        Self {
+            identity: Some(identity),
+            ..self
+        }
+    }
+
+    /// Which configuration it is, if that was said.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.identity.map(|identity| identity.config)
     }
 
     /// What is refused when workloads are validated.
@@ -318,11 +340,15 @@ pub fn inject<'a>(
         let decision = feature.decide(&mut draft, namespace, context, &decisions, &class);
         decisions.push(decision);
     }
+    let notes = annotation::notes(&pod);
+    if let Some(identity) = engine.identity.filter(|_| engine.annotates) {
+        status::add(&identity, &mut draft, &decisions, &notes);
+    }
     let patch = draft.render();
     Injection {
         patch,
         decisions,
-        notes: annotation::notes(&pod),
+        notes,
         pod,
     }
 }

@@ -16,7 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use base64_simd::STANDARD;
 
-use crate::inject::{self, Decision, Engine, Injection, Note, ReviewContext};
+use crate::config::Fingerprint;
+use crate::inject::{self, Decision, Engine, Injection, Note, Outcome, ReviewContext};
 use crate::json::{self, Str, write_string};
 use crate::pod::Owner;
 use crate::pod::limits::{AdmissionLimits, VIEW_BYTES};
@@ -79,6 +80,8 @@ pub struct Record<'a> {
     pub dry_run: bool,
     /// What became of the review.
     pub disposition: Disposition,
+    /// The configuration that decided, if its engine was told.
+    pub config: Option<Fingerprint>,
     /// The code for which a workload was refused.
     pub refused: Option<&'static str>,
     /// One decision a feature; empty where the review wasn't about a pod to inject.
@@ -94,9 +97,9 @@ pub struct Record<'a> {
 /// What became of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Disposition {
-    /// The response has a patch.
+    /// Something was added to the pod.
     Injected,
-    /// Nothing to change.
+    /// Nothing to add. The pod may have got a status that says so.
     #[default]
     Unchanged,
     /// Another operation than CREATE.
@@ -173,7 +176,7 @@ pub fn memory_at_most(body: usize, limits: &AdmissionLimits) -> usize {
 
 /// Answers a review.
 pub fn review<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
-    guarded(body, Subject::Pod, |mut envelope| {
+    guarded(body, Subject::Pod, engine, |mut envelope| {
         if !envelope.is_about_pods() {
             let message = format!(
                 "Unsupported resource {}, expected pods of v1",
@@ -218,6 +221,7 @@ impl Subject {
 fn guarded<'a>(
     body: &'a [u8],
     subject: Subject,
+    engine: &Engine,
     answer: impl FnOnce(Envelope<'a>) -> Reviewed<'a>,
 ) -> Reviewed<'a> {
     let text = match std::str::from_utf8(body) {
@@ -228,7 +232,9 @@ fn guarded<'a>(
         Ok(envelope) => answer(envelope),
         Err(unusable) => *unusable,
     }));
-    reviewed.unwrap_or_else(|_| panicked(text, subject))
+    let mut reviewed = reviewed.unwrap_or_else(|_| panicked(text, subject));
+    reviewed.record.config = engine.fingerprint();
+    reviewed
 }
 
 /// Reads a review that can be answered, or answers it.
@@ -255,10 +261,12 @@ fn injected<'a>(envelope: Envelope<'a>, injection: Injection<'a>) -> Reviewed<'a
         decisions,
         notes,
     } = injection;
-    let disposition = if patch.is_empty() {
-        Disposition::Unchanged
-    } else {
-        Disposition::Injected
+    let is_new =
+        |decision: &Decision| matches!(decision.outcome, Outcome::Injected | Outcome::Repaired);
+    // A patch may have nothing but the pod's status.
+    let disposition = match decisions.iter().any(is_new) {
+        true => Disposition::Injected,
+        false => Disposition::Unchanged,
     };
     let patch_json = if patch.is_empty() {
         Vec::new()

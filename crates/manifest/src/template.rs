@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use datakit_operator_core::inject::annotation;
 use serde_json::Value;
 
 /// A pod, or the part of a workload that its pods are made from.
@@ -101,7 +102,7 @@ fn misplaced(object: &Value, template: &Value) -> Vec<String> {
     annotations
         .into_iter()
         .flat_map(|annotations| annotations.keys())
-        .filter(|key| key.starts_with(PREFIX) && effective.get(key.as_str()).is_none())
+        .filter(|key| is_request(key) && effective.get(key.as_str()).is_none())
         .cloned()
         .collect()
 }
@@ -153,9 +154,7 @@ fn annotated<'v>(
 ) -> Option<String> {
     match value {
         Value::Object(map) => map.iter().find_map(|(key, value)| {
-            let ours = |map: &serde_json::Map<String, Value>| {
-                map.keys().any(|key| key.starts_with(PREFIX))
-            };
+            let ours = |map: &serde_json::Map<String, Value>| map.keys().any(|key| is_request(key));
             if key == "annotations" && value.as_object().is_some_and(ours) {
                 let place = pointer_of(path);
                 if !is_known(&place) {
@@ -242,6 +241,11 @@ fn failure_rule(object: &Value, path: &str) -> Option<usize> {
 
 /// Prefix of the operator's annotations.
 const PREFIX: &str = "admission.datakit/";
+
+/// Whether an annotation is for the operator. The one in which it answers is not.
+fn is_request(key: &str) -> bool {
+    key.starts_with(PREFIX) && key != annotation::STATUS
+}
 
 /// Where kinds of other APIs hold a pod template.
 const PLACES: [&str; 3] = [

@@ -14,7 +14,7 @@ mod ours;
 use datakit_operator_core::config::{Config, Policy};
 use datakit_operator_core::image::Image;
 use datakit_operator_core::inject::{
-    Engine, Feature, MarkedValue, ReviewContext, SPECS, inject_pod,
+    Engine, Feature, MarkedValue, ReviewContext, SPECS, annotation, inject_pod,
 };
 use datakit_operator_core::version::KubernetesVersion;
 use serde_json::{Map, Value, json};
@@ -29,6 +29,8 @@ pub struct Uninjected {
     pub template: Value,
     /// The features that were taken out, in the order in which they are injected.
     pub features: Vec<Feature>,
+    /// Whether a status was taken out, the annotation that tells of features.
+    pub status: bool,
     /// Whether injecting the result again gives the template, apart from the injected containers'
     /// own settings. For what an earlier version injected: whether it would give the template with
     /// that version.
@@ -49,7 +51,8 @@ pub fn engine(config: &Config) -> Engine {
     Engine::new(&config)
 }
 
-/// Takes out everything that was injected with the engine's configuration.
+/// Takes out everything that was injected with the engine's configuration, and the status, whatever
+/// it says.
 ///
 /// Empty lists that remain disappear. `shareProcessNamespace` goes together with what needs it.
 #[must_use]
@@ -59,13 +62,20 @@ pub fn uninject(
     engine: &Engine,
     context: &ReviewContext,
 ) -> Uninjected {
+    let mut plain = template.clone();
+    let status = has_status(template);
+    if status {
+        remove_annotations(&mut plain, &[annotation::STATUS]);
+    }
+    let template = &plain;
     let (bare, annotated) =
         without_annotations(template, |bare| injected(bare, namespace, engine, context));
     let ours = Ours::find(template, &annotated);
     if ours.features.is_empty() {
         return Uninjected {
-            template: template.clone(),
+            template: plain,
             features: Vec::new(),
+            status,
             verified: true,
         };
     }
@@ -101,8 +111,15 @@ pub fn uninject(
     Uninjected {
         template: rest,
         features: ours.features,
+        status,
         verified,
     }
+}
+
+fn has_status(template: &Value) -> bool {
+    template["metadata"]["annotations"]
+        .get(annotation::STATUS)
+        .is_some()
 }
 
 /// The template without the annotations that injection adds, and the features that add them: those

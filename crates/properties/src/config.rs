@@ -32,7 +32,7 @@ pub fn check(bytes: &[u8]) -> Verdict {
     if pod::holds_a_trace(text) {
         return Ok(());
     }
-    let engine = Engine::new(&config);
+    let engine = Engine::new(&config).identified(pod::identity());
     for annotations in [
         json!({"admission.datakit/java-lib.version": "", "admission.datakit/java-profiler.version": ""}),
         json!({

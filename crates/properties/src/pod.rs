@@ -1,11 +1,14 @@
 //! Laws about one pod: nothing of the user's is lost, what is valid stays valid, injecting twice is
-//! injecting once, and what is skipped leaves no trace.
+//! injecting once, what is skipped leaves no trace, and the status is short and true.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, Injection, Outcome, ReviewContext, inject_pod};
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Fingerprint};
+use datakit_operator_core::inject::annotation::STATUS;
+use datakit_operator_core::inject::{
+    Engine, EngineIdentity, Injection, LONGEST_STATUS, Outcome, Reason, ReviewContext, inject_pod,
+};
 use datakit_operator_core::review::review;
 use serde_json::{Value, json};
 
@@ -58,6 +61,27 @@ pub fn default_engine() -> &'static Engine {
     &ENGINE
 }
 
+/// The same, which tells pods what was decided.
+///
+/// # Panics
+///
+/// If the built-in configuration can't be read.
+#[must_use]
+pub fn telling_engine() -> &'static Engine {
+    static ENGINE: LazyLock<Engine> =
+        LazyLock::new(|| Engine::new(&default_config()).identified(identity()));
+    &ENGINE
+}
+
+/// Who decides.
+#[must_use]
+pub fn identity() -> EngineIdentity {
+    EngineIdentity {
+        version: "1.2.3",
+        config: Fingerprint::of_sha256([0x5a; 32]),
+    }
+}
+
 /// The built-in configuration, with rules for every feature.
 ///
 /// # Panics
@@ -84,7 +108,7 @@ pub fn check(bytes: &[u8]) -> Verdict {
     for context in &contexts() {
         laws(text, default_engine(), context)?;
     }
-    Ok(())
+    laws(text, telling_engine(), &contexts()[2])
 }
 
 /// All laws hold for a pod that has these bytes as its `logfwd.instances`.
@@ -145,6 +169,7 @@ pub fn laws(text: &str, engine: &Engine, context: &ReviewContext) -> Verdict {
     }
     small_steps(&patch)?;
     no_trace(&pod, &injection, &patch)?;
+    status(&injection, &after)?;
     let says = !injection.patch.is_empty() || !injection.notes.is_empty();
     if says && !engine.calls().include(&injection.pod, "default") {
         return Err(format!("API servers wouldn't have asked: {patch}"));
@@ -200,7 +225,13 @@ pub fn small_steps(patch: &Value) -> Verdict {
         let small = match op["op"].as_str() {
             Some("add") => true,
             Some("replace") => {
-                ["value", "name", "shareProcessNamespace"].contains(&leaf)
+                [
+                    "value",
+                    "name",
+                    "shareProcessNamespace",
+                    "admission.datakit~1status",
+                ]
+                .contains(&leaf)
                     && !op["value"].is_object()
                     && !op["value"].is_array()
             }
@@ -225,7 +256,8 @@ pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdic
         .filter(|decision| matches!(decision.outcome, Outcome::Injected | Outcome::Repaired))
         .map(|decision| decision.feature.as_str())
         .collect();
-    if injection.patch.is_empty() != done.is_empty() {
+    let mut operations = patch.as_array().into_iter().flatten();
+    if operations.all(is_status) != done.is_empty() {
         return Err(format!("{done:?} were injected by the patch {patch}"));
     }
     for decision in decisions {
@@ -241,6 +273,69 @@ pub fn no_trace(pod: &Value, injection: &Injection<'_>, patch: &Value) -> Verdic
             .any(|trace| patch.contains(trace) && !own.contains(trace));
         if found && !done.contains(&feature) && !reuses(injection) {
             return Err(format!("{feature} was skipped but left a trace: {patch}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an operation adds or changes the status and nothing else.
+fn is_status(operation: &Value) -> bool {
+    let only = |object: &Value, key: &str| {
+        let object = object.as_object();
+        object.is_some_and(|object| object.len() == 1 && object.contains_key(key))
+    };
+    let value = &operation["value"];
+    match operation["path"].as_str() {
+        Some("/metadata/annotations/admission.datakit~1status") => true,
+        Some("/metadata/annotations") => only(value, STATUS),
+        Some("/metadata") => only(value, "annotations") && only(&value["annotations"], STATUS),
+        _ => false,
+    }
+}
+
+/// A status is JSON of a bounded length that names each feature that was decided about, as it was
+/// decided. There is none unless something was decided or one was there.
+///
+/// # Errors
+///
+/// What it says otherwise.
+pub fn status(injection: &Injection<'_>, after: &Value) -> Verdict {
+    let there = injection.pod.annotation(STATUS);
+    let Some(text) = after["metadata"]["annotations"][STATUS].as_str() else {
+        return Ok(());
+    };
+    if there == Some(text) {
+        return Ok(());
+    }
+    if text.len() > LONGEST_STATUS {
+        return Err(format!("a status of {} bytes: {text}", text.len()));
+    }
+    let status: Value = serde_json::from_str(text).map_err(sentence)?;
+    if status["version"] != "1.2.3" || status["config"] != "5a5a5a5a5a5a" {
+        return Err(format!("who decided isn't said: {text}"));
+    }
+    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    let of = |list: &[Value], name: &str| list.iter().find(|one| one["feature"] == name).cloned();
+    let (injected, skipped) = (list("injected"), list("skipped"));
+    for decision in &injection.decisions {
+        let name = decision.feature.as_str();
+        let (there, left_out) = (of(&injected, name), of(&skipped, name));
+        let is_true = match decision.outcome {
+            Outcome::Injected | Outcome::Repaired | Outcome::AlreadyInjected => {
+                there.is_some_and(|there| there["language"] == json!(decision.language))
+                    && left_out.is_none()
+            }
+            // At a second review, the reason of the first.
+            Outcome::Skipped => {
+                let code = decision.reason.as_ref().map(Reason::as_str);
+                let is_kept = injection.pod.annotation(STATUS).is_some();
+                there.is_none()
+                    && left_out.is_some_and(|one| is_kept || one["reason"] == json!(code))
+            }
+            Outcome::NotRequested => left_out.is_none(),
+        };
+        if !is_true {
+            return Err(format!("{decision:?} is told as {text}"));
         }
     }
     Ok(())
@@ -308,6 +403,7 @@ pub fn contained(before: &Value, after: &Value, path: &str) -> Verdict {
             Ok(())
         }
         (_, Value::Bool(true)) if path.ends_with("/shareProcessNamespace") => Ok(()),
+        (_, Value::String(_)) if path == "/metadata/annotations/admission.datakit/status" => Ok(()),
         (before, after) => Err(format!("{path}: {before} became {after}")),
     }
 }

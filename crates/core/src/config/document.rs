@@ -11,12 +11,13 @@ use super::rule::{Feature, Rule};
 use super::syntax;
 use super::tree::{self, ConfigError, Node};
 use super::{
-    AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, env_from, policy, v1, v2, validation,
+    AdmissionLimits, Config, DEFAULT_LISTEN, LogLevel, Policy, env_from, policy, status, v1, v2,
+    validation,
 };
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The keys of the whole.
-pub(super) static ROOT: [Key; 9] = [
+pub(super) static ROOT: [Key; 10] = [
     Key::new("server_listen", Kind::Listen, "`address:port` or `:port`").or("\"0.0.0.0:9543\""),
     Key::new(
         "log_level",
@@ -53,6 +54,11 @@ pub(super) static ROOT: [Key; 9] = [
         validation::KEY,
         Kind::Object(&validation::KEYS),
         "what is refused when workloads are applied",
+    ),
+    Key::new(
+        status::KEY,
+        Kind::Object(&status::KEYS),
+        "what pods are told of themselves",
     ),
     Key::new(
         "admission_limits",
@@ -181,6 +187,7 @@ impl Lowering<'_> {
             policy,
             env_from: env_from::read(&mut self.reader, root),
             validation: validation::read(&mut self.reader, root),
+            status: status::read(&mut self.reader, root),
         };
         self.report_forbidden(&config);
         config

@@ -8,7 +8,7 @@ use super::{
     AdmissionLimits, AllowList, Config, ContainerSettings, EnvFromSources, EnvValue, EnvVar,
     Policy, ResourceList, Resources, SecurityContext,
 };
-use super::{LogConfigs, env_from, v1, v2, validation};
+use super::{LogConfigs, Status, env_from, status, v1, v2, validation};
 use crate::selector::{LabelSelector, NamespacePattern};
 
 /// See [`Config::to_json`].
@@ -20,6 +20,7 @@ pub(super) fn to_json(config: &Config) -> String {
         policy,
         env_from,
         validation,
+        status: Status { annotation },
         limits,
     } = config;
     let features: Map<String, Value> = v1::FORMS
@@ -38,6 +39,7 @@ pub(super) fn to_json(config: &Config) -> String {
         "admission_inject": features,
         "admission_policy": admission_policy(policy),
         "admission_limits": limits,
+        (status::KEY): { status::ANNOTATION: annotation },
     });
     if !env_from.sources.is_empty() {
         document[env_from::KEY] = env_from.sources.iter().map(env_from_entry).collect();

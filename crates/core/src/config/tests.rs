@@ -273,6 +273,9 @@ fn the_effective_configuration_is_spelled_out() {
             "containers": 500,
             "patch_operations": 10000,
             "patch_bytes": 1048576
+          },
+          "admission_status": {
+            "annotation": true
           }
         }"#]]
     .assert_eq(&config.to_json());

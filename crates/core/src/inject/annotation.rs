@@ -12,6 +12,10 @@ use super::note::{self, Note};
 /// Turns everything off for the pod.
 pub const ENABLED: &str = "admission.datakit/enabled";
 
+/// Says what was decided about the pod. It is ours by its name, whoever wrote it: it asks for
+/// nothing, and a review makes it true.
+pub const STATUS: &str = "admission.datakit/status";
+
 /// Switches, which hold a boolean: the general one, then one a feature.
 const SWITCHES: [&str; 1 + SPECS.len()] = {
     let mut all = [ENABLED; 1 + SPECS.len()];
@@ -77,6 +81,11 @@ pub(crate) fn switched_off(pod: &Pod<'_>, feature: &'static str) -> Option<&'sta
         .find(|key| pod.annotation(key).and_then(parse_bool) == Some(false))
 }
 
+/// Whether everything is turned off for the pod.
+pub(crate) fn is_off(pod: &Pod<'_>) -> bool {
+    pod.annotation(ENABLED).and_then(parse_bool) == Some(false)
+}
+
 /// What is wrong with the annotations themselves: misspelled names, switches that hold no boolean.
 pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -97,7 +106,7 @@ pub(crate) fn notes(pod: &Pod<'_>) -> Vec<Note> {
                     annotation: key.to_owned(),
                 }
             });
-        } else if !ALL.contains(&key) {
+        } else if key != STATUS && !ALL.contains(&key) {
             // What is only counted isn't compared with what may have been meant.
             note::add(&mut notes, Note::UNKNOWN_ANNOTATION, || {
                 Note::UnknownAnnotation {

@@ -42,7 +42,8 @@ pub struct Draft<'p, 'a> {
 /// Edits of a pod: the plan of one feature, or the sum of the accepted ones.
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'p> {
-    /// Annotations to add; the pod has none of these keys.
+    /// Annotations to add. The pod has none of these keys but, maybe, the one of its status, which
+    /// is replaced.
     pub annotations: Vec<NewAnnotation<'p>>,
     /// Whether to set `spec.shareProcessNamespace`.
     pub share_process_namespace: bool,
@@ -465,7 +466,8 @@ fn render_annotations(pod: &Pod<'_>, annotations: &[NewAnnotation<'_>], patch: &
         Annotations::Present => {
             for annotation in annotations {
                 let pointer = [METADATA, ANNOTATIONS, Part::Key(annotation.key)];
-                patch.add(&pointer, |out| write_string(out, &annotation.value));
+                let replace = pod.annotation(annotation.key).is_some();
+                patch.set_string(&pointer, replace, &annotation.value);
             }
         }
     }

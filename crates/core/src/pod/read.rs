@@ -83,6 +83,7 @@ impl<'a> Pod<'a> {
             Kind::Null => Annotations::Absent,
             _ => Annotations::Present,
         };
+        let start = reader.offset();
         reader.entries(|reader, key| {
             if key.starts_with(ANNOTATION_PREFIX) {
                 let value = text(reader)?;
@@ -98,7 +99,9 @@ impl<'a> Pod<'a> {
             self.is_scraped |= key.starts_with(PROMETHEUS_PREFIX);
             self.nodes.read_annotation(&key);
             ignore(reader)
-        })
+        })?;
+        self.annotation_bytes = reader.offset() - start;
+        Ok(())
     }
 
     fn read_spec(&mut self, reader: &mut Reader<'a>, room: &mut Room) -> Result<()> {
@@ -161,6 +164,7 @@ fn container<'a>(
     reader.object(|reader, key| {
         match key {
             "name" => container.name = text(reader)?,
+            "image" => container.image = text(reader)?,
             "command" => container.runs.command = reader.skip()?,
             "args" => container.runs.args = reader.skip()?,
             "livenessProbe" => container.runs.probes[0] = reader.skip()?,

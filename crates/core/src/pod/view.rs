@@ -27,6 +27,8 @@ pub struct Pod<'a> {
     pub annotations: Vec<(Str<'a>, Str<'a>)>,
     /// Whether there are annotations at all.
     pub has_annotations: Annotations,
+    /// Length of the JSON of all annotations: they take no more than this.
+    pub annotation_bytes: usize,
     /// The annotation by which the agent is told what to collect of all containers, `datakit/logs`.
     pub logs: Option<Str<'a>>,
     /// Whether it is told so for a single container: `datakit/<container>.logs`.
@@ -104,6 +106,8 @@ pub struct Owner<'a> {
 pub struct Container<'a> {
     /// `name`
     pub name: Str<'a>,
+    /// `image`
+    pub image: Str<'a>,
     /// What it says that it runs; nothing where the image says so.
     pub runs: Runs<'a>,
     /// `workingDir`

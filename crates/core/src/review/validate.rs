@@ -15,7 +15,7 @@ use super::{
 
 /// Answers the review of a workload.
 pub fn validate<'a>(body: &'a [u8], engine: &Engine, context: &ReviewContext) -> Reviewed<'a> {
-    guarded(body, Subject::Workload, |envelope| {
+    guarded(body, Subject::Workload, engine, |envelope| {
         let kind = Kind::find(&envelope.group, &envelope.version, &envelope.resource)
             .filter(|_| envelope.sub_resource.is_empty());
         let Some(kind) = kind else {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::inject::Note;
+use crate::inject::annotation;
 use crate::inject::note;
 use crate::json::{Kind as Json, Reader, Result, Str};
 use crate::pod::{Pod, Volume, VolumeKind};
@@ -243,7 +244,7 @@ impl<'a> Workload<'a> {
 
     fn read_annotations(&mut self, reader: &mut Reader<'a>) -> Result<()> {
         reader.entries(|reader, key| {
-            if key.starts_with(PREFIX) {
+            if key.starts_with(PREFIX) && key != annotation::STATUS {
                 self.annotations.push(key);
             }
             reader.skip().map(|_| ())

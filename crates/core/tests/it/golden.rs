@@ -1,5 +1,6 @@
 //! Golden cases: `testdata/inject/<case>/` holds a pod and what injection makes of it;
-//! `testdata/namespaces/` is the same with rules of the pod's namespace.
+//! `testdata/namespaces/` is the same with rules of the pod's namespace, and `testdata/status/` with
+//! an engine that says in an annotation what was decided.
 //!
 //! `pod.json` is the input, with an optional `config.json` (default: the built-in configuration)
 //! and `context.json` (`namespace`, `kubernetes_version`, the namespace's `pod_security` and
@@ -12,8 +13,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, Injection, ReviewContext, inject_pod};
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Fingerprint};
+use datakit_operator_core::inject::{Engine, EngineIdentity, Injection, ReviewContext, inject_pod};
 use datakit_operator_core::namespace::{LimitRange, Namespace, Namespaces, Quota};
 use datakit_operator_core::review::warnings;
 use serde_json::{Value, json};
@@ -57,7 +58,10 @@ fn check(case: &Path) -> Result<(), String> {
         context,
     } = Case::read(case);
     let (config, _) = Config::load(&config, &environment).map_err(|error| error.to_string())?;
-    let engine = Engine::new(&config);
+    let mut engine = Engine::new(&config);
+    if case.parent().is_some_and(|group| group.ends_with("status")) {
+        engine = engine.identified(identity());
+    }
     let namespace = namespace.as_str();
 
     let injection =
@@ -80,17 +84,25 @@ fn check(case: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Who decides, in tests.
+pub(crate) fn identity() -> EngineIdentity {
+    EngineIdentity {
+        version: "1.2.3",
+        config: Fingerprint::of_sha256([0x5a; 32]),
+    }
+}
+
 /// What a case is made of.
-struct Case {
-    pod: String,
-    config: String,
-    environment: EnvOverrides,
-    namespace: String,
-    context: ReviewContext,
+pub(crate) struct Case {
+    pub(crate) pod: String,
+    pub(crate) config: String,
+    pub(crate) environment: EnvOverrides,
+    pub(crate) namespace: String,
+    pub(crate) context: ReviewContext,
 }
 
 impl Case {
-    fn read(directory: &Path) -> Self {
+    pub(crate) fn read(directory: &Path) -> Self {
         let read = |name: &str| std::fs::read_to_string(directory.join(name));
         let context: Value = match read("context.json") {
             Ok(text) => serde_json::from_str(&text).unwrap(),
@@ -193,7 +205,7 @@ fn namespaces(name: &str, context: &Value) -> Arc<Namespaces> {
     Arc::new([(name, namespace)].into_iter().collect())
 }
 
-fn apply(pod: &mut Value, patch: &Value) -> Result<(), String> {
+pub(crate) fn apply(pod: &mut Value, patch: &Value) -> Result<(), String> {
     let patch: json_patch::Patch = serde_json::from_value(patch.clone()).unwrap();
     json_patch::patch(pod, &patch).map_err(|error| error.to_string())
 }
@@ -269,9 +281,9 @@ fn expect(file: &Path, found: &Value) -> Result<(), String> {
     }
 }
 
-fn directories() -> Vec<PathBuf> {
+pub(crate) fn directories() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
-    let mut found: Vec<PathBuf> = ["inject", "namespaces"]
+    let mut found: Vec<PathBuf> = ["inject", "namespaces", "status"]
         .into_iter()
         .flat_map(|group| std::fs::read_dir(root.join(group)).unwrap())
         .map(|entry| entry.unwrap().path())

@@ -26,5 +26,6 @@ mod rules;
 mod schema;
 #[path = "../shapes/mod.rs"]
 mod shapes;
+mod status;
 mod validate;
 mod versions;

@@ -1,6 +1,7 @@
 //! Generated pods: valid ones, as nasty as the API server accepts, with fields that no library
 //! knows.
 
+use datakit_operator_core::inject::annotation::STATUS;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -131,19 +132,58 @@ fn annotations() -> impl Strategy<Value = Map<String, Value>> {
         let values = vec(versions.clone(), keys.len());
         values.prop_map(move |values| keys.clone().into_iter().zip(values).collect::<Vec<_>>())
     });
-    (plain, option::of(instances())).prop_map(|(plain, instances)| {
-        let mut map: Map<String, Value> = Map::new();
-        for (key, value) in plain {
-            map.insert(key.to_owned(), value.into());
-        }
-        if let Some(instances) = instances {
-            map.insert(
-                "admission.datakit/logfwd.instances".to_owned(),
-                instances.into(),
-            );
-        }
-        map
-    })
+    (
+        plain,
+        option::of(instances()),
+        option::weighted(0.2, status()),
+    )
+        .prop_map(|(plain, instances, status)| {
+            let mut map: Map<String, Value> = Map::new();
+            for (key, value) in plain {
+                map.insert(key.to_owned(), value.into());
+            }
+            if let Some(instances) = instances {
+                map.insert(
+                    "admission.datakit/logfwd.instances".to_owned(),
+                    instances.into(),
+                );
+            }
+            if let Some(status) = status {
+                map.insert(STATUS.to_owned(), status.into());
+            }
+            map
+        })
+}
+
+/// What somebody may have copied from another pod, or thought of.
+fn status() -> impl Strategy<Value = String> {
+    let feature = (
+        select(vec![
+            "ddtrace",
+            "otel",
+            "logfwd",
+            "flameshot",
+            "profiler",
+            "logging",
+            "x",
+        ]),
+        select(vec!["java", "python", "", "x"]),
+        select(vec!["", "admission_inject.ddtrace", "a\u{0}\"b", "很长"])
+            .prop_map(|rule| rule.repeat(30)),
+        vec(select(vec!["second_agent", "not_shared", "x"]), 0..3),
+    );
+    let feature = feature.prop_map(|(feature, language, rule, notes)| {
+        json!({"feature": feature, "language": language, "image": "i:1", "rule": rule, "notes": notes})
+    });
+    let truncated = subsequence(vec!["notes", "images", "rules", "x"], 0..=4);
+    let whole = (vec(feature, 0..4), truncated).prop_map(|(features, truncated)| {
+        json!({"version": "0", "config": "0", "injected": features, "truncated": truncated})
+            .to_string()
+    });
+    prop_oneof![
+        4 => whole,
+        1 => select(vec!["", "{", "[]", "{\"injected\":3}", "{} {}"]).prop_map(str::to_owned),
+    ]
 }
 
 fn instances() -> impl Strategy<Value = String> {

@@ -226,6 +226,7 @@ fn the_tables_of_the_page_are_made_from_the_keys() {
         ),
         ("policy", of_each("/properties/admission_policy")),
         ("env_from", of("/properties/admission_env_from/items")),
+        ("status", of("/properties/admission_status")),
         ("limits", of("/properties/admission_limits")),
     ] {
         made = tables::put(&made, name, &rows);

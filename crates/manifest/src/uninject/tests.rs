@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Fingerprint};
+use datakit_operator_core::inject::EngineIdentity;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,6 +24,16 @@ fn there_and_back(template: &Value) -> (Value, Uninjected) {
     let engine = engine();
     let there = injected(template, None, &engine, &context()).expect("a pod");
     let back = uninject(&there, None, &engine, &ReviewContext::default());
+    // A status is taken out as well, and is in nobody's way.
+    let telling = self::engine().identified(EngineIdentity {
+        version: "1.2.3",
+        config: Fingerprint::of_sha256([0x5a; 32]),
+    });
+    let told = injected(template, None, &telling, &context()).expect("a pod");
+    let untold = uninject(&told, None, &engine, &ReviewContext::default());
+    assert!(untold.status, "{told:#}");
+    assert_eq!(untold.features, back.features);
+    assert_eq!(untold.template, back.template, "{told:#}");
     assert!(back.verified, "{there:#}\n{:#}", back.template);
     let again = injected(&back.template, None, &engine, &context()).expect("a pod");
     assert_eq!(
