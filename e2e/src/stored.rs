@@ -23,7 +23,11 @@ const EXTENDED: [&str; 6] = [
     "DD_TAGS",
 ];
 
-/// `metadata` and `spec` of a pod without what differs between two pods created from one manifest.
+/// Tells of what was injected, so it differs with that.
+const STATUS: &str = "admission.datakit/status";
+
+/// `metadata` and `spec` of a pod without what differs between two pods created from one manifest,
+/// and without its status.
 #[must_use]
 pub fn comparable(pod: &Value) -> Value {
     let mut metadata = pod["metadata"].clone();
@@ -34,6 +38,15 @@ pub fn comparable(pod: &Value) -> Value {
         }
         if metadata.contains_key("generateName") {
             metadata.remove("name");
+        }
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
+            annotations.remove(STATUS);
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
         }
     }
     name_token_volumes_alike(&mut spec);

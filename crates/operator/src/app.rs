@@ -13,8 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datakit_operator_core::config::Fingerprint;
 use datakit_operator_core::election::tasks::Settings as TaskSettings;
-use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::inject::{Engine, EngineIdentity, ReviewContext};
 use tokio::time::sleep;
 
 use self::member::{LeaseTask, Member};
@@ -184,7 +185,8 @@ impl Operator {
         // First of all: a signal that comes while starting must not be lost.
         let signals = Signals::subscribe().map_err(StartError::Signals)?;
         let metrics = Arc::new(Metrics::new(settings.build.version, settings.build.commit));
-        metrics.reloads.begin(clock::since_1970());
+        let fingerprint = configuration.fingerprint;
+        metrics.reloads.begin(clock::since_1970(), fingerprint);
         let mut tasks = Tasks::default();
         metrics
             .parts
@@ -208,7 +210,10 @@ impl Operator {
         let shared = Shared {
             readiness: Readiness::default(),
             reviewing: Arc::new(Reviewing::new(
-                Engine::new(&configuration.config),
+                Engine::new(&configuration.config).identified(EngineIdentity {
+                    version: settings.build.version,
+                    config: fingerprint,
+                }),
                 settings.context.clone(),
             )),
             handover: Arc::default(),
@@ -231,15 +236,18 @@ impl Operator {
             config,
             origin,
             diagnostics,
+            fingerprint,
             ..
         } = &configuration;
-        shared.configured.take(origin, config, diagnostics);
+        let configured = &shared.configured;
+        configured.take(origin, *fingerprint, config, diagnostics);
         if let Some((pair, paths, seen)) = certificate {
             let take_over = reloading::certificate(pair, &shared);
             tasks.start(reload::on_change(paths, seen, take_over));
         }
         if let Some(file) = configuration.file {
-            let take_over = reloading::config(file.read, configuration.origin, &shared);
+            let version = settings.build.version;
+            let take_over = reloading::config(file.read, configuration.origin, version, &shared);
             let (paths, seen) = (vec![file.path], vec![file.bytes]);
             tasks.start(reload::on_change(paths, seen, take_over));
         }
@@ -290,7 +298,7 @@ impl Operator {
             let readiness = readiness.clone();
             move || {
                 if readiness.become_ready() {
-                    log_ready(&settings, addresses, started);
+                    log_ready(&settings, fingerprint, addresses, started);
                 }
             }
         };
@@ -570,7 +578,12 @@ fn source_of(source: &tls::Source) -> String {
 }
 
 /// The one line that says that all is well, where, and how to try it.
-fn log_ready(settings: &Settings, (webhook, probes): (SocketAddr, SocketAddr), started: Instant) {
+fn log_ready(
+    settings: &Settings,
+    config: Fingerprint,
+    (webhook, probes): (SocketAddr, SocketAddr),
+    started: Instant,
+) {
     let certificate = source_of(&settings.tls);
     let trust = match &settings.write_ca {
         Some(path) => format!("--cacert {}", path.display()),
@@ -581,6 +594,7 @@ fn log_ready(settings: &Settings, (webhook, probes): (SocketAddr, SocketAddr), s
         webhook = format_args!("https://{webhook}{INJECT_PATH}"),
         probes = format_args!("http://{probes}"),
         certificate,
+        config = %config,
         try = format_args!("curl {trust} https://localhost:{port}/ping"),
         version = settings.build.version,
         commit = settings.build.commit,

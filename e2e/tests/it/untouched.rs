@@ -6,7 +6,7 @@ use datakit_operator_e2e::operator::Options;
 use datakit_operator_e2e::stored::comparable;
 use datakit_operator_e2e::wait;
 use datakit_operator_e2e::webhook::{Injected, Policy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 #[ignore = "needs the control plane: run e2e/run"]
@@ -52,6 +52,8 @@ async fn field_for_field() -> Result<()> {
             continue;
         };
         let with = injected.namespace.create_pod(pod, Mode::Store).await?;
+        let status = &with.pod["metadata"]["annotations"]["admission.datakit/status"];
+        assert_eq!(*status, Value::Null, "{name}");
         let (without, with) = (comparable(&without.pod), comparable(&with.pod));
         assert_eq!(with, without, "{name}");
         names.push(name.to_owned());

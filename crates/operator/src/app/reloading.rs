@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datakit_operator_core::config::Config;
+use datakit_operator_core::config::{Config, Fingerprint};
 use datakit_operator_core::diagnostic::{Diagnostic, Severity};
-use datakit_operator_core::inject::Engine;
+use datakit_operator_core::inject::{Engine, EngineIdentity};
 
 use super::Shared;
 use crate::clock;
@@ -25,12 +25,15 @@ pub struct Configuration {
     pub origin: String,
     /// What is doubtful about it.
     pub diagnostics: Vec<Diagnostic>,
+    /// What tells its document from others.
+    pub fingerprint: Fingerprint,
     /// The file it is in, if it is in one.
     pub file: Option<ConfigFile>,
 }
 
 /// Reads a configuration again. The error says everything.
-pub type ReadConfig = Box<dyn Fn() -> Result<(Config, Vec<Diagnostic>), String> + Send>;
+pub type ReadConfig =
+    Box<dyn Fn() -> Result<(Config, Fingerprint, Vec<Diagnostic>), String> + Send>;
 
 /// A configuration file.
 pub struct ConfigFile {
@@ -125,6 +128,7 @@ pub(super) fn clients(clients: Arc<Clients>) -> impl FnMut() -> bool + Send {
 pub(super) fn config(
     read: ReadConfig,
     origin: String,
+    version: &'static str,
     shared: &Shared,
 ) -> impl FnMut() -> bool + Send + use<> {
     let reviewing = Arc::clone(&shared.reviewing);
@@ -132,13 +136,18 @@ pub(super) fn config(
     let metrics = Arc::clone(&shared.metrics);
     let mut said = String::new();
     move || match read() {
-        Ok((config, diagnostics)) => {
+        Ok((config, fingerprint, diagnostics)) => {
             log_diagnostics(&diagnostics);
-            reviewing.replace_engine(Engine::new(&config));
-            configured.take(&origin, &config, &diagnostics);
-            metrics.reloads.taken(clock::since_1970());
+            let identity = EngineIdentity {
+                version,
+                config: fingerprint,
+            };
+            reviewing.replace_engine(Engine::new(&config).identified(identity));
+            configured.take(&origin, fingerprint, &config, &diagnostics);
+            metrics.reloads.taken(clock::since_1970(), fingerprint);
             metrics.parts.well("configuration", "as it changed last");
             tracing::info!(
+                config = %fingerprint,
                 "took over the changed configuration; `log_level` and `server_listen` wait for the next start"
             );
             said.clear();

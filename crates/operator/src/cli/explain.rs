@@ -99,6 +99,7 @@ With `-o json`, the object has these keys:
                  more, the number of those that are left out
   rules[]        rule, language: or null; failed[]: condition (namespace, labels, annotation, language, none), message
   configuration  text: where the configuration comes from
+  configurationHash  text: the first 12 digits of its SHA-256, as in the status of pods and in the operator's log
   errors[]       source, document, line, message: what could not be read
 Codes and keys are kept from version to version; new ones may be added.
 
@@ -132,10 +133,15 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     };
     #[cfg(not(feature = "server"))]
     let prepared = args.manifests.prepare(&[], streams)?;
-    writeln!(streams.stderr, "configuration: {}", prepared.origin)?;
+    writeln!(
+        streams.stderr,
+        "configuration: {} ({})",
+        prepared.origin, prepared.fingerprint
+    )?;
     let mut report = Report {
         configuration: prepared.origin.clone(),
         calls: prepared.narrows.then(|| prepared.engine.calls()),
+        hash: prepared.fingerprint.to_string(),
         ..Report::default()
     };
     if !args.logging_configs.is_empty() {
@@ -177,6 +183,8 @@ struct Report {
     configuration: String,
     /// For which pods API servers call, if they know.
     calls: Option<Calls>,
+    /// What tells it from others.
+    hash: String,
     /// What is said beside the report.
     notes: Vec<String>,
     templates: Vec<Explained>,
@@ -310,7 +318,12 @@ impl Report {
     fn to_json(&self) -> Value {
         let templates: Vec<Value> = self.templates.iter().map(Explained::to_json).collect();
         let errors: Vec<Value> = self.errors.iter().map(Error::to_json).collect();
-        json!({ "configuration": self.configuration, "templates": templates, "errors": errors })
+        json!({
+            "configuration": self.configuration,
+            "configurationHash": self.hash,
+            "templates": templates,
+            "errors": errors,
+        })
     }
 
     fn has(&self, what: FailOn) -> bool {

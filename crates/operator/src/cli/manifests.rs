@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use datakit_operator_core::config::Config;
+use datakit_operator_core::config::{Config, Fingerprint};
 use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::namespace::{Namespace, Namespaces, PodSecurity};
 use datakit_operator_core::version::KubernetesVersion;
@@ -53,6 +53,8 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     /// Where it comes from.
     pub(super) origin: String,
+    /// What tells it from others.
+    pub(super) fingerprint: Fingerprint,
     /// The same, ready for injection.
     pub(super) engine: Engine,
     /// What is known of the cluster.
@@ -92,9 +94,12 @@ impl ManifestArgs {
             writeln!(streams.stderr, "configuration from {source}: {diagnostic}")?;
         }
         Ok(Prepared {
+            // Without a status: it would change templates, and so restart pods, with each version and
+            // configuration. Pods get it when they are made.
             engine: Engine::new(&loaded.config),
             config: loaded.config,
             origin: source.to_string(),
+            fingerprint: loaded.fingerprint,
             context: ReviewContext {
                 kubernetes_version: self.kubernetes_version,
                 namespaces: Arc::new(Namespaces::all_alike(Namespace {

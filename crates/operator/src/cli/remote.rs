@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use datakit_operator_core::config::{Config, EnvOverrides};
+use datakit_operator_core::config::EnvOverrides;
 use http::Request;
 use kube::Client;
 use serde_json::Value;
@@ -223,15 +223,8 @@ pub(super) async fn configuration(
     })?;
     let text = map["data"]["jsonconfig"].as_str();
     let text = text.with_context(|| format!("{origin} has no key `jsonconfig`"))?;
-    let (config, diagnostics) =
-        Config::load(text, &EnvOverrides::default()).map_err(|error| Usage(error.into()))?;
-    Ok((
-        origin,
-        Loaded {
-            config,
-            diagnostics,
-        },
-    ))
+    let loaded = Loaded::of(text, &EnvOverrides::default());
+    Ok((origin, loaded.map_err(|error| Usage(error.into()))?))
 }
 
 pub(super) async fn get(client: &Client, path: &str) -> Result<Value, Unanswered> {

@@ -159,6 +159,7 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let file = config_file(&source);
     let Loaded {
         config,
+        fingerprint,
         diagnostics,
     } = source.load_to_serve()?;
     let settings = settings(args, config.server_listen)?;
@@ -169,6 +170,7 @@ pub fn run(args: &Args, _streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         config,
         origin: source.to_string(),
         diagnostics,
+        fingerprint,
         file,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -208,7 +210,7 @@ fn config_file(source: &Source) -> Option<ConfigFile> {
         read: Box::new(move || {
             let loaded = source.load_again();
             let loaded = loaded.map_err(|error| Chain(&error).to_string())?;
-            Ok((loaded.config, loaded.diagnostics))
+            Ok((loaded.config, loaded.fingerprint, loaded.diagnostics))
         }),
     })
 }

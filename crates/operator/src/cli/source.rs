@@ -6,8 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
+use datakit_operator_core::config::{
+    Config, ConfigError, DEFAULT_CONFIG, EnvOverrides, Fingerprint,
+};
 use datakit_operator_core::diagnostic::Diagnostic;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 use super::Usage;
 use crate::file::{self, FileError, MAX_CONFIG};
@@ -44,8 +47,26 @@ enum Use {
 pub struct Loaded {
     /// The configuration in use.
     pub config: Config,
+    /// What tells its document from others.
+    pub fingerprint: Fingerprint,
     /// What is doubtful about it. Nothing in it stopped the rest from being used.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// A document's text, read.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JSON object.
+    pub(super) fn of(text: &str, overrides: &EnvOverrides) -> Result<Self, ConfigError> {
+        let (config, diagnostics) = Config::load(text, overrides)?;
+        Ok(Self {
+            config,
+            fingerprint: fingerprint(text),
+            diagnostics,
+        })
+    }
 }
 
 impl Source {
@@ -141,13 +162,16 @@ impl Source {
 
     fn load_with(&self, overrides: &EnvOverrides, what_for: Use) -> anyhow::Result<Loaded> {
         let text = self.text_for(what_for)?;
-        let (config, diagnostics) = Config::load(&text, overrides)
-            .with_context(|| format!("failed to load the configuration from {self}"))?;
-        Ok(Loaded {
-            config,
-            diagnostics,
-        })
+        Loaded::of(&text, overrides)
+            .with_context(|| format!("failed to load the configuration from {self}"))
     }
+}
+
+fn fingerprint(text: &str) -> Fingerprint {
+    let digest = digest(&SHA256, text.as_bytes());
+    let mut bytes = [0; SHA256_OUTPUT_LEN];
+    bytes.copy_from_slice(digest.as_ref());
+    Fingerprint::of_sha256(bytes)
 }
 
 /// The variables that override parts of a configuration.
@@ -259,6 +283,24 @@ mod tests {
             "it says that nothing will be injected"
         );
     }
+
+    /// As `sha256sum` shows it.
+    #[test]
+    fn documents_are_told_apart_by_the_sha_256_of_their_bytes() {
+        let check = |text: &str, want: &str| {
+            let loaded =
+                Source::Json(text.to_owned()).load_with(&EnvOverrides::default(), Use::Once);
+            assert_eq!(
+                loaded.expect("loads").fingerprint.as_str(),
+                want,
+                "{text:?}"
+            );
+        };
+        check("", "e3b0c44298fc");
+        check("{}", "44136fa355b3");
+        check("{}\n", "ca3d163bab05");
+    }
+
     #[test]
     fn what_a_file_may_be_depends_on_what_it_is_read_for() {
         let folder = tempfile::tempdir().expect("a directory");

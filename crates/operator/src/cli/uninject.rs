@@ -95,14 +95,17 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
                     let pod = parsed.value.pointer(&pointer).unwrap_or(&Value::Null);
                     let namespace = args.manifests.namespace_of(&template);
                     let uninjected = uninject(pod, Some(namespace), &engine, &prepared.context);
-                    if uninjected.features.is_empty() {
-                        continue;
-                    }
-                    let features: Vec<&str> = uninjected
+                    let mut features: Vec<&str> = uninjected
                         .features
                         .iter()
                         .map(|feature| feature.as_str())
                         .collect();
+                    if features.is_empty() && uninjected.status {
+                        features.push("the status");
+                    }
+                    if features.is_empty() {
+                        continue;
+                    }
                     let doubt = if uninjected.verified {
                         ""
                     } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use datakit_operator_core::config::Config;
+use datakit_operator_core::config::{Config, Fingerprint};
 use datakit_operator_core::diagnostic::{Diagnostic, Severity};
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ pub struct Configured(ArcSwapOption<Configuration>);
 pub struct Configuration {
     /// Where it is from.
     pub origin: Box<str>,
+    /// What tells it from others.
+    pub hash: Box<str>,
     /// When it was read.
     #[serde(serialize_with = "clock::rfc3339")]
     pub read_at: SystemTime,
@@ -50,7 +52,13 @@ pub struct Finding {
 
 impl Configured {
     /// This configuration is in use from now on.
-    pub fn take(&self, origin: &str, config: &Config, diagnostics: &[Diagnostic]) {
+    pub fn take(
+        &self,
+        origin: &str,
+        fingerprint: Fingerprint,
+        config: &Config,
+        diagnostics: &[Diagnostic],
+    ) {
         let mut worst: Vec<&Diagnostic> = diagnostics.iter().collect();
         worst.sort_by_key(|found| found.severity != Severity::Error);
         let shown = worst.iter().take(DIAGNOSTICS).map(|found| {
@@ -64,6 +72,7 @@ impl Configured {
         });
         self.0.store(Some(Arc::new(Configuration {
             origin: short(origin, LONGEST),
+            hash: fingerprint.as_str().into(),
             read_at: clock::now(),
             rules: config.rules.len(),
             refused: None,
@@ -95,11 +104,12 @@ mod tests {
     #[test]
     fn errors_come_first_and_a_refusal_ends_with_what_is_taken() {
         let configured = Configured::default();
+        let fingerprint = Fingerprint::of_sha256([7; 32]);
         configured.refuse("nothing is in use yet");
         assert_eq!(configured.shown(), None);
         let mut diagnostics = vec![Diagnostic::warning("a", "doubtful"); DIAGNOSTICS];
         diagnostics.push(Diagnostic::error("b", "wrong"));
-        configured.take("`x`", &Config::default(), &diagnostics);
+        configured.take("`x`", fingerprint, &Config::default(), &diagnostics);
         let shown = configured.shown().unwrap();
         let first = &shown.diagnostics[0];
         assert_eq!((first.severity, &*first.text), ("error", "b: wrong"));
@@ -110,7 +120,7 @@ mod tests {
         configured.refuse("no JSON");
         let refused = configured.shown().unwrap().refused.clone();
         assert_eq!(refused.as_deref(), Some("no JSON"));
-        configured.take("`x`", &Config::default(), &[]);
+        configured.take("`x`", fingerprint, &Config::default(), &[]);
         assert_eq!(configured.shown().unwrap().refused, None);
     }
 }

@@ -3,12 +3,15 @@
 //! Whatever is counted while a review runs is looked up here once, at start: label values come from
 //! closed lists, so the number of series is fixed and a stranger can't add to it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
+use arc_swap::ArcSwapOption;
+use datakit_operator_core::config::Fingerprint;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -142,6 +145,24 @@ pub struct ReloadCounts {
     refused: Counter,
     in_use: Gauge,
     taken_at: Gauge<u64, AtomicU64>,
+    fingerprint: ConfigInfo,
+}
+
+/// Which configuration is in use: a series with its hash, and no series of those before.
+#[derive(Clone, Debug, Default)]
+struct ConfigInfo(Arc<ArcSwapOption<Fingerprint>>);
+
+impl EncodeMetric for ConfigInfo {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        match &*self.0.load() {
+            Some(fingerprint) => encoder.encode_info(&[("hash", fingerprint.as_str())]),
+            None => Ok(()),
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Info
+    }
 }
 
 impl ReloadCounts {
@@ -164,25 +185,33 @@ impl ReloadCounts {
             "When the configuration in use was read, in seconds since 1970",
             taken_at.clone(),
         );
+        let fingerprint = ConfigInfo::default();
+        registry.register(
+            "config",
+            "The configuration in use, by the first digits of its SHA-256",
+            fingerprint.clone(),
+        );
         let count = |outcome| family.get_or_create_owned(&[("outcome", outcome)]);
         Self {
             taken: count("taken"),
             refused: count("refused"),
             in_use,
             taken_at,
+            fingerprint,
         }
     }
 
     /// The configuration was read for the first time, this long after 1970 began.
-    pub fn begin(&self, now: Duration) {
+    pub fn begin(&self, now: Duration, fingerprint: Fingerprint) {
+        self.fingerprint.0.store(Some(Arc::new(fingerprint)));
         self.in_use.set(1);
         self.taken_at.set(now.as_secs());
     }
 
     /// A changed configuration is in use.
-    pub fn taken(&self, now: Duration) {
+    pub fn taken(&self, now: Duration, fingerprint: Fingerprint) {
         self.taken.inc();
-        self.begin(now);
+        self.begin(now, fingerprint);
     }
 
     /// A changed configuration is unusable: what was in use before stays.

@@ -39,6 +39,7 @@ pub fn log_validation(sink: &Sink, record: &Record<'_>, took: Duration) {
                 }
             }
             write_notes(line, record);
+            write_config(line, record);
             write_time(line, took);
         });
     }
@@ -51,6 +52,7 @@ fn write(line: &mut Line<'_>, record: &Record<'_>, took: Duration) {
         write_decision(line, decision);
     }
     write_notes(line, record);
+    write_config(line, record);
     line.number("patch_ops", record.patch_ops as u64);
     line.number("patch_bytes", record.patch_bytes as u64);
     write_time(line, took);
@@ -69,6 +71,13 @@ fn write_head(line: &mut Line<'_>, record: &Record<'_>) {
     }
     if record.dry_run {
         line.bool("dry_run", true);
+    }
+}
+
+/// `config=44136fa355b3`: which configuration decided.
+fn write_config(line: &mut Line<'_>, record: &Record<'_>) {
+    if let Some(config) = &record.config {
+        line.str("config", config.as_str());
     }
 }
 

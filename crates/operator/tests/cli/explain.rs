@@ -1,10 +1,25 @@
+use datakit_operator_core::config::DEFAULT_CONFIG;
 use expect_test::{Expect, expect};
+use ring::digest::{SHA256, digest};
 
 use crate::run::{run, run_with};
 
 /// What is said beside the report.
-const DEFAULT: &str = "configuration: the embedded default\n";
-const CONFIGURED: &str = "configuration: ENV_JSON_CONFIG\n";
+fn said(origin: &str, document: &str) -> String {
+    format!("configuration: {origin} ({})\n", hash(document))
+}
+
+/// The same of the built-in configuration.
+fn said_of_default() -> String {
+    said("the embedded default", DEFAULT_CONFIG)
+}
+
+/// What tells a document from others.
+fn hash(document: &str) -> String {
+    let digest = digest(&SHA256, document.as_bytes());
+    let first = &digest.as_ref()[..6];
+    first.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 const DEPLOYMENT: &str = r#"
 kind: Deployment
@@ -22,7 +37,7 @@ spec:
 
 fn check(columns: &str, expected: Expect) {
     let ran = run_with(&[("COLUMNS", columns)], &["explain", "-f", "-"], DEPLOYMENT);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, DEFAULT));
+    assert_eq!((ran.code, ran.stderr), (0, said_of_default()));
     expected.assert_eq(&ran.stdout);
 }
 
@@ -109,7 +124,7 @@ fn nothing_asked_for() {
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     assert!(
         ran.stderr
-            .strip_prefix(DEFAULT)
+            .strip_prefix(&said_of_default())
             .is_some_and(|rest| rest.starts_with("no pod templates found")),
         "{}",
         ran.stderr
@@ -123,9 +138,11 @@ fn json_for_machines() {
         &format!("{DEPLOYMENT}---\n["),
     );
     assert_eq!(ran.code, 1);
+    let told = ran.stdout.replace(&hash(DEFAULT_CONFIG), "(hash)");
     expect![[r#"
         {
           "configuration": "the embedded default",
+          "configurationHash": "(hash)",
           "templates": [
             {
               "source": "-",
@@ -254,7 +271,7 @@ fn json_for_machines() {
             }
           ]
         }
-    "#]].assert_eq(&ran.stdout);
+    "#]].assert_eq(&told);
 }
 
 #[test]
@@ -276,7 +293,7 @@ fn the_rules_that_do_not_apply_are_told() {
         let variables = [("COLUMNS", "150"), ("ENV_JSON_CONFIG", config)];
         let pod = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
         let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, CONFIGURED));
+        assert_eq!((ran.code, ran.stderr), (0, said("ENV_JSON_CONFIG", config)));
         ran.stdout
     };
     expect![[r#"
@@ -377,7 +394,7 @@ fn the_pod_security_level_is_a_reason() {
     let reason = |level: &str| {
         let args = ["explain", "-f", "-", "-o", "json", "--pod-security", level];
         let ran = run(&args, pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, DEFAULT));
+        assert_eq!((ran.code, ran.stderr), (0, said_of_default()));
         let explained: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
         let profiler = decision(&explained["templates"][0], "profiler");
         assert_eq!(profiler["feature"], "profiler");
@@ -406,7 +423,7 @@ fn a_policy_is_told_with_whom_to_ask() {
     let explained = |args: &[&str]| {
         let variables = [("COLUMNS", "110"), ("ENV_JSON_CONFIG", config)];
         let ran = run_with(&variables, &[&["explain", "-f", "-"], args].concat(), pod);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, CONFIGURED));
+        assert_eq!((ran.code, ran.stderr), (0, said("ENV_JSON_CONFIG", config)));
         ran.stdout
     };
     expect![[r#"

@@ -160,3 +160,35 @@ spec:
     let back = run(&["uninject", "-f", "-"], &injected.stdout);
     assert_eq!(back.stdout, original);
 }
+
+/// What a pod tells of itself is about that pod: it is taken out, also where nothing else is, and
+/// `inject` doesn't write it.
+#[test]
+fn the_status_of_a_pod_is_taken_out() {
+    let pod = |annotations: &str| {
+        format!(
+            "kind: Pod # keep me\nmetadata:\n  name: web\n{annotations}spec:\n  containers:\n  - name: web\n"
+        )
+    };
+    let status = "    admission.datakit/status: '{\"skipped\":[{\"feature\":\"logfwd\"}]}'\n";
+    let ran = run(
+        &["uninject", "-f", "-"],
+        &pod(&format!("  annotations:\n{status}")),
+    );
+    assert_eq!((ran.code, ran.stdout), (0, pod("")));
+    assert_eq!(ran.stderr, "-:1: Pod/web: took out the status\n");
+
+    let asking = "  annotations:\n    admission.datakit/java-lib.version: v1\n";
+    let injected = run(&["inject", "-f", "-"], &pod(asking));
+    assert!(
+        !injected.stdout.contains("admission.datakit/status"),
+        "{}",
+        injected.stdout
+    );
+    // As it is read from a pod that the webhook has reviewed.
+    let told = injected
+        .stdout
+        .replace(asking, &format!("{asking}{status}"));
+    let ran = run(&["uninject", "-f", "-"], &told);
+    assert_eq!((ran.code, ran.stdout), (0, pod(asking)));
+}

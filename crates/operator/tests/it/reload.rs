@@ -7,6 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, KeyPair};
+use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -68,6 +69,34 @@ async fn a_configuration() {
         }
     })
     .await;
+    // Which one is in use is told everywhere by the same digits.
+    let digest = digest(&SHA256, config("reg/java:3").as_bytes());
+    let first = &digest.as_ref()[..6];
+    let hash: String = first.iter().map(|byte| format!("{byte:02x}")).collect();
+    let taken = operator
+        .logged(
+            "took over the changed configuration; `log_level` and `server_listen` wait for the next start",
+        )
+        .await;
+    assert_eq!(taken["config"], *hash);
+    let reviewed = operator.logged_with("pod reviewed", "config", &hash).await;
+    assert_eq!(reviewed["outcome"], "injected");
+    let status = format!(
+        r#"{{\"version\":\"{}\",\"config\":\"{hash}\","#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(injected().await.contains(&status), "{}", injected().await);
+    let page = operator.probe(get("/metrics")).await.text();
+    let mut series = page
+        .lines()
+        .filter(|line| line.starts_with("datakit_operator_config_info"));
+    assert_eq!(
+        series.next(),
+        Some(&*format!(
+            "datakit_operator_config_info{{hash=\"{hash}\"}} 1"
+        ))
+    );
+    assert_eq!(series.next(), None, "one at a time");
     for outcome in ["refused", "taken"] {
         let series = format!("datakit_operator_config_reloads_total{{outcome=\"{outcome}\"}}");
         assert_eq!(operator.metric(&series).await, 1.0, "{outcome}");

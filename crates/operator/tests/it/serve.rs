@@ -1,5 +1,8 @@
 //! The command line of `serve`, and what it says when it can't.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::support::{JAVA_REVIEW, Operator, Protocol, get, run};
 
 const HERE: [&str; 5] = [
@@ -16,6 +19,7 @@ async fn the_ready_line_says_where_and_how() {
     let ready = operator.logged("ready").await;
     let webhook = format!("https://{}/v1/webhooks/inject", operator.https);
     assert_eq!(ready["webhook"], webhook);
+    assert_eq!(ready["config"].as_str().map(str::len), Some(12), "{ready}");
     assert_eq!(ready["probes"], format!("http://{}", operator.probes));
     let hint = ready["try"].as_str().expect("a command");
     let port = operator.https.port();
@@ -87,7 +91,10 @@ fn an_unusable_configuration() {
 async fn where_the_configuration_comes_from() {
     let java = async |operator: &Operator| {
         let answer = operator.review(JAVA_REVIEW.clone()).await.json();
-        answer["response"]["patch"].is_string()
+        let patch = answer["response"]["patch"].as_str().unwrap_or_default();
+        let patch = BASE64_STANDARD.decode(patch).expect("base64");
+        // Beside it may be the status of the pod.
+        String::from_utf8_lossy(&patch).contains("/spec/initContainers")
     };
     assert!(java(&Operator::start(&[])).await, "the default has images");
     let empty = Operator::start_with(&[], &[("ENV_JSON_CONFIG", "")]);

@@ -203,6 +203,7 @@ async fn read(
         engine,
         config: loaded.config,
         origin,
+        fingerprint: loaded.fingerprint,
         context: ReviewContext {
             kubernetes_version: version,
             namespaces: Arc::new(Namespaces::all_alike(known)),

@@ -147,8 +147,10 @@ fn configuration(said: &Value) -> Option<String> {
         (Some(worst), 1) => worst,
         (Some(worst), more) => format!("{worst} (and {} more)", more - 1),
     };
+    let hash = text(configuration, &["hash"]).map(|hash| format!(" ({hash})"));
+    let hash = hash.unwrap_or_default();
     Some(format!(
-        "{}, {} rules; {doubt}",
+        "{}{hash}, {} rules; {doubt}",
         text(configuration, &["origin"])?,
         configuration["rules"]
     ))
@@ -271,7 +273,7 @@ mod tests {
         let mut said = json!({
             "replica": {"name": name, "version": "2.0.0", "phase": "ready", "started": "2026-11-27T18:00:00Z"},
             "configuration": {
-                "origin": "`/etc/datakit-operator/jsonconfig`", "rules": 7, "refused": null,
+                "origin": "`/etc/datakit-operator/jsonconfig`", "hash": "0f1e2d3c4b5a", "rules": 7, "refused": null,
                 "diagnostics": [], "moreDiagnostics": 0,
             },
             "certificates": {
