@@ -232,15 +232,12 @@ impl Operator {
             replicas,
             metrics: Arc::clone(&metrics),
         };
-        let Configuration {
-            config,
-            origin,
-            diagnostics,
+        shared.configured.take(
+            &configuration.origin,
             fingerprint,
-            ..
-        } = &configuration;
-        let configured = &shared.configured;
-        configured.take(origin, *fingerprint, config, diagnostics);
+            &configuration.config,
+            &configuration.diagnostics,
+        );
         if let Some((pair, paths, seen)) = certificate {
             let take_over = reloading::certificate(pair, &shared);
             tasks.start(reload::on_change(paths, seen, take_over));

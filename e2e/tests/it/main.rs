@@ -29,6 +29,7 @@ mod operations;
 mod outage;
 mod permissions;
 mod pod_security;
+mod pod_status;
 mod pods;
 mod reinvocation;
 mod replicas;

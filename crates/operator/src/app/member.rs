@@ -109,7 +109,7 @@ impl Member {
                 metrics: counters.clone(),
                 counts: shared.metrics.logging.clone(),
                 leadership: leadership.clone(),
-                incidents: shared.incidents.clone(),
+                incidents: shared.outlets.incidents.clone(),
             };
             let client = client.clone();
             tasks.supervise("logging configurations", move || {
