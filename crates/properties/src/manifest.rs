@@ -83,6 +83,24 @@ fn put(whole: &mut Value, pointer: &str, part: Value) {
     }
 }
 
+/// Whether two values are the same to Kubernetes. Of YAML the number `1000.0` is read as 1000; the
+/// text of a document may be YAML before a change and JSON after it, where it is kept.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (one.is_f64() != other.is_f64() && one.as_f64() == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let alike = |(key, value)| other.get(key).is_some_and(|found| same(value, found));
+            one.len() == other.len() && one.iter().all(alike)
+        }
+        _ => one == other,
+    }
+}
+
 /// The document's text with another value is read as that value.
 fn rewritten(source: &Source, document: &Document, parsed: &Parsed, new: &Value) -> Verdict {
     let (text, _) = source.rewritten(document, parsed, new);
@@ -95,7 +113,7 @@ fn rewritten(source: &Source, document: &Document, parsed: &Parsed, new: &Value)
             _ => None,
         });
     match (values.next(), values.next()) {
-        (Some(value), None) if value == new => Ok(()),
+        (Some(value), None) if same(value, new) => Ok(()),
         (found, _) => Err(format!("{text:?} is read as {found:?}, not as {new}")),
     }
 }

@@ -142,7 +142,7 @@ fn rows_with_tests(page: &str, cells: usize) -> usize {
         rows += 1;
         for test in tests.split(", ") {
             let name = test.trim_matches('`');
-            let is_case = ["inject", "namespaces"]
+            let is_case = ["inject", "namespaces", "status"]
                 .iter()
                 .any(|group| root.join("testdata").join(group).join(name).is_dir());
             let function = name.rsplit("::").next().unwrap();
