@@ -3,13 +3,15 @@
 #
 #   deploy/image --platform linux/amd64,linux/arm64 --tag REPOSITORY:TAG
 #
-# which gives it the base images by digest, from deploy/base-images. There is no default: a tag may mean something else tomorrow.
+# which gives it the base images by digest, from deploy/base-images. There is no default: a tag may
+# mean something else tomorrow.
 
 # rust:…@sha256:… and gcr.io/distroless/cc-debian13:nonroot@sha256:…
 ARG BUILD_IMAGE
 ARG BASE_IMAGE
 
-# Compiles on the machine's own architecture for the wanted one, which is many times faster than emulating that.
+# Compiles on the machine's own architecture for the wanted one, which is many times faster than
+# emulating that.
 FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE:?use deploy/image} AS build
 ARG BUILDARCH
 ARG TARGETARCH
@@ -43,7 +45,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo auditable build --profile dist --locked --package datakit-operator --target "$(cat /target-triple)" \
     && cp "target/$(cat /target-triple)/dist/datakit-operator" /datakit-operator
 
-# glibc, libm and libgcc_s are all that the program links to; this has them, of the same release as above, and no shell.
+# glibc, libm and libgcc_s are all that the program links to; this has them, of the same release as
+# above, and no shell.
 FROM ${BASE_IMAGE:?use deploy/image}
 COPY --from=build /datakit-operator /usr/local/bin/datakit-operator
 # By number: Kubernetes can tell from it that this isn't root.

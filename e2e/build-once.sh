@@ -1,5 +1,6 @@
-# Sourced by the scripts that build programs once and find them from then on. A script sets `name`, its word in messages and its
-# folder in the cache, and `here`, its own folder, before it sources this; then it defines `make` and calls `build_once`.
+# Sourced by the scripts that build programs once and find them from then on. A script sets `name`,
+# its word in messages and its folder in the cache, and `here`, its own folder, before it sources
+# this; then it defines `make` and calls `build_once`.
 # shellcheck shell=bash
 
 say() { printf '%s: %s\n' "$name" "$*" >&2; }
@@ -13,8 +14,9 @@ pinned() {
 	printf '%s\n' "$version"
 }
 
-# Linker flags by which programs of Kubernetes know that they are release $1. A plain `go build` leaves v0.0.0-master. The API server
-# works out which APIs and feature gates are on from it, and clients take their decisions by it.
+# Linker flags by which programs of Kubernetes know that they are release $1. A plain `go build`
+# leaves v0.0.0-master. The API server works out which APIs and feature gates are on from it, and
+# clients take their decisions by it.
 kubernetes_release() {
 	local package major minor
 	IFS=. read -r major minor _ <<<"${1#v}"
@@ -32,8 +34,9 @@ missing_in() {
 	done
 }
 
-# Makes the programs $2… of version $1 by `make FOLDER`, unless they are there and were made the same way, and sets `built` to their
-# folder. What decides about the same are the go.mod and go.sum below `here`, `here`/build.sh and this file.
+# Makes the programs $2… of version $1 by `make FOLDER`, unless they are there and were made the
+# same way, and sets `built` to their folder. What decides about the same are the go.mod and go.sum
+# below `here`, `here`/build.sh and this file.
 build_once() {
 	local version=$1 programs=("${@:2}") cache stamp
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/$name
@@ -43,7 +46,8 @@ build_once() {
 	ready() { [[ -z $(missing_in "$built" "${programs[@]}") && $(cat "$built/.stamp" 2>/dev/null) == "$stamp" ]]; }
 	if ! ready; then
 		mkdir -p "$cache"
-		# Of several runs at once one builds and the others wait for it. Without flock they would each build, which is only slower.
+		# Of several runs at once one builds and the others wait for it. Without flock they would each
+		# build, which is only slower.
 		exec 9>"$cache/.lock"
 		if command -v flock >/dev/null; then
 			flock 9

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Makes a Kubernetes control plane available as plain programs and prints the directory that holds them.
+# Makes a Kubernetes control plane available as plain programs and prints the directory that holds
+# them.
 #
 #   assets=$(e2e/controlplane/build.sh)      # etcd kube-apiserver kube-controller-manager kubectl
 #
-# KUBEBUILDER_ASSETS, when set, names a directory that already has them; nothing is built then. Otherwise they are built once from the
-# versions that go.mod pins, into ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/controlplane/<version>/, and found there from then on.
-# The directory is the only thing on standard output; everything else goes to standard error.
+# KUBEBUILDER_ASSETS, when set, names a directory that already has them; nothing is built then.
+# Otherwise they are built once from the versions that go.mod pins, into
+# ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/controlplane/<version>/, and found there from
+# then on. The directory is the only thing on standard output; everything else goes to standard
+# error.
 set -euo pipefail
 
 programs=(etcd kube-apiserver kube-controller-manager kubectl)

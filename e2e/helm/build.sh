@@ -3,9 +3,10 @@
 #
 #   helm=$(e2e/helm/build.sh)
 #
-# HELM, when set, names a helm to use; nothing is built then. Otherwise it is built once from the version that go.mod pins, into
-# ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/helm/<version>/, and found there from then on.
-# The path is the only thing on standard output; everything else goes to standard error.
+# HELM, when set, names a helm to use; nothing is built then. Otherwise it is built once from the
+# version that go.mod pins, into ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/helm/<version>/,
+# and found there from then on. The path is the only thing on standard output; everything else goes
+# to standard error.
 set -euo pipefail
 
 name=helm

@@ -3,20 +3,15 @@
 #
 #   contents=$(e2e/node/contents.sh)
 #
-# busybox            a static shell with its tools, from Debian
-# base               a root with the C library
-# jre, classes       a Java runtime, and apps/App.java compiled for it
-# python, nodejs     roots with these languages, from Debian
-# lib/java           dd-java-agent.jar, from Maven Central
-# lib/python         ddtrace and what it needs, from PyPI
-# lib/js             dd-trace and what it needs, from npm
-# otel/java          opentelemetry-javaagent.jar, from Maven Central
-# otel/python        OpenTelemetry's distribution, exporter and instrumentation of SQLite, from PyPI
-# otel/js            OpenTelemetry's instrumentations of Node.js, from npm
-# php                a root with this language, from Debian
-# bash               a root with this shell, which the profilers' images have
-# py-spy             a sampler of Python programs, from PyPI
-# async-profiler     a sampler of Java programs, as the jar of its loader, unpacked, from Maven Central
+# busybox a static shell with its tools, from Debian base a root with the C library jre, classes a
+# Java runtime, and apps/App.java compiled for it python, nodejs roots with these languages, from
+# Debian lib/java dd-java-agent.jar, from Maven Central lib/python ddtrace and what it needs, from
+# PyPI lib/js dd-trace and what it needs, from npm otel/java opentelemetry-javaagent.jar, from Maven
+# Central otel/python OpenTelemetry's distribution, exporter and instrumentation of SQLite, from
+# PyPI otel/js OpenTelemetry's instrumentations of Node.js, from npm php a root with this language,
+# from Debian bash a root with this shell, which the profilers' images have py-spy a sampler of
+# Python programs, from PyPI async-profiler a sampler of Java programs, as the jar of its loader,
+# unpacked, from Maven Central
 #
 # Each part is fetched once by the ordinary client, with whatever that is set up to ask, into
 # ${XDG_CACHE_HOME:-$HOME/.cache}/datakit-operator/node-contents/. The directory is the only thing
@@ -49,7 +44,8 @@ mkdir -p "$contents"
 exec 9>"$contents/.lock"
 command -v flock >/dev/null && flock 9
 
-# Makes part $1 with function $2 of the other arguments, unless it is there and was made the same way.
+# Makes part $1 with function $2 of the other arguments, unless it is there and was made the same
+# way.
 part() {
 	local name=$1 make=$2 stamp started=$SECONDS
 	stamp=$(printf '%s\n' "$@" "$(declare -f "$make")" | cksum)

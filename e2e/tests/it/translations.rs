@@ -39,7 +39,7 @@ fn are_in_step() -> Result<()> {
     Ok(())
 }
 
-/// Those that people read first, and those that the issue of language is about.
+/// Those that people read first.
 #[test]
 fn are_there() {
     for name in [
@@ -54,6 +54,30 @@ fn are_there() {
         let page = repository().join(format!("{name}{ENDING}"));
         assert!(page.is_file(), "{}", page.display());
     }
+}
+
+/// Lines that could be broken end at 100 columns, except in blocks of code and in tables.
+#[test]
+fn in_english_end_their_lines_at_100_columns() -> Result<()> {
+    const COLUMNS: usize = 100;
+    let mut long = Vec::new();
+    for page in pages()?.iter().filter(|page| !is_chinese(page)) {
+        let text = std::fs::read_to_string(page)?;
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            let shown = line.trim_start();
+            in_code ^= shown.starts_with("```");
+            let is_fixed = in_code || shown.starts_with(['|', '#', '<', '`', '[']);
+            if line.chars().count() <= COLUMNS || is_fixed {
+                continue;
+            }
+            if shown.split(' ').count() > 3 {
+                long.push(format!("{}:{}", page.display(), number + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+    Ok(())
 }
 
 #[test]
