@@ -5,14 +5,9 @@ mod printed;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use futures_util::future::join_all;
-use http::header::{CONNECTION, HOST};
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, StatusCode, Uri};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -29,8 +24,6 @@ use crate::http::status::STATUS_PATH;
 
 /// How long a replica may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer of a replica, in bytes.
-const LONGEST: usize = 8 << 20;
 /// The port of the probes where a pod doesn't say.
 const PROBE_PORT: u16 = 9544;
 /// How the chart calls that port.
@@ -229,24 +222,15 @@ async fn ask_one(url: &str) -> Result<Result<Value, String>, Usage> {
     let port = authority.port_u16().unwrap_or(80);
     let header = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
     let asked = async {
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = Request::get(STATUS_PATH)
-            .header(HOST, header)
-            .header(CONNECTION, "close")
-            .body(Empty::<Bytes>::new())?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-        let body = body.map_err(|error| anyhow!("failed to read the answer: {error}"))?;
-        Ok::<_, anyhow::Error>((status, body.to_bytes()))
+        let stream = TcpStream::connect((host.as_str(), port)).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        forward::exchange(stream, header, STATUS_PATH).await
     };
-    let asked = timeout(TIMEOUT, asked).await;
-    let asked = asked.with_context(|| format!("no answer within {} seconds", TIMEOUT.as_secs()));
+    let late = |_| format!("no answer within {} seconds", TIMEOUT.as_secs());
+    let asked = timeout(TIMEOUT, asked).await.map_err(late);
     Ok(match asked {
         Ok(Ok((status, body))) => read(status, &body),
-        Ok(Err(error)) | Err(error) => Err(format!("{error:#}")),
+        Ok(Err(error)) | Err(error) => Err(error),
     })
 }
 

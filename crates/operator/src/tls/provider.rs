@@ -45,14 +45,6 @@ impl KeyProof {
     }
 }
 
-/// Bytes that nobody can guess; nothing if the operating system has none.
-#[must_use]
-pub fn random<const N: usize>() -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let filled = ring().secure_random.fill(&mut bytes);
-    filled.ok().map(|()| bytes)
-}
-
 /// The SHA-256 of some bytes.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

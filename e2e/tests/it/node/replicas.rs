@@ -12,7 +12,7 @@ use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace, refusal};
 use datakit_operator_e2e::helm::{chart, helm_with};
 use datakit_operator_e2e::kubectl::kubectl;
 use datakit_operator_e2e::node::{self, Node, PATIENCE, say};
-use datakit_operator_e2e::operator::image_archive;
+use datakit_operator_e2e::operator::{image_archive, program};
 use datakit_operator_e2e::traffic::{is_injected, until_injected};
 use datakit_operator_e2e::wait;
 use datakit_operator_e2e::webhook::labels;
@@ -43,6 +43,8 @@ async fn of_the_operator_miss_no_pod_while_one_is_there() -> Result<()> {
         "two replicas inject {:.1?} after the chart's installation",
         begin.elapsed()
     ));
+
+    site.says_how_it_is().await?;
 
     let traffic = Traffic::start(&site.pods);
     let before = site.names().await?;
@@ -155,6 +157,33 @@ impl Site {
         }
         let values = values.to_string();
         block_in_place(|| helm_with(self.node.plane(), NAME, &args, &values))?;
+        Ok(())
+    }
+
+    /// Asks the replicas how they are, on the way that leads through the kubelet.
+    async fn says_how_it_is(&self) -> Result<()> {
+        let run = || {
+            Command::new(program()?)
+                .args(["status", "--output=json", "--namespace", NAME])
+                .args(["--service-name", NAME, "--kubeconfig"])
+                .arg(self.node.plane().kubeconfig())
+                .output()
+                .context("failed to run the operator")
+        };
+        let output = block_in_place(run)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let all: Value = serde_json::from_slice(&output.stdout).context(errors.into_owned())?;
+        let replicas = all["replicas"].as_array().context("no replicas")?;
+        let names: BTreeSet<String> = replicas
+            .iter()
+            .filter(|replica| replica["status"]["replica"]["phase"] == "ready")
+            .filter_map(|replica| Some(replica["name"].as_str()?.to_owned()))
+            .collect();
+        ensure!(names == self.names().await?, "{all:#}");
+        let decisions = all["decisions"].as_array().context("no decisions")?;
+        let injected = |decision: &Value| decision["outcome"] == "injected";
+        ensure!(decisions.iter().any(injected), "{all:#}");
+        ensure!(output.status.success(), "{:?}", output.status);
         Ok(())
     }
 
