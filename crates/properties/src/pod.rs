@@ -391,6 +391,7 @@ pub fn contained(before: &Value, after: &Value, path: &str) -> Verdict {
         }
         // What is null is absent, for every API server.
         (Value::Null, Value::Array(_) | Value::Object(_)) => Ok(()),
+        (Value::Null, Value::String(_)) if path.ends_with("/value") => Ok(()),
         (before, after) if before == after => Ok(()),
         (Value::String(before), Value::String(after))
             if path.ends_with("/value") && after.contains(before.as_str()) =>

@@ -346,10 +346,10 @@ mod tests {
 
             WHAT           REPLICA    HOW IT IS
             answer         replica-c  it answered 403 Forbidden: no
-            configuration  replica-a  `/etc/datakit-operator/jsonconfig`, 7 rules; nothing
-                                      is doubtful
-            configuration  replica-b  `/etc/datakit-operator/jsonconfig`, 7 rules; warning:
-                                      a: unknown key
+            configuration  replica-a  `/etc/datakit-operator/jsonconfig` (0f1e2d3c4b5a), 7
+                                      rules; nothing is doubtful
+            configuration  replica-b  `/etc/datakit-operator/jsonconfig` (0f1e2d3c4b5a), 7
+                                      rules; warning: a: unknown key
             certificate               of the installation's CA, accepted by the
                                       registration, until 2026-12-04T18:00:00Z
             CA                        SHA-256 0123456789abcdef…, until 2027-11-27T18:00:00Z
