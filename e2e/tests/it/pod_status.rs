@@ -22,7 +22,7 @@ async fn of_a_deployments_pod() -> Result<()> {
         config: Some(CONFIG.to_owned()),
         ..Options::default()
     };
-    let injected = Injected::start(&cluster, "status", &options, Policy::Fail).await?;
+    let injected = Injected::start(&cluster, "pod-status", &options, Policy::Fail).await?;
     let labels = json!({"app": "shop"});
     let annotations = json!({"admission.datakit/java-profiler.version": ""});
     let deployment = json!({
