@@ -120,6 +120,12 @@ impl Engine {
         self.identity.map(|identity| identity.config)
     }
 
+    /// For which pods the webhook has to be called.
+    pub fn calls(&self) -> Calls {
+        let prepared = self.features.iter().flat_map(|feature| &feature.rules);
+        Calls::of(&prepared.map(|prepared| &prepared.rule))
+    }
+
     /// What is refused when workloads are validated.
     pub fn validation(&self) -> &Validation {
         &self.validation

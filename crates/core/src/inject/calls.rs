@@ -11,8 +11,6 @@ use crate::config::{Origin, Rule, When};
 use crate::pod::{ANNOTATION_PREFIX, Pod};
 use crate::selector::{LabelSelector, NamespacePattern};
 
-use super::Engine;
-
 /// The longest expression that is written, in bytes. API servers evaluate it for each pod and take
 /// more, but an evaluation should cost little beside the call that it spares.
 pub const LONGEST_EXPRESSION: usize = 16 << 10;
@@ -51,32 +49,26 @@ enum Detail {
     Keys,
 }
 
-impl Engine {
-    /// For which pods the webhook has to be called.
-    pub fn calls(&self) -> Calls {
-        let rules = || {
-            let prepared = self.features.iter().flat_map(|feature| &feature.rules);
-            prepared.map(|prepared| &prepared.rule)
-        };
+impl Calls {
+    /// For which pods these rules ask.
+    pub(super) fn of<'r>(rules: &(impl Iterator<Item = &'r Rule> + Clone)) -> Self {
         let mut least = usize::MAX;
         for detail in [Detail::Full, Detail::Keys] {
-            let condition = match condition(rules(), detail) {
+            let condition = match condition(rules.clone(), detail) {
                 Ok(condition) => condition,
                 // Only for want of detail it is every pod.
                 Err(_) if detail == Detail::Keys => break,
-                Err(why) => return Calls::All(why),
+                Err(why) => return Self::All(why),
             };
             let length = condition.to_string().len();
             if length <= LONGEST_EXPRESSION {
-                return Calls::Some(condition);
+                return Self::Some(condition);
             }
             least = least.min(length);
         }
-        Calls::All(WhyAll::Length(least))
+        Self::All(WhyAll::Length(least))
     }
-}
 
-impl Calls {
     /// The expression, if not all pods are asked about.
     pub fn expression(&self) -> Option<String> {
         match self {

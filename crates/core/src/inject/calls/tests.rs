@@ -3,12 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{
-    Calls, Detail, Engine, LabelSelector, NamespacePattern, Origin, Rule, When, condition,
-};
+use super::{Calls, Detail, LabelSelector, NamespacePattern, Origin, Rule, When, condition};
 use crate::config::{Config, DEFAULT_CONFIG, EnvOverrides, Extra, Feature, Language};
 use crate::image::Image;
-use crate::inject::{Outcome, ReviewContext, inject_pod};
+use crate::inject::{Engine, Outcome, ReviewContext, inject_pod};
 
 /// Which pods a rule fits. What isn't a pattern or a selector is left out.
 fn when(annotation: bool, namespaces: &[impl AsRef<str>], labels: &[impl AsRef<str>]) -> When {
