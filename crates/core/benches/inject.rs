@@ -9,8 +9,8 @@
     reason = "a benchmark of a broken build should stop"
 )]
 
-use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides};
-use datakit_operator_core::inject::{Engine, ReviewContext};
+use datakit_operator_core::config::{Config, DEFAULT_CONFIG, EnvOverrides, Fingerprint};
+use datakit_operator_core::inject::{Engine, EngineIdentity, ReviewContext};
 use datakit_operator_core::review::{Answer, review};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -83,6 +83,17 @@ fn java_review_of_an_api_server(bencher: Bencher<'_, '_>) {
     );
 }
 
+/// The same as the webhook does it: the pod is told what was decided about it.
+#[divan::bench]
+fn status_of_a_java_review(bencher: Bencher<'_, '_>) {
+    let identity = EngineIdentity {
+        version: "2.0.0",
+        config: Fingerprint::of_sha256([7; 32]),
+    };
+    let body = include_bytes!("../../../testdata/reviews/java.json");
+    bench(bencher, body, &engine(DEFAULT_CONFIG).identified(identity));
+}
+
 /// Rules that all have to be asked, since none but the last fits: what selects is a namespace
 /// (written as people write it: a name, an anchored name, alternatives, a class), labels, or both.
 #[divan::bench(args = [10, 100, 1000])]
@@ -135,14 +146,21 @@ fn run(bencher: Bencher<'_, '_>, body: &[u8]) {
 }
 
 fn run_with(bencher: Bencher<'_, '_>, body: &[u8], document: &str) {
+    bench(bencher, body, &engine(document));
+}
+
+fn engine(document: &str) -> Engine {
     let (config, _) = Config::load(document, &EnvOverrides::default()).expect("a sound document");
-    let engine = Engine::new(&config);
+    Engine::new(&config)
+}
+
+fn bench(bencher: Bencher<'_, '_>, body: &[u8], engine: &Engine) {
     let context = ReviewContext::default();
-    let answer = review(body, &engine, &context).answer;
+    let answer = review(body, engine, &context).answer;
     assert!(matches!(answer, Answer::Review(_)), "{answer:?}");
     bencher
         .counter(BytesCount::new(body.len()))
-        .bench(|| review(black_box(body), &engine, &context));
+        .bench(|| review(black_box(body), engine, &context));
 }
 
 fn pod(containers: usize, env: usize, unknown: bool, annotations: &[(&str, &str)]) -> Value {

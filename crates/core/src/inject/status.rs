@@ -258,22 +258,23 @@ impl<'s> Status<'s> {
                 field(out, "rule", &there.rule);
             }
             if notes {
-                texts(out, "notes", &there.notes);
+                words(out, "notes", &there.notes);
             }
             out.push(b'}');
         });
         list(out, "skipped", &self.skipped, |out, skipped| {
             head(out, skipped.feature, skipped.language);
-            field(out, "reason", skipped.reason);
+            key(out, "reason");
+            write_word(out, skipped.reason);
             if rules && !skipped.rule.is_empty() {
                 field(out, "rule", &skipped.rule);
             }
             out.push(b'}');
         });
         if notes {
-            texts(out, "notes", &self.notes);
+            words(out, "notes", &self.notes);
         }
-        texts(out, "truncated", &DISPENSABLE[..without]);
+        words(out, "truncated", &DISPENSABLE[..without]);
         out.push(b'}');
     }
 }
@@ -419,34 +420,43 @@ fn image_of<'s>(draft: &'s Draft<'_, '_>, feature: Feature) -> &'s str {
 
 fn head(out: &mut Vec<u8>, feature: Feature, language: Option<&str>) {
     out.extend_from_slice(b"{\"feature\":");
-    write_string(out, feature.as_str());
+    write_word(out, feature.as_str());
     if let Some(language) = language {
-        field(out, "language", language);
+        key(out, "language");
+        write_word(out, language);
     }
+}
+
+/// Writes one of the words that are known here, in which nothing has to be escaped.
+fn write_word(out: &mut Vec<u8>, word: &str) {
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
+}
+
+/// Writes the key of a further field.
+fn key(out: &mut Vec<u8>, key: &str) {
+    out.push(b',');
+    write_word(out, key);
+    out.push(b':');
 }
 
 /// Writes a further field.
-fn field(out: &mut Vec<u8>, key: &str, value: &str) {
-    out.push(b',');
-    write_string(out, key);
-    out.push(b':');
+fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
     write_string(out, value);
 }
 
-/// Writes a further field, unless there are no texts.
-fn texts(out: &mut Vec<u8>, key: &str, texts: &[&str]) {
-    list(out, key, texts, |out, text| {
-        write_string(out, text);
-    });
+/// Writes a further field, unless there are no words.
+fn words(out: &mut Vec<u8>, name: &str, words: &[&str]) {
+    list(out, name, words, |out, word| write_word(out, word));
 }
 
 /// Writes a further field, unless the list is empty.
-fn list<T>(out: &mut Vec<u8>, key: &str, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+fn list<T>(out: &mut Vec<u8>, name: &str, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
     if items.is_empty() {
         return;
     }
-    out.push(b',');
-    write_string(out, key);
-    out.push(b':');
+    key(out, name);
     write_list(out, items, write);
 }
