@@ -19,6 +19,7 @@
 //! | [`conditions`] | for which pods API servers call, in the registration |
 //! | [`facts`] | the server's version, the namespaces' Pod Security levels, LimitRanges and ResourceQuotas |
 
+mod alarm;
 pub mod args;
 pub mod certificates;
 pub mod conditions;

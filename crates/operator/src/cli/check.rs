@@ -11,16 +11,14 @@ mod preparation;
 mod registration;
 mod report;
 
-use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
 use datakit_operator_core::version::KubernetesVersion;
 use kube::Client;
 
 use self::report::{Found, Report, Style};
-use super::remote::{Unanswered, access, ask};
-use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage};
-use crate::cluster;
+use super::remote::{Installation, Unanswered, ask};
+use super::{EXIT_FAILURE, EXIT_OK, Streams};
 
 /// The oldest Kubernetes that is supported.
 const OLDEST: &str = "1.24";
@@ -36,17 +34,8 @@ pub struct Args {
     #[arg(long)]
     pre: bool,
 
-    /// Cluster to ask [default: that of ~/.kube/config; in a pod its own]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<OsString>,
-
-    /// Namespace of the operator
-    #[arg(short, long, value_name = "NAME", default_value = "datakit")]
-    namespace: String,
-
-    /// Name of the installation: of its Service and Deployment
-    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
-    service_name: String,
+    #[command(flatten)]
+    installation: Installation,
 
     /// Namespace in which a pod is created as a dry run
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -130,15 +119,11 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 }
 
 async fn check(args: &Args) -> anyhow::Result<Report> {
-    let client = cluster::connect(&access(args.kubeconfig.as_ref())?)
-        .await
-        .map_err(|error| {
-            Usage(anyhow::Error::from(error).context("failed to find the cluster to check"))
-        })?;
+    let installation = &args.installation;
     let subject = Subject {
-        client,
-        namespace: &args.namespace,
-        name: &args.service_name,
+        client: installation.connect().await?,
+        namespace: &installation.namespace,
+        name: &installation.service_name,
         dry_run_namespace: &args.dry_run_namespace,
     };
     let mut report = Report::default();

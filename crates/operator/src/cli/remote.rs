@@ -21,6 +21,30 @@ use crate::error::Chain;
 /// How long one question to the API server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An installation that the command is about.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Installation {
+    /// Cluster to ask [default: that of ~/.kube/config; in a pod its own]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<OsString>,
+
+    /// Namespace of the operator
+    #[arg(short, long, value_name = "NAME", default_value = "datakit")]
+    pub(super) namespace: String,
+
+    /// Name of the installation: of its Service and Deployment
+    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
+    pub(super) service_name: String,
+}
+
+impl Installation {
+    /// A client of the cluster.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        connect(self.kubeconfig.as_ref()).await
+    }
+}
+
 /// Which cluster, and which operator there.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
@@ -46,10 +70,13 @@ impl Operator {
 
     /// A client of the cluster.
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        let access = access(self.kubeconfig.as_ref())?;
-        let client = cluster::connect(&access).await;
-        Ok(client.map_err(|error| Usage(error.into()))?)
+        connect(self.kubeconfig.as_ref()).await
     }
+}
+
+async fn connect(kubeconfig: Option<&OsString>) -> anyhow::Result<Client> {
+    let client = cluster::connect(&access(kubeconfig)?).await;
+    Ok(client.map_err(|error| Usage(error.into()))?)
 }
 
 /// The cluster that `kubectl` would ask.

@@ -2,7 +2,6 @@
 
 mod printed;
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -17,9 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::printed::{printed, text};
-use super::remote::{access, ask, forward};
+use super::remote::{Installation, ask, forward};
 use super::{EXIT_FAILURE, EXIT_OK, Streams, Usage};
-use crate::cluster;
 use crate::http::status::STATUS_PATH;
 
 /// How long a replica may take.
@@ -33,17 +31,8 @@ const PROBES: &str = "probes";
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// Cluster to ask [default: that of ~/.kube/config; in a pod its own]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<OsString>,
-
-    /// Namespace of the operator
-    #[arg(short, long, value_name = "NAME", default_value = "datakit")]
-    namespace: String,
-
-    /// Name of the installation: of its Deployment
-    #[arg(long, value_name = "NAME", default_value = "datakit-operator")]
-    service_name: String,
+    #[command(flatten)]
+    installation: Installation,
 
     /// Ask this one replica instead, at the address of its probes
     #[arg(long, value_name = "URL")]
@@ -147,10 +136,10 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
 }
 
 async fn ask_all(args: &Args) -> anyhow::Result<Vec<Replica>> {
-    let client = cluster::connect(&access(args.kubeconfig.as_ref())?)
-        .await
-        .map_err(|error| Usage(error.into()))?;
-    let (namespace, name) = (args.namespace.as_str(), args.service_name.as_str());
+    let installation = &args.installation;
+    let client = installation.connect().await?;
+    let namespace = installation.namespace.as_str();
+    let name = installation.service_name.as_str();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let deployment = ask(deployments.get(name)).await.map_err(|error| {
         anyhow!(

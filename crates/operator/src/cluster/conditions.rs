@@ -23,8 +23,9 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::alarm::alarm;
 use super::trouble::Trouble;
 use super::watched::Watched;
 use crate::state::{Leadership, Reviewing};
@@ -92,17 +93,11 @@ pub async fn run(client: Client, settings: Settings, shared: Shared) {
         changed.borrow_and_update();
         let may_write = leadership.borrow_and_update().is_mine();
         let wait = keeper.follow(&reviewing, watched.only(), may_write).await;
-        let again = async {
-            match wait {
-                Some(wait) => sleep_until(wait.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = watched.changed() => {}
             Ok(()) = leadership.changed() => {}
             Ok(()) = changed.changed() => {}
-            () = again => {}
+            () = alarm(wait) => {}
         }
     }
 }

@@ -23,11 +23,12 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use self::book::{Book, Id, Series};
 use self::owners::Owners;
 use super::MANAGER;
+use super::alarm::alarm;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::error::Chain;
@@ -81,15 +82,10 @@ pub async fn run(client: Client, shared: Shared) {
     // Looking up owners is bounded like writing.
     let mut questions = book::Questions::new(Instant::now());
     loop {
-        let wake = async {
-            match book.wake() {
-                Some(wake) => sleep_until(wake.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let wake = book.wake();
         let incident = tokio::select! {
             incident = incidents.recv() => incident,
-            () = wake => None,
+            () = alarm(wake) => None,
         };
         let now = Instant::now();
         if let Some(mut incident) = incident {

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use crate::run::{Ran, example_files, examples, run, run_with};
 
-const POD: &str = "\
+pub(crate) const POD: &str = "\
 kind: Pod # keep me
 metadata:
   name: web

@@ -10,18 +10,9 @@ use std::thread;
 
 use expect_test::expect;
 
+use crate::inject::POD;
 use crate::run::{Ran, run_with};
 
-const POD: &str = "\
-kind: Pod # keep me
-metadata:
-  name: web
-  annotations:
-    admission.datakit/java-lib.version: v1 # and me
-spec:
-  containers:
-  - name: web
-";
 const OTHER: &str = "kind: ConfigMap\nmetadata: {name: other}\n";
 const CONFIG: &str = r#"{"admission_inject": {
     "ddtrace": {"images": {"java_agent_image": "lib:v0"}, "envs": {"A": "1"}}

@@ -26,31 +26,23 @@ pub(in crate::cli) async fn get(
     port: u16,
     path: &str,
 ) -> Result<(StatusCode, Vec<u8>), String> {
+    let asked = async {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let forwarder = pods.portforward(pod, &[port]).await;
+        let mut forwarder = forwarder.map_err(|error| Chain(&error).to_string())?;
+        let why = forwarder.take_error(port);
+        let stream = forwarder.take_stream(port);
+        let stream = stream.ok_or("the API server forwards no port")?;
+        let answered = exchange(stream, HeaderValue::from_static("localhost"), path).await;
+        match (answered, why) {
+            (Ok(answer), _) => Ok(answer),
+            // What the kubelet says of a connection that it can't make tells more than that it broke.
+            (Err(broken), Some(why)) => Err(why.await.unwrap_or(broken)),
+            (Err(broken), None) => Err(broken),
+        }
+    };
     let late = |_| format!("no answer within {} seconds", TIMEOUT.as_secs());
-    let asked = ask(client, namespace, pod, port, path);
     timeout(TIMEOUT, asked).await.map_err(late)?
-}
-
-async fn ask(
-    client: &Client,
-    namespace: &str,
-    pod: &str,
-    port: u16,
-    path: &str,
-) -> Result<(StatusCode, Vec<u8>), String> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let forwarder = pods.portforward(pod, &[port]).await;
-    let mut forwarder = forwarder.map_err(|error| Chain(&error).to_string())?;
-    let why = forwarder.take_error(port);
-    let stream = forwarder.take_stream(port);
-    let stream = stream.ok_or("the API server forwards no port")?;
-    let answered = exchange(stream, HeaderValue::from_static("localhost"), path).await;
-    match (answered, why) {
-        (Ok(answer), _) => Ok(answer),
-        // What the kubelet says of a connection that it can't make tells more than that it broke.
-        (Err(broken), Some(why)) => Err(why.await.unwrap_or(broken)),
-        (Err(broken), None) => Err(broken),
-    }
 }
 
 /// Asks for a path over a connection that is there. The error says everything.

@@ -14,8 +14,9 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::super::alarm::alarm;
 use super::{MANAGER, REGISTER_INTERVAL, WRITE_TIMEOUT};
 use crate::cluster::trouble::Trouble;
 use crate::cluster::watched::Watched;
@@ -74,17 +75,11 @@ pub async fn run(client: Client, name: String, shared: Shared) {
             // The watch tells what was written; if it doesn't, that is looked at once more.
             wait = Some(not_before);
         }
-        let again = async {
-            match wait {
-                Some(wait) => sleep_until(wait.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = watched.changed() => {}
             Ok(()) = leadership.changed() => {}
             Ok(()) = registered.changed() => {}
-            () = again => {}
+            () = alarm(wait) => {}
         }
     }
 }

@@ -16,8 +16,9 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
+use super::super::alarm::alarm;
 use super::{Kept, Shared};
 use crate::clock;
 use crate::cluster::trouble::Trouble;
@@ -73,16 +74,10 @@ pub(super) async fn run(
             wake = writer.look(&seen, shared).await;
         }
         sleep(PERIOD).await;
-        let again = async {
-            match wake {
-                Some(wake) => sleep_until(Instant::into(wake)).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Ok(()) = objects.changed() => look = true,
             Ok(()) = leadership.changed() => {}
-            () = again => look = true,
+            () = alarm(wake) => look = true,
         }
     }
 }
