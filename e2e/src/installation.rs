@@ -23,8 +23,9 @@ use crate::webhook::labels;
 
 /// How often the readiness of a replica is asked for.
 const PERIOD: Duration = Duration::from_millis(150);
-/// How long a replica that is to end still serves after it has been taken out of the Service.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a replica that is to end goes on serving, while it is taken out of the Service and
+/// clients are told to go elsewhere. The chart gives it longer.
+const SHUTDOWN_DELAY: &str = "--shutdown-delay=1s";
 
 /// The objects of one installation. Everything in it is called by its name.
 pub struct Installation {
@@ -133,6 +134,7 @@ impl Installation {
             "serve".to_owned(),
             "--log-format=json".to_owned(),
             "--tls-source=cluster".to_owned(),
+            SHUTDOWN_DELAY.to_owned(),
             format!("--service-name={}", self.name),
         ];
         args.extend(self.flags.iter().cloned());
@@ -372,9 +374,8 @@ impl Installation {
 impl Member {
     /// Ends it as a node does when its pod is deleted, and returns its exit code.
     pub async fn stop(mut self) -> Result<Option<i32>> {
-        self.retire().await?;
-        tokio::time::sleep(LINGER).await;
         self.replica.signal(Signal::Terminate)?;
+        self.retire().await?;
         self.replica.until_ended().await
     }
 
