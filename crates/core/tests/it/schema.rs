@@ -23,6 +23,29 @@ fn the_shipped_schema_is_the_programs() {
     same(&text, &own);
 }
 
+/// The chart takes a configuration as YAML, and its schema of values is what checks it.
+#[test]
+fn the_chart_checks_configurations_by_the_same_schema() {
+    let path = root().join("deploy/chart/datakit-operator/values.schema.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut values: Value = serde_json::from_str(&text).unwrap();
+    let mut configuration = Config::schema();
+    let of_document = configuration.as_object_mut().unwrap();
+    let mut definitions = of_document.shift_remove("definitions").unwrap();
+    of_document.shift_remove("$schema");
+    definitions["configuration"] = configuration;
+    values["definitions"] = definitions;
+    let made = format!("{values:#}\n");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &made).unwrap();
+    } else {
+        same(&text, &made);
+    }
+    let reference = "/properties/configmap/properties/config/$ref";
+    let reference = values.pointer(reference).and_then(Value::as_str);
+    assert_eq!(reference, Some("#/definitions/configuration"));
+}
+
 #[test]
 fn what_is_read_without_a_word_is_valid() {
     let mut documents = vec![("the default".to_owned(), DEFAULT_CONFIG.to_owned())];

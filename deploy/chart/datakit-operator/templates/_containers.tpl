@@ -25,7 +25,7 @@ here as well: whatever knows one version's containers by name should not be open
 
 {{/* The sections of the operator's configuration, by feature, as JSON. */}}
 {{- define "datakit-operator.sections" -}}
-{{- $config := .Values.configmap.jsonconfig | fromJson -}}
+{{- $config := include "datakit-operator.configuration" . | fromJson -}}
 {{- $all := get $config "admission_inject" -}}
 {{- $sections := dict -}}
 {{- if kindIs "map" $all -}}
@@ -45,7 +45,7 @@ take its place (`drop_digest`).
 {{- define "datakit-operator.images" -}}
 {{- $sections := include "datakit-operator.sections" . | fromJson -}}
 {{- $containers := include "datakit-operator.containers" . | fromJson -}}
-{{- $config := .Values.configmap.jsonconfig | fromJson -}}
+{{- $config := include "datakit-operator.configuration" . | fromJson -}}
 {{- $configured := dict -}}
 {{- $loose := list -}}
 {{- range $feature, $container := $containers -}}
