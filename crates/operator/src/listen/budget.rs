@@ -130,7 +130,8 @@ impl<'a> Waiting<'a> {
     fn new(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
         let more = |count| (count < most).then_some(count + 1);
         let counted = waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        counted.is_ok().then_some(Self(waiting))
+        // Made only where it was counted: dropping one takes it off the count.
+        counted.is_ok().then(|| Self(waiting))
     }
 }
 
@@ -343,5 +344,25 @@ mod tests {
         budget.pressed.notified().await;
         drop(first);
         assert!(waiting.await.unwrap());
+    }
+    #[tokio::test]
+    async fn who_is_not_let_wait_does_not_count() {
+        let (budget, _) = small_budget();
+        let holder = Arc::new(Activity::new());
+        let mut all = Share::new(&budget, &holder);
+        assert!(all.try_grow(700_000));
+        let mut places: Vec<Waiting<'_>> = (0..MAX_WAITING)
+            .filter_map(|_| Waiting::new(&budget.waiting, MAX_WAITING))
+            .collect();
+        let long = Instant::now() + Duration::from_secs(60);
+        for _ in 0..2 * MAX_WAITING {
+            let mut late = Share::new(&budget, &holder);
+            assert!(!late.grow(100_001, long).await);
+            assert_eq!(budget.waiting.load(Ordering::SeqCst), MAX_WAITING);
+        }
+        places.pop();
+        assert!(Waiting::new(&budget.waiting, MAX_WAITING).is_some());
+        drop(places);
+        assert_eq!(budget.waiting.load(Ordering::SeqCst), 0);
     }
 }
