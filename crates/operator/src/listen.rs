@@ -18,6 +18,7 @@ pub mod args;
 mod budget;
 mod connection;
 mod exchange;
+mod gathered;
 mod guarded;
 mod limits;
 mod places;

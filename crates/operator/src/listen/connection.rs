@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use super::activity::Activity;
 use super::budget::{Memory, Share};
 use super::exchange::{ANSWER, AnswerBody, Received};
+use super::gathered::Gathered;
 use super::guarded::Guarded;
 use super::places::Close;
 use super::streams::{Begun, Driven};
@@ -276,9 +277,10 @@ impl<H: Handler> Server<H> {
                 answer
             }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = pin!(Driven::new(connection, begun));
-        let shut_down = |mut connection: Pin<&mut Driven<_>>| {
+        let stream = Gathered::new(stream);
+        let connection = builder.serve_connection(TokioIo::new(stream.clone()), service);
+        let connection = pin!(Driven::new(connection, begun, stream));
+        let shut_down = |mut connection: Pin<&mut Driven<_, S>>| {
             http2::Connection::graceful_shutdown(connection.connection());
         };
         let leave = async {

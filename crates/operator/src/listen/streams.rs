@@ -1,7 +1,7 @@
 //! Runs the requests of an HTTP/2 connection inside the connection's own task.
 //!
 //! A review takes less time than handing it to another thread and back, and answers that are ready
-//! together leave in one write. hyper asks its executor to run each request; this executor only
+//! together leave [in one write](super::gathered). hyper asks its executor to run each request; this executor only
 //! collects them, and [`Driven`] polls them in turn with the connection. A request that ends with
 //! the connection is simply dropped with it.
 
@@ -12,6 +12,9 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use hyper::rt::Executor;
+use tokio::io::AsyncWrite;
+
+use super::gathered::Gathered;
 
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -32,21 +35,24 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
 }
 
 /// A connection together with its requests.
-pub(super) struct Driven<C> {
+pub(super) struct Driven<C, S> {
     connection: Pin<Box<C>>,
     begun: Begun,
+    stream: Gathered<S>,
     /// Empty; keeps the memory of the list for the next round.
     spare: Vec<Request>,
     /// Requests that are waiting, usually for the rest of their body.
     waiting: FuturesUnordered<Request>,
 }
 
-impl<C: Future> Driven<C> {
-    /// Drives `connection`, whose executor is (a clone of) `begun`.
-    pub(super) fn new(connection: C, begun: Begun) -> Self {
+impl<C: Future, S> Driven<C, S> {
+    /// Drives `connection`, whose executor is (a clone of) `begun`, and which writes to (a clone
+    /// of) `stream`.
+    pub(super) fn new(connection: C, begun: Begun, stream: Gathered<S>) -> Self {
         Self {
             connection: Box::pin(connection),
             begun,
+            stream,
             spare: Vec::new(),
             waiting: FuturesUnordered::new(),
         }
@@ -77,16 +83,15 @@ impl<C: Future> Driven<C> {
     }
 }
 
-impl<C: Future> Future for Driven<C> {
+impl<C: Future, S: AsyncWrite + Unpin> Future for Driven<C, S> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
         loop {
-            if let Poll::Ready(ended) = self.connection.as_mut().poll(context) {
-                return Poll::Ready(ended);
-            }
-            if !self.poll_requests(context) {
-                return Poll::Pending;
+            let polled = self.connection.as_mut().poll(context);
+            if polled.is_ready() || !self.poll_requests(context) {
+                self.stream.poll_send(context);
+                return polled;
             }
         }
     }
