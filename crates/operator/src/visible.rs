@@ -44,9 +44,27 @@ pub fn is_visible(character: char) -> bool {
     })
 }
 
+/// Whether all of it is ASCII that can be seen, as most names are. Eight bytes at a time.
+fn is_plain(text: &str) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    let all_plain = |chunk: &[u8; 8]| {
+        let chunk = u64::from_ne_bytes(*chunk);
+        // The top bit of a byte says that it isn't ASCII; adding one brings it to a delete
+        // character, and a byte below a blank borrows into it.
+        let below = chunk.wrapping_sub(ONES * 0x20) & !chunk;
+        (chunk | chunk.wrapping_add(ONES) | below) & HIGHS == 0
+    };
+    chunks.iter().all(all_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// The text with every invisible character written as in Rust: `\u{202e}`, `\n`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
+    if is_plain(text) {
+        return Cow::Borrowed(text);
+    }
     let Some(first) = text.find(|character| !is_visible(character)) else {
         return Cow::Borrowed(text);
     };
@@ -171,6 +189,17 @@ mod tests {
             differ.len(),
             &differ[..differ.len().min(20)]
         );
+    }
+
+    #[test]
+    fn plain_text() {
+        for character in (0..=0x100).filter_map(char::from_u32) {
+            let is_seen = character.is_ascii() && is_visible(character);
+            for at in 0..20 {
+                let text = format!("{}{character}{}", "a".repeat(at), "~ ".repeat(5));
+                assert_eq!(is_plain(&text), is_seen, "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each place of the ring has a lock of its own. A review that finds its place locked, which is
 //! while somebody reads that one place, goes on without it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::SystemTime;
@@ -162,8 +163,8 @@ impl Kept {
         let owner = match &*record.owner_name {
             "" => "".into(),
             name => {
-                let (kind, name) = (short(&record.owner_kind, 64), short(name, LONGEST_NAME));
-                short(&format!("{kind}/{name}"), LONGEST_NAME)
+                let (kind, name) = (shown(&record.owner_kind, 64), shown(name, LONGEST_NAME));
+                short(&[&*kind, "/", &*name].concat(), LONGEST_NAME)
             }
         };
         let asked =
@@ -232,15 +233,20 @@ impl Room {
 
 /// The text as it can be seen, cut to so many bytes.
 pub(crate) fn short(text: &str, most: usize) -> Box<str> {
+    shown(text, most).into()
+}
+
+/// The same, where the text itself may do.
+fn shown(text: &str, most: usize) -> Cow<'_, str> {
     // What is longer isn't looked at: it may be as long as a body.
     let head = &text[..text.floor_char_boundary(most + 1)];
     let shown = visible(head);
     if head.len() == text.len() && shown.len() <= most {
-        return shown.into();
+        return shown;
     }
     const CUT: &str = "…";
     let end = shown.floor_char_boundary(most.saturating_sub(CUT.len()));
-    format!("{}{CUT}", &shown[..end]).into()
+    [&shown[..end], CUT].concat().into()
 }
 
 #[cfg(test)]
