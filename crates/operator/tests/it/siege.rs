@@ -156,12 +156,21 @@ async fn reconnected(operator: &Operator) -> Client {
     }
 }
 
-/// A client that was there before.
+/// A client that was there before. What the last attack left behind may turn it away at first.
 async fn ordinary_client(operator: &Operator, protocol: Protocol) -> Client {
+    let end = Instant::now() + RECOVERY;
     let mut client = operator.client(protocol).await;
-    let answer = client.ask(post(JAVA_REVIEW.clone())).await;
-    assert_eq!(answer.expect("an answer").status(), 200);
-    client
+    loop {
+        match client.ask(post(JAVA_REVIEW.clone())).await {
+            Ok(answer) if answer.status() == 200 => return client,
+            Ok(answer) => assert!(Instant::now() < end, "still {}", answer.status()),
+            Err(error) => {
+                assert!(Instant::now() < end, "still {error:?}");
+                client = operator.client(protocol).await;
+            }
+        }
+        sleep(PACE).await;
+    }
 }
 
 /// Asks for ordinary reviews while an attack goes on.
