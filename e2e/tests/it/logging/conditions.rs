@@ -12,7 +12,7 @@ use datakit_operator_e2e::replica::{PROBES, WEBHOOK};
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 
-use super::{KIND, OBJECTS, THE_KIND, ask, create, install_kind, until_served};
+use super::{KIND, OBJECTS, THE_KIND, ask, create, install_kind, object, until_served};
 
 const NAME: &str = "logging-conditions";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -41,6 +41,11 @@ async fn objects_say_what_becomes_of_them() -> Result<()> {
     until_served(&cluster).await?;
     let broken = json!({"namespaceRegex": "^shop("});
     create(&cluster, "cond-broken", broken.clone()).await?;
+    // The current kind wouldn't take it any more.
+    let without_path = json!({"selector": {"namespaceRegex": "^depot$"}, "configs": [{"type": "file", "source": "a"}]});
+    cluster
+        .create(OBJECTS, &object("cond-no-path", &without_path))
+        .await?;
     let list = "/apis/events.k8s.io/v1/namespaces/default/events";
     wait::until("the Event on the object", || async {
         let list = cluster.get(list).await.map_err(|error| refusal(&error))?;
@@ -90,6 +95,11 @@ async fn objects_say_what_becomes_of_them() -> Result<()> {
     let of_status: Vec<_> = of_status.map(|entry| &entry["manager"]).collect();
     assert_eq!(of_status, ["datakit-operator-status"]);
 
+    let condition = until_condition(&cluster, "cond-no-path", "True").await?;
+    assert_eq!(condition["reason"], "PartlyIgnored");
+    let message = condition["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("has no path"), "{message}");
+
     // Mended, and looked at again.
     let mended = json!({"spec": {"selector": {"namespaceRegex": "^shop$"}}});
     let path = format!("{OBJECTS}/cond-broken");
@@ -99,6 +109,12 @@ async fn objects_say_what_becomes_of_them() -> Result<()> {
         (&condition["reason"], &condition["observedGeneration"]),
         (&json!("Accepted"), &json!(2))
     );
+    // Objects with the same time of creation are ordered by name.
+    create(&cluster, "cond-zz", json!({"namespaceRegex": "^shop$"})).await?;
+    let condition = until_condition(&cluster, "cond-zz", "True").await?;
+    assert_eq!(condition["reason"], "Shadowed");
+    let message = condition["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("cond-broken"), "{message}");
     until_part(holder, "[+]", "ok").await?;
 
     // Without the right, nothing else changes.
@@ -159,7 +175,7 @@ async fn holder(members: &[Member]) -> Result<(&Member, &Member)> {
     .await
 }
 
-/// The kind as it was before objects had conditions.
+/// The kind as it was before objects had conditions, and before it asked for paths.
 fn kind_without_status(cluster: &Cluster) -> Result<Value> {
     let file = repository().join("deploy/clusterloggingconfigs.yaml");
     let file = format!("--filename={}", file.display());
@@ -174,6 +190,11 @@ fn kind_without_status(cluster: &Cluster) -> Result<Value> {
         .as_object_mut()
         .and_then(|properties| properties.remove("status"))
         .context("no status")?;
+    let configs =
+        &mut version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["configs"];
+    let item = configs["items"].as_object_mut().context("no items")?;
+    item.remove("x-kubernetes-validations")
+        .context("no rules")?;
     Ok(kind)
 }
 
