@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -10,17 +10,12 @@ use anyhow::{Context, Result, bail};
 use crate::kubectl::Printed;
 use crate::plane::Plane;
 use crate::process::without_proxies;
+use crate::repository::repository;
 
 /// The folder of the chart.
 #[must_use]
 pub fn chart() -> PathBuf {
     repository().join("deploy/chart/datakit-operator")
-}
-
-/// The folder that everything is in.
-#[must_use]
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The helm that `e2e/run` found or built.

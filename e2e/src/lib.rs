@@ -29,6 +29,7 @@
 //! | [`trace_agent`] | what tracing libraries send their spans to |
 //! | [`traffic`] | pods that are created all the time |
 //! | [`stored`] | what two stored pods have in common |
+//! | [`repository`] | the files that the tests are about |
 //! | [`wait`] | waiting for something that will be true soon |
 
 pub mod account;
@@ -55,6 +56,7 @@ mod pod;
 pub mod process;
 pub mod referee;
 pub mod replica;
+pub mod repository;
 pub mod service;
 pub mod stored;
 pub mod trace_agent;

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::certs::{Authority, Pair};
 use crate::connection;
-use crate::helm::repository;
 use crate::plane::{Plane, target_directory};
 use crate::process::Process;
+use crate::repository::repository;
 use crate::wait;
 
 /// How to start an operator.

@@ -5,7 +5,7 @@ use datakit_operator_core::config::{Config, EnvOverrides};
 use datakit_operator_core::inject::Engine;
 use serde_json::json;
 
-use crate::{Verdict, pod};
+use crate::{Verdict, engines, pod};
 
 /// A configuration of these bytes is refused, or keeps the laws.
 ///
@@ -32,7 +32,7 @@ pub fn check(bytes: &[u8]) -> Verdict {
     if pod::holds_a_trace(text) {
         return Ok(());
     }
-    let engine = Engine::new(&config).identified(pod::identity());
+    let engine = Engine::new(&config).identified(engines::identity());
     for annotations in [
         json!({"admission.datakit/java-lib.version": "", "admission.datakit/java-profiler.version": ""}),
         json!({

@@ -5,6 +5,7 @@
 //! says what is wrong in a sentence; a panic of what it judges is a broken law, too.
 
 pub mod config;
+pub mod engines;
 #[cfg(feature = "operator")]
 pub mod http;
 #[cfg(feature = "operator")]

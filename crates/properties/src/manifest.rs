@@ -7,7 +7,7 @@ use datakit_operator_manifest::uninject::uninject;
 use datakit_operator_manifest::{Content, Document, Parsed, Source, template};
 use serde_json::Value;
 
-use crate::{Verdict, pod};
+use crate::{Verdict, engines, pod};
 
 /// A text of these bytes keeps the laws.
 ///
@@ -53,7 +53,7 @@ fn source_line(document: &Document, error: &datakit_operator_manifest::SyntaxErr
 fn value(source: &Source, document: &Document, parsed: &Parsed) -> Verdict {
     rewritten(source, document, parsed, &parsed.value)?;
     let context = &pod::contexts()[2];
-    let engine = pod::default_engine();
+    let engine = engines::default_engine();
     let (mut there, mut back) = (parsed.value.clone(), parsed.value.clone());
     let mut changed = false;
     for found in template::find(&parsed.value) {

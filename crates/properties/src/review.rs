@@ -5,7 +5,7 @@ use datakit_operator_core::inject::{Engine, ReviewContext};
 use datakit_operator_core::review::{Answer, Disposition, Reviewed, review, validate};
 use serde_json::{Value, json};
 
-use crate::{Verdict, pod, sentence};
+use crate::{Verdict, engines, sentence};
 
 /// Any bytes get an answer, without a panic on the way.
 ///
@@ -13,7 +13,7 @@ use crate::{Verdict, pod, sentence};
 ///
 /// What is wrong with the answer.
 pub fn check(body: &[u8]) -> Verdict {
-    answers(body, pod::default_engine(), &ReviewContext::default())
+    answers(body, engines::default_engine(), &ReviewContext::default())
 }
 
 /// Any bytes get an answer from this engine.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::helm::repository;
 use crate::image::Image;
+use crate::repository::repository;
 
 /// What keeps the namespaces of a pod.
 pub(super) const PAUSE: &str = "e2e.example/pause:1";

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use datakit_operator_e2e::cluster::Cluster;
-use datakit_operator_e2e::helm::{operator_prints, program as helm_program, repository};
+use datakit_operator_e2e::helm::{operator_prints, program as helm_program};
 use datakit_operator_e2e::kubectl::kubectl_with;
 use datakit_operator_e2e::plane::{Plane, target_directory};
 use datakit_operator_e2e::process::Process;
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::service::address;
 use datakit_operator_e2e::traffic::until_injected;
 use datakit_operator_e2e::{connection, wait};

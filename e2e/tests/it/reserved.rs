@@ -3,9 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace, refusal};
-use datakit_operator_e2e::helm::{chart, helm_with, repository};
+use datakit_operator_e2e::helm::{chart, helm_with};
 use datakit_operator_e2e::kubectl::kubectl_with;
 use datakit_operator_e2e::operator::Options;
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::wait;
 use datakit_operator_e2e::webhook::{Injected, Policy, labels};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use datakit_operator_e2e::helm::repository;
+use datakit_operator_e2e::repository::repository;
 
 use crate::operations::document::{blocks, slug};
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use datakit_operator_e2e::cluster::{Cluster, Mode, Namespace};
-use datakit_operator_e2e::helm::{chart, helm_with, repository};
+use datakit_operator_e2e::helm::{chart, helm_with};
 use datakit_operator_e2e::kubectl::{kubectl, kubectl_with};
 use datakit_operator_e2e::kubelet::Kubelet;
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::traffic::{self, Traffic, until_injected};
 use datakit_operator_e2e::webhook::labels;
 use datakit_operator_e2e::{plane, wait};

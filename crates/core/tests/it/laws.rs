@@ -4,7 +4,8 @@ use datakit_operator_core::config::{Config, EnvOverrides, Policy};
 use datakit_operator_core::inject::{Decision, Engine, Outcome, Reason, ReviewContext, inject_pod};
 use datakit_operator_core::json::Reader;
 use datakit_operator_core::review::review;
-use datakit_operator_properties::pod::{self as judges, default_engine};
+use datakit_operator_properties::engines::{default_config, default_engine};
+use datakit_operator_properties::pod as judges;
 use datakit_operator_properties::review::{answered, body_of, check as answers};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ proptest! {
     #[test]
     fn a_policy_only_takes_away(pod in pods::pod(), context in contexts(), policy in policies()) {
         let text = pod.to_string();
-        let config = judges::default_config();
+        let config = default_config();
         let with = |policy: Policy| {
             let engine = Engine::new(&Config { policy, ..config.clone() });
             inject_pod(&text, Some("default"), &engine, &context).unwrap()

@@ -4,6 +4,7 @@
 use datakit_operator_core::config::{Config, EnvOverrides};
 use datakit_operator_core::inject::annotation::STATUS;
 use datakit_operator_core::inject::{Engine, LONGEST_STATUS, Outcome, ReviewContext, inject_pod};
+use datakit_operator_properties::engines::{default_config, default_engine, telling_engine};
 use datakit_operator_properties::pod as judges;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -139,7 +140,7 @@ fn what_is_left_out_where_it_would_be_too_long() {
 /// The API server refuses an object whose annotations take more than 256 KiB.
 #[test]
 fn it_never_makes_annotations_too_large() {
-    let telling = judges::telling_engine();
+    let telling = telling_engine();
     for (length, fits) in [(260_000, true), (261_900, false), (270_000, false)] {
         let annotations =
             json!({"x": "y".repeat(length), "admission.datakit/java-lib.version": ""});
@@ -153,9 +154,9 @@ fn it_never_makes_annotations_too_large() {
 #[test]
 fn it_stays_within_the_limits_of_a_patch() {
     let annotations = json!({"admission.datakit/java-lib.version": ""});
-    let (_, rest) = status(&pod(&annotations), judges::default_engine());
+    let (_, rest) = status(&pod(&annotations), default_engine());
     let limited = |operations: usize| {
-        let mut config = judges::default_config();
+        let mut config = default_config();
         config.limits.patch_operations = operations;
         Engine::new(&config).identified(identity())
     };
@@ -174,7 +175,7 @@ proptest! {
             kubernetes_version: version.map(|version: &str| version.parse().unwrap()),
             ..ReviewContext::default()
         };
-        let verdict = judges::laws(&pod.to_string(), judges::telling_engine(), &context);
+        let verdict = judges::laws(&pod.to_string(), telling_engine(), &context);
         verdict.map_err(TestCaseError::fail)?;
     }
 }

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use datakit_operator_e2e::helm::{chart, program, repository};
+use datakit_operator_e2e::helm::{chart, program};
+use datakit_operator_e2e::repository::repository;
 
 use crate::operations::document::blocks;
 

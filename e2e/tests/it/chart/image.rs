@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use datakit_operator_e2e::helm::{linked_libraries, repository};
+use datakit_operator_e2e::helm::linked_libraries;
+use datakit_operator_e2e::repository::repository;
 
 /// A base image without a distribution has little; a library too many, and no pod would start.
 #[test]

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use datakit_operator_e2e::cluster::{Cluster, Mode};
-use datakit_operator_e2e::helm::{chart, repository};
+use datakit_operator_e2e::helm::chart;
 use datakit_operator_e2e::operator::Options;
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::webhook::{Injected, Policy};
 use serde_json::{Value, json};
 

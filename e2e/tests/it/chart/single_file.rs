@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use datakit_operator_e2e::cluster::Cluster;
-use datakit_operator_e2e::helm::{chart, operator_prints, repository};
+use datakit_operator_e2e::helm::{chart, operator_prints};
 use datakit_operator_e2e::kubectl::{kubectl, kubectl_with};
+use datakit_operator_e2e::repository::repository;
 use serde_json::{Value, json};
 
 use super::{Objects, accepted, render};

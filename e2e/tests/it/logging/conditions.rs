@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 use datakit_operator_e2e::cluster::{Cluster, refusal};
 use datakit_operator_e2e::connection;
-use datakit_operator_e2e::helm::repository;
 use datakit_operator_e2e::installation::{Installation, Member};
 use datakit_operator_e2e::kubectl::{kubectl, kubectl_with};
 use datakit_operator_e2e::replica::{PROBES, WEBHOOK};
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::wait;
 use serde_json::{Value, json};
 

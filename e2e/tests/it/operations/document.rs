@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use datakit_operator_e2e::helm::repository;
+use datakit_operator_e2e::repository::repository;
 
 /// A fenced block.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use datakit_operator_e2e::certs::Authority;
 use datakit_operator_e2e::cluster::Cluster;
-use datakit_operator_e2e::helm::{program as helm_program, repository};
+use datakit_operator_e2e::helm::program as helm_program;
 use datakit_operator_e2e::kubectl::kubectl;
 use datakit_operator_e2e::kubelet::Kubelet;
 use datakit_operator_e2e::plane::Plane;
 use datakit_operator_e2e::process::without_proxies;
+use datakit_operator_e2e::repository::repository;
 use datakit_operator_e2e::wait;
 use tokio::task::block_in_place;
 
