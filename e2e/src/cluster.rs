@@ -1,12 +1,12 @@
 //! Requests to the API server, as raw JSON so that no field is lost on the way.
 
 use anyhow::{Context, Result};
-use http::{Method, Request};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use http::Method;
+use kube::Client;
 use serde_json::{Value, json};
 
 use crate::plane::Plane;
+use crate::requests::{client, request, send};
 use crate::wait;
 
 /// A client of the API server. Each test makes its own, since connections belong to its runtime.
@@ -15,9 +15,6 @@ pub struct Cluster {
     client: Client,
     plane: &'static Plane,
 }
-
-/// The same before the control plane is known to all.
-pub(crate) struct Requests(Client);
 
 /// A namespace of a test.
 #[derive(Clone)]
@@ -54,7 +51,7 @@ impl Cluster {
 
     /// A client of this control plane.
     pub async fn of(plane: &'static Plane) -> Result<Self> {
-        let client = client(plane).await?;
+        let client = client(&plane.kubeconfig()).await?;
         Ok(Self { client, plane })
     }
 
@@ -108,27 +105,6 @@ impl Cluster {
             cluster: self.clone(),
             name: name.to_owned(),
         })
-    }
-}
-
-impl Requests {
-    pub(crate) async fn of(plane: &Plane) -> Result<Self> {
-        Ok(Self(client(plane).await?))
-    }
-
-    pub(crate) async fn text(&self, path: &str) -> kube::Result<String> {
-        let request = Request::get(path)
-            .body(Vec::new())
-            .map_err(kube::Error::HttpError)?;
-        self.0.request_text(request).await
-    }
-
-    pub(crate) async fn create(&self, path: &str, object: &Value) -> kube::Result<Value> {
-        send(&self.0, Method::POST, path, object).await
-    }
-
-    pub(crate) async fn merge(&self, path: &str, change: &Value) -> kube::Result<Value> {
-        send(&self.0, Method::PATCH, path, change).await
     }
 }
 
@@ -230,37 +206,4 @@ pub fn refusal(error: &kube::Error) -> String {
 #[must_use]
 pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
-}
-
-async fn client(plane: &Plane) -> Result<Client> {
-    let text = std::fs::read_to_string(plane.kubeconfig())?;
-    let kubeconfig = Kubeconfig::from_yaml(&text)?;
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    // It is on loopback, whatever the environment says.
-    config.proxy_url = None;
-    Ok(Client::try_from(config)?)
-}
-
-async fn send(client: &Client, method: Method, path: &str, body: &Value) -> kube::Result<Value> {
-    client.request(request(method, path, body)?).await
-}
-
-fn request(method: Method, path: &str, body: &Value) -> kube::Result<Request<Vec<u8>>> {
-    let content = match method {
-        Method::PATCH => "application/merge-patch+json",
-        _ => "application/json",
-    };
-    let body = if body.is_null() {
-        Vec::new()
-    } else {
-        body.to_string().into_bytes()
-    };
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", content)
-        .header("accept", "application/json")
-        .body(body)
-        .map_err(kube::Error::HttpError)
 }

@@ -57,6 +57,7 @@ pub mod process;
 pub mod referee;
 pub mod replica;
 pub mod repository;
+mod requests;
 pub mod service;
 pub mod stored;
 pub mod trace_agent;

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::certs::Authority;
-use crate::cluster::Requests;
 use crate::process::{Process, Signal};
+use crate::requests::Requests;
 use crate::wait;
 
 /// The controllers that tests need. No node-lifecycle: the node of the tests has no kubelet that
@@ -197,7 +197,7 @@ impl Plane {
             Beside::Kubelet { .. } => "*",
         };
         if matches!(beside, Beside::Nothing) {
-            make_node(&Requests::of(&plane).await?).await?;
+            make_node(&Requests::by(&plane.kubeconfig()).await?).await?;
         }
         let controllers = Process::start(
             &plane.program("kube-controller-manager"),
@@ -226,7 +226,7 @@ impl Plane {
             }
             *api = start_api_server(&self.programs, &self.directory, &self.api_arguments)?;
         }
-        let cluster = Requests::of(self).await?;
+        let cluster = Requests::by(&self.kubeconfig()).await?;
         wait::until("the API server again", || async {
             let ready = cluster.text("/readyz").await;
             ready.map_err(|error| error.to_string())
@@ -237,7 +237,7 @@ impl Plane {
 
     /// Waits for the API server.
     async fn wait_until_ready(&mut self) -> Result<()> {
-        let cluster = Requests::of(self).await?;
+        let cluster = Requests::by(&self.kubeconfig()).await?;
         let api = self.api.get_mut().map_err(|_| anyhow!("a test panicked"))?;
         for process in self.processes.iter_mut().chain([api]) {
             if let Some(status) = process.ended()? {
