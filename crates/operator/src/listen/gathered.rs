@@ -54,14 +54,13 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// again, of which the task is told when it's time.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) {
         let mut gathering = self.lock();
-        if gathering.kept.is_empty() && !gathering.waits {
-            return;
-        }
         if let Poll::Ready(Err(error)) = gathering.poll_flush(context) {
             gathering.forget();
             gathering.waits = false;
-            gathering.failed = Some(error);
-            context.waker().wake_by_ref();
+            // HTTP hears of it when it is polled again; once is enough.
+            if gathering.failed.replace(error).is_none() {
+                context.waker().wake_by_ref();
+            }
         }
     }
 }
