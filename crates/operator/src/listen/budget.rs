@@ -28,9 +28,10 @@ const KEPT_FOR_PROVED: u64 = 16;
 /// A connection with more than this in use doesn't get at what is kept for small shares.
 const MODEST: u64 = 1024 * 1024;
 /// So many may wait for one budget, and as many small shares of connections that have proved
-/// themselves. What they have sent lies in buffers that each connection has anyway. With half of it,
-/// a thousand strangers who send slowly turned away one newcomer in seven.
-const MAX_WAITING: u32 = 512;
+/// themselves: as many as there are connections. What they have sent lies in buffers that each has
+/// anyway. With a third of it, a thousand strangers who send slowly turned away one newcomer in
+/// seven.
+const MAX_WAITING: u32 = 768;
 /// While waiting: how often to call for relief.
 const CALL_INTERVAL: Duration = Duration::from_millis(25);
 

@@ -55,7 +55,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// With each so many ordinary reviews, somebody new comes and asks for one.
 const NEWCOMER: u32 = 5;
 /// Those who send slowly can't take all places: of ten newcomers beside them, nine are served, by a
-/// program that doesn't spend its time on handshakes. Floods of fast strangers may turn newcomers
+/// program that doesn't spend its time on handshakes; of some twenty, one more is chance. Floods of fast strangers may turn newcomers
 /// away, not those who were there before.
 const SLOW: &str = "slow bodies";
 /// Pause between ordinary reviews.
@@ -221,7 +221,7 @@ async fn beside(operator: &Operator, name: &str, ordinary: &mut Client, time: Du
         "{name}: of {asked} failed {late:?}"
     );
     assert!(
-        !optimised() || name != SLOW || f64::from(turned_away) <= came as f64 * 0.1,
+        !optimised() || name != SLOW || f64::from(turned_away) <= came as f64 * 0.1 + 1.0,
         "{name}: {turned_away} of {came} newcomers turned away"
     );
     assert!(peak * 1024 < limit(), "{name}: {peak} KiB");
