@@ -2,16 +2,18 @@
 //! collect.
 //!
 //! The agents do what real ones do ([`agent`]); the network loses and delays; operators restart
-//! ([`world`]). The accounts are kept by looking at the agents only, never at the operator's own
-//! view. The same histories run against the algorithm that operators used before ([`reshuffling`]),
-//! for comparison.
+//! ([`world`]), as a [`history`] says. The [`accounts`] are kept by looking at the agents only, never
+//! at the operator's own view. The same histories run against the algorithm that operators used
+//! before ([`reshuffling`]), for comparison.
 
 #![allow(
     clippy::print_stdout,
     reason = "seeds and the comparison are for people"
 )]
 
+mod accounts;
 mod agent;
+mod history;
 mod reshuffling;
 mod world;
 
@@ -21,7 +23,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use world::{Accounts, History, Kind, Op, Strangers, run};
+use accounts::Accounts;
+use history::{History, Kind, Op, Strangers};
+use world::run;
 
 /// Times are in milliseconds.
 fn op(agents: usize) -> impl Strategy<Value = (u32, Op)> {

@@ -1,5 +1,4 @@
-//! Simulated time: agents, a network that loses and delays, operators that come and go, and the
-//! accounts.
+//! Simulated time: agents, a network that loses and delays, and operators that come and go.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -9,7 +8,9 @@ use std::time::Duration;
 use datakit_operator_core::election::Caller;
 use datakit_operator_core::election::tasks::{Election, Limits, Outcome, Poll, Settings, Start};
 
+use super::accounts::Accounts;
 use super::agent::{Agent, Inputs};
+use super::history::{History, Kind, Op, Strangers};
 use super::reshuffling::Reshuffling;
 
 /// Between two polls of an agent.
@@ -27,131 +28,6 @@ const RECOVERY: u64 = if TIMEOUT + 4 * POLL > 7 * POLL {
 } else {
     7 * POLL
 } + 3_500;
-
-/// What happens, besides what agents do by themselves. Times are in milliseconds.
-#[derive(Debug, Clone)]
-pub(super) enum Op {
-    /// An agent ends for good.
-    Kill(usize),
-    /// An agent ends and starts again, sometimes with another list.
-    Restart {
-        agent: usize,
-        down: u32,
-        offers: u16,
-    },
-    /// An agent's control loop stands still; what it collects goes on.
-    Pause { agent: usize, time: u32 },
-    /// An agent can't reach any operator.
-    Cut { agent: usize, time: u32 },
-    /// The operator ends; another one decides from then on, after listening.
-    OperatorRestart { down: u32 },
-}
-
-/// All that a run depends on.
-#[derive(Debug, Clone)]
-pub(super) struct History {
-    pub(super) starts: Vec<u32>,
-    pub(super) offers: Vec<u16>,
-    pub(super) scores: Vec<u32>,
-    pub(super) ops: Vec<(u32, Op)>,
-    /// Of a hundred messages.
-    pub(super) loss: u32,
-    /// One way, at most.
-    pub(super) delay: u32,
-    /// Whether some lost requests arrive after all, when nobody waits for the answer any more.
-    pub(super) late: bool,
-    /// Whether operators leave a note on who had everything.
-    pub(super) notes: bool,
-    /// Whether an agent that starts again comes from a new address, as a new pod does.
-    pub(super) pods: bool,
-    /// Who else polls.
-    pub(super) strangers: Strangers,
-    /// Whether the first operator listens first, too.
-    pub(super) relearn_first: bool,
-    pub(super) seed: u64,
-}
-
-/// Who polls besides the agents, from other addresses: in the agents' names or in their own, with
-/// whatever, until [`QUIET`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strangers {
-    None,
-    /// They want inputs of their own.
-    Idle,
-    /// They want the agents' inputs, and claim to run them. Only what is free may become theirs;
-    /// nobody collects it then.
-    Greedy,
-}
-
-/// Which operator runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Ours,
-    Reshuffling,
-}
-
-/// What the agents did. "Excused" is what no operator can prevent: see [`World::excuse`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Accounts {
-    /// Input-milliseconds collected by two agents, without the excused ones.
-    pub(super) twice: u64,
-    pub(super) twice_excused: u64,
-    /// Input-milliseconds collected.
-    pub(super) collected: u64,
-    /// Input-milliseconds that nobody collected although a live agent offers the input.
-    pub(super) missed: u64,
-    /// Of these, those longer than [`RECOVERY`] after the last disturbance.
-    pub(super) late: u64,
-    /// Running inputs that a live agent was told to drop (which it can't).
-    pub(super) moved: u64,
-    pub(super) moved_excused: u64,
-    /// Inputs in an answer while in the latest answer of another live agent.
-    pub(super) given_twice: u64,
-    /// Inputs in an answer to an agent that doesn't offer them.
-    pub(super) not_offered: u64,
-    /// The operator's own count of what must not happen.
-    pub(super) moved_by_own_count: u64,
-    pub(super) moved_tentative: u64,
-    pub(super) polls: u64,
-    /// The longest time in milliseconds that an input was not collected, after the first 45 s.
-    pub(super) longest_gap: u64,
-    /// Owners of everything that could not be told from agents that have just started.
-    pub(super) contested: u64,
-}
-
-/// A line of a table and where its number comes from.
-type Column = (&'static str, fn(&Accounts) -> u64);
-
-impl Accounts {
-    /// What the comparison shows.
-    pub(super) const COLUMNS: [Column; 10] = [
-        ("input-seconds collected", |of| of.collected / 1_000),
-        ("collected twice", |of| of.twice / 1_000),
-        ("collected twice, excused", |of| of.twice_excused / 1_000),
-        ("offered, but not collected", |of| of.missed / 1_000),
-        ("of these, with nothing to wait for", |of| of.late / 1_000),
-        ("running inputs moved", |of| of.moved),
-        ("running inputs moved, excused", |of| of.moved_excused),
-        ("inputs moved before they ran", |of| of.moved_tentative),
-        ("owners of everything that look like starters", |of| {
-            of.contested
-        }),
-        ("polls", |of| of.polls),
-    ];
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.collected += other.collected;
-        self.twice += other.twice;
-        self.twice_excused += other.twice_excused;
-        self.missed += other.missed;
-        self.late += other.late;
-        self.moved += other.moved;
-        self.moved_excused += other.moved_excused;
-        self.moved_tentative += other.moved_tentative;
-        self.contested += other.contested;
-        self.polls += other.polls;
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
